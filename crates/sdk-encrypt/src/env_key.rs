@@ -1,0 +1,109 @@
+use crate::{Encrypter, Error, ErrorKind, Fingerprint, MasterKey, Recipient, Wrapped};
+use std::env;
+use zeroize::Zeroizing;
+
+/// A key that an environment variable holds as base64 of 32 bytes.
+///
+/// The variable is read once, when the encrypter is made. The sealed file records the variable's name and the key's
+/// fingerprint; a reader is free to keep the same key in another variable.
+#[derive(Debug)]
+pub struct EnvKey {
+    variable: String,
+    key: MasterKey,
+    fingerprint: Fingerprint,
+}
+
+impl EnvKey {
+    /// The name that sealed files record.
+    pub const NAME: &'static str = "env-key";
+
+    /// Takes the key from the variable `variable`.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingKey`](ErrorKind::MissingKey) when the variable is not set or empty,
+    /// [`InvalidKey`](ErrorKind::InvalidKey) when it holds no key or its name is no variable's name.
+    pub fn from_env(variable: impl Into<String>) -> Result<Self, Error> {
+        let variable = variable.into();
+        let is_name = !variable.is_empty()
+            && variable.len() <= 256
+            && !variable.starts_with(|first: char| first.is_ascii_digit())
+            && variable
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if !is_name {
+            return Err(Error::new(
+                ErrorKind::InvalidKey,
+                format!("{variable:?} is no name of an environment variable"),
+            ));
+        }
+        let text = env::var_os(&variable).map(|value| Zeroizing::new(value.into_encoded_bytes()));
+        let Some(text) = text.filter(|value| !value.is_empty()) else {
+            return Err(Error::new(
+                ErrorKind::MissingKey,
+                format!("${variable} is not set: it should hold the key, base64 of 32 bytes"),
+            ));
+        };
+        let key = std::str::from_utf8(&text)
+            .ok()
+            .and_then(|text| MasterKey::from_base64(text).ok());
+        match key {
+            Some(key) => Ok(Self::new(variable, key)),
+            None => Err(Error::new(
+                ErrorKind::InvalidKey,
+                format!("${variable} does not hold a key: base64 of 32 bytes (44 characters) is expected"),
+            )),
+        }
+    }
+
+    /// An encrypter for a key that the caller holds, recorded as if it came from the variable `variable`.
+    pub fn new(variable: impl Into<String>, key: MasterKey) -> Self {
+        Self {
+            variable: variable.into(),
+            fingerprint: key.fingerprint(),
+            key,
+        }
+    }
+
+    /// The key's fingerprint.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The cipher that the original's `env-key` used with this key: AES-256-GCM with the key itself.
+    #[cfg(feature = "legacy-aes-gcm")]
+    pub fn legacy(&self) -> crate::LegacyCipher {
+        crate::LegacyCipher::aes_gcm(&self.variable, &self.key)
+    }
+}
+
+impl Encrypter for EnvKey {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn describe(&self) -> String {
+        format!("{} {} (${})", Self::NAME, self.fingerprint, self.variable)
+    }
+
+    fn encrypt(&self, plaintext: &[u8], associated_data: &[u8]) -> Result<Wrapped, Error> {
+        Ok(Wrapped {
+            recipient: Recipient::new(Self::NAME)
+                .with("env-var", &self.variable)
+                .with("fingerprint", self.fingerprint.to_string()),
+            bytes: self.key.wrap(plaintext, associated_data)?,
+        })
+    }
+
+    fn decrypt(
+        &self,
+        recipient: &Recipient,
+        wrapped: &[u8],
+        associated_data: &[u8],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        if !self.fingerprint.matches(recipient) {
+            return Ok(None);
+        }
+        Ok(self.key.unwrap(wrapped, associated_data))
+    }
+}

@@ -1,0 +1,72 @@
+use std::error::Error as StdError;
+use std::fmt;
+
+/// Why a key or a ring could not be used.
+///
+/// The message names the key's *source* (a variable, a path) and never a byte of the key.
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What went wrong, by what the caller should do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The place that should hold the key holds nothing: set the variable, or restore the file.
+    MissingKey,
+    /// What stands there is no key, or stands there too openly: correct it.
+    InvalidKey,
+    /// The ring cannot be put together this way: correct the program or its configuration.
+    InvalidKeyring,
+    /// The service or the device that holds the key did not answer: try again.
+    Unavailable,
+    /// An encrypter refused to seal: see the message and the source.
+    Failed,
+}
+
+impl Error {
+    /// An error with a message that says what happened, to what, and what to do next.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// The same error with what caused it.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The kind, to be matched on.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.kind)
+            .field("message", &self.message)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

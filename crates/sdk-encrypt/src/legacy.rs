@@ -1,0 +1,122 @@
+use crate::{Error, Noop};
+
+#[cfg(feature = "legacy-aes-gcm")]
+use {
+    crate::{EnvKey, ErrorKind, Fingerprint, MasterKey, Recipient, master_key::fill_random},
+    aes_gcm::aead::AeadInOut as _,
+    aes_gcm::{Aes256Gcm, KeyInit as _},
+};
+
+#[cfg(not(feature = "legacy-aes-gcm"))]
+use crate::Recipient;
+
+#[cfg(feature = "legacy-aes-gcm")]
+const NONCE_BYTES: usize = 12;
+#[cfg(feature = "legacy-aes-gcm")]
+const TAG_BYTES: usize = 16;
+
+/// What opens and writes the original's files, envelope version 1.
+///
+/// Version 1 binds a file to nothing: while it is accepted, whoever can write to the store can put an old snapshot, or
+/// another stack's, in the place of a new one unnoticed. Give one to [`Keyring::accept_v1`](crate::Keyring::accept_v1)
+/// to read such files, and stop when they are gone.
+///
+/// With `env-key` the bytes are `nonce(12) ‖ AES-256-GCM(key, nonce, plaintext)` (NIST SP 800-38D) without associated
+/// data, under the master key itself; `noop` keeps the plaintext.
+pub struct LegacyCipher(Cipher);
+
+enum Cipher {
+    Plain,
+    #[cfg(feature = "legacy-aes-gcm")]
+    AesGcm {
+        variable: String,
+        fingerprint: Fingerprint,
+        cipher: Box<Aes256Gcm>,
+    },
+}
+
+impl From<Noop> for LegacyCipher {
+    fn from(Noop: Noop) -> Self {
+        Self(Cipher::Plain)
+    }
+}
+
+impl LegacyCipher {
+    #[cfg(feature = "legacy-aes-gcm")]
+    pub(crate) fn aes_gcm(variable: &str, key: &MasterKey) -> Self {
+        Self(Cipher::AesGcm {
+            variable: variable.into(),
+            fingerprint: key.fingerprint(),
+            cipher: Box::new(Aes256Gcm::new(key.bytes().into())),
+        })
+    }
+
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.0, Cipher::Plain)
+    }
+
+    /// Who the file says that it was written for.
+    pub fn recipient(&self) -> Recipient {
+        match &self.0 {
+            Cipher::Plain => Recipient::new(Noop::NAME),
+            #[cfg(feature = "legacy-aes-gcm")]
+            Cipher::AesGcm { variable, .. } => Recipient::new(EnvKey::NAME).with("env-var", variable),
+        }
+    }
+
+    /// What an error message calls this cipher.
+    pub fn describe(&self) -> String {
+        match &self.0 {
+            Cipher::Plain => Noop::NAME.into(),
+            #[cfg(feature = "legacy-aes-gcm")]
+            Cipher::AesGcm {
+                variable,
+                fingerprint,
+                ..
+            } => format!("{} {fingerprint} (${variable})", EnvKey::NAME),
+        }
+    }
+
+    /// Encrypts `plaintext` as the original does.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) when the operating system gives no random bytes.
+    pub fn encrypt(&self, plaintext: Vec<u8>) -> Result<Vec<u8>, Error> {
+        match &self.0 {
+            Cipher::Plain => Ok(plaintext),
+            #[cfg(feature = "legacy-aes-gcm")]
+            Cipher::AesGcm { cipher, .. } => {
+                let mut nonce = [0; NONCE_BYTES];
+                fill_random(&mut nonce)?;
+                let mut sealed = Vec::with_capacity(NONCE_BYTES + plaintext.len() + TAG_BYTES);
+                sealed.extend_from_slice(&nonce);
+                sealed.extend_from_slice(&plaintext);
+                let tag = cipher
+                    .encrypt_inout_detached(&nonce.into(), &[], (&mut sealed[NONCE_BYTES..]).into())
+                    .map_err(|_| Error::new(ErrorKind::Failed, "the snapshot is too long for AES-GCM"))?;
+                sealed.extend_from_slice(&tag);
+                Ok(sealed)
+            }
+        }
+    }
+
+    /// Decrypts `sealed`; `None` when it was encrypted with another key or changed, which this cipher cannot tell apart.
+    pub fn decrypt(&self, sealed: Vec<u8>) -> Option<Vec<u8>> {
+        match &self.0 {
+            Cipher::Plain => Some(sealed),
+            #[cfg(feature = "legacy-aes-gcm")]
+            Cipher::AesGcm { cipher, .. } => {
+                let mut sealed = sealed;
+                let (nonce, rest) = sealed.split_first_chunk_mut::<NONCE_BYTES>()?;
+                let (body, tag) = rest.split_last_chunk_mut::<TAG_BYTES>()?;
+                cipher
+                    .decrypt_inout_detached(&(*nonce).into(), &[], body.into(), &(*tag).into())
+                    .ok()?;
+                sealed.truncate(sealed.len() - TAG_BYTES);
+                sealed.drain(..NONCE_BYTES);
+                Some(sealed)
+            }
+        }
+    }
+}

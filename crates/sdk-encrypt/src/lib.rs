@@ -1,0 +1,52 @@
+//! Encrypters for infrastructure state: who may open a sealed snapshot.
+//!
+//! ```
+//! use sdk_encrypt::{EnvKey, Encrypter as _, MasterKey};
+//!
+//! # fn main() -> Result<(), sdk_encrypt::Error> {
+//! let encrypter = EnvKey::new("STATE_KEY", MasterKey::generate()?);
+//! let wrapped = encrypter.encrypt(&[7; 32], b"what it belongs to")?;
+//! let secret = encrypter.decrypt(&wrapped.recipient, &wrapped.bytes, b"what it belongs to")?;
+//! assert_eq!(secret.as_deref().map(Vec::as_slice), Some(&[7; 32][..]));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Guarantees
+//!
+//! * A wrapped key that was changed, or that belongs to other associated data, does not unwrap.
+//! * Keys are erased from memory when they are dropped; no key appears in `Debug`, in an error or in a log.
+//! * The reader's configuration chooses the key. What a file records only finds it faster and words the error.
+//!
+//! # Limitations
+//!
+//! * Swap, core dumps and the process's environment are outside this crate's reach.
+//! * Every recipient of a file can also write one: recipients do not sign.
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `legacy-aes-gcm` | no | `EnvKey::legacy`: the AES-256-GCM of envelope version 1 |
+
+mod encrypter;
+mod env_key;
+mod error;
+#[cfg(unix)]
+mod key_file;
+mod keyring;
+mod legacy;
+mod master_key;
+mod noop;
+mod recipient;
+
+pub use encrypter::{Encrypter, Wrapped};
+pub use env_key::EnvKey;
+pub use error::{Error, ErrorKind};
+#[cfg(unix)]
+pub use key_file::KeyFile;
+pub use keyring::Keyring;
+pub use legacy::LegacyCipher;
+pub use master_key::{Fingerprint, MasterKey};
+pub use noop::Noop;
+pub use recipient::{Recipient, RecipientBody};

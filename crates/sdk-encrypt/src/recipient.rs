@@ -1,0 +1,68 @@
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// One key for which a file was sealed, as the file's header records it: readable by everyone, so no secret belongs here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// The kind of encrypter, such as `env-key`.
+    pub name: String,
+    /// What finds the key among others of that kind.
+    pub body: RecipientBody,
+}
+
+impl Recipient {
+    /// A recipient with an empty body.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            body: RecipientBody::default(),
+        }
+    }
+
+    /// The same recipient with the text `value` in its body.
+    #[must_use]
+    pub fn with(mut self, member: &str, value: impl Into<String>) -> Self {
+        self.body.0.insert(member.into(), Value::String(value.into()));
+        self
+    }
+
+    /// The fingerprint of the key, where the encrypter records one.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.body.text("fingerprint")
+    }
+
+    /// Whether both mean the same key: equal names and fingerprints, or equal bodies where there is no fingerprint.
+    pub fn is_same_key(&self, other: &Self) -> bool {
+        self.name == other.name
+            && match (self.fingerprint(), other.fingerprint()) {
+                (Some(mine), Some(theirs)) => mine == theirs,
+                (None, None) => self.body == other.body,
+                _ => false,
+            }
+    }
+
+    /// What an error message calls this recipient: its name and, if recorded, its fingerprint.
+    pub fn describe(&self) -> String {
+        match self.fingerprint() {
+            Some(fingerprint) => format!("{} {}", self.name.escape_debug(), fingerprint.escape_debug()),
+            None => self.name.escape_debug().to_string(),
+        }
+    }
+}
+
+/// The JSON object that an encrypter leaves in the header to recognise its key by.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RecipientBody(Map<String, Value>);
+
+impl RecipientBody {
+    /// The member of that name, if it is a string.
+    pub fn text(&self, member: &str) -> Option<&str> {
+        self.0.get(member)?.as_str()
+    }
+
+    /// Whether there is no member.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

@@ -1,0 +1,28 @@
+//! The contract for keeping infrastructure state: sealed, versioned snapshots under an exclusive lock.
+
+mod backend;
+mod error;
+mod json;
+mod lock;
+mod provenance;
+mod registry;
+mod revision;
+mod snapshot;
+mod stack_id;
+mod state;
+mod storage;
+mod wait;
+
+pub use backend::{Backend, WriteOptions};
+pub use error::{Error, ErrorKind, Optional};
+pub use json::Json;
+pub use lock::{Holder, Liveness, Lock, LockInfo, LockStatus, LockToken};
+pub use provenance::Provenance;
+pub use registry::{Registry, Root};
+pub use revision::Revision;
+pub use sdk_encrypt as encrypt;
+pub use snapshot::Snapshot;
+pub use stack_id::StackId;
+pub use state::State;
+pub use storage::{Created, Expect, Storage, TryLock};
+pub use wait::{Cancel, Wait};

@@ -1,0 +1,157 @@
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long to wait for something that is held: a value, so that the caller decides.
+///
+/// ```
+/// use sdk_state::{Cancel, Wait};
+/// use std::time::Duration;
+///
+/// let cancel = Cancel::new();
+/// let patient = Wait::at_most(Duration::from_secs(300)).unless(&cancel);
+/// # let _ = patient;
+/// ```
+#[derive(Debug, Clone)]
+pub struct Wait {
+    deadline: Option<Instant>,
+    cancel: Option<Cancel>,
+}
+
+impl Wait {
+    /// Not at all: one try.
+    pub fn none() -> Self {
+        Self::at_most(Duration::ZERO)
+    }
+
+    /// Until it is free.
+    pub fn forever() -> Self {
+        Self {
+            deadline: None,
+            cancel: None,
+        }
+    }
+
+    /// For `limit` from now. A limit beyond what the clock can express is `forever`.
+    pub fn at_most(limit: Duration) -> Self {
+        Self {
+            deadline: Instant::now().checked_add(limit),
+            cancel: None,
+        }
+    }
+
+    /// Until `deadline`.
+    pub fn until(deadline: Instant) -> Self {
+        Self {
+            deadline: Some(deadline),
+            cancel: None,
+        }
+    }
+
+    /// The same, ending at once when `cancel` is pulled.
+    #[must_use]
+    pub fn unless(mut self, cancel: &Cancel) -> Self {
+        self.cancel = Some(cancel.clone());
+        self
+    }
+
+    /// Whether the caller gave up.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.as_ref().is_some_and(Cancel::is_cancelled)
+    }
+
+    /// Sleeps for `pause`, or until the deadline or the cancellation if one comes first. False when the time is up.
+    pub(crate) fn pause(&self, pause: Duration) -> bool {
+        let pause = match self.deadline {
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return false;
+                }
+                pause.min(left)
+            }
+            None => pause,
+        };
+        match &self.cancel {
+            Some(cancel) => cancel.sleep(pause),
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "this is the wait that the others should use"
+            )]
+            None => std::thread::sleep(pause),
+        }
+        true
+    }
+}
+
+/// A cord to pull from another thread or a signal handler's thread: it ends every [`Wait`] that was made with it.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<CancelState>);
+
+#[derive(Debug, Default)]
+struct CancelState {
+    cancelled: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Cancel {
+    /// A cord that nobody has pulled.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends every wait on this cord, present and future.
+    pub fn cancel(&self) {
+        *self.0.cancelled.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.changed.notify_all();
+    }
+
+    /// Whether it was pulled.
+    pub fn is_cancelled(&self) -> bool {
+        *self.0.cancelled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sleep(&self, pause: Duration) {
+        let cancelled = self.0.cancelled.lock().unwrap_or_else(PoisonError::into_inner);
+        // A spurious end of the sleep, or a poisoned mutex, only makes the caller look once more.
+        drop(
+            self.0
+                .changed
+                .wait_timeout_while(cancelled, pause, |cancelled| !*cancelled),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_of_nothing_is_up_at_once_and_a_wait_for_ever_is_not() {
+        assert!(!Wait::none().pause(Duration::from_secs(60)));
+        assert!(Wait::forever().pause(Duration::from_micros(1)));
+    }
+
+    #[test]
+    fn a_pause_ends_at_the_deadline() {
+        let wait = Wait::at_most(Duration::from_millis(5));
+        let start = Instant::now();
+        assert!(wait.pause(Duration::from_secs(60)));
+        assert!(start.elapsed() < Duration::from_secs(30));
+        assert!(!wait.pause(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn cancelling_ends_a_pause_that_has_begun() {
+        let cancel = Cancel::new();
+        let wait = Wait::forever().unless(&cancel);
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                wait.pause(Duration::from_secs(60));
+            });
+            cancel.cancel();
+        });
+        assert!(start.elapsed() < Duration::from_secs(30));
+        assert!(wait.is_cancelled());
+    }
+}
