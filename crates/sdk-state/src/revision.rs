@@ -103,11 +103,11 @@ impl Revision {
     /// A `current` that tells no moment counts as none.
     pub(crate) fn first_candidate(now: OffsetDateTime, current: Option<&Self>) -> Result<Self, Error> {
         let now = Self::at(now)?;
-        match current.map(|current| &current.0) {
-            Some(Name::Moment(current))
-                if (now.seconds(), now.nanoseconds()) <= (current.seconds, current.nanoseconds) =>
+        match (&now.0, current.map(|current| &current.0)) {
+            (Name::Moment(clock), Some(Name::Moment(moment)))
+                if (clock.seconds, clock.nanoseconds) <= (moment.seconds, moment.nanoseconds) =>
             {
-                Self(Name::Moment(*current)).with_suffix(u64::from(current.suffix) + 1)
+                Self(Name::Moment(*moment)).with_suffix(u64::from(moment.suffix) + 1)
             }
             _ => Ok(now),
         }
@@ -138,20 +138,6 @@ impl Revision {
             nanoseconds,
             suffix,
         }))
-    }
-
-    fn seconds(&self) -> i64 {
-        match self.0 {
-            Name::Moment(moment) => moment.seconds,
-            Name::Other(_) => i64::MAX,
-        }
-    }
-
-    fn nanoseconds(&self) -> u32 {
-        match self.0 {
-            Name::Moment(moment) => moment.nanoseconds,
-            Name::Other(_) => 0,
-        }
     }
 }
 
