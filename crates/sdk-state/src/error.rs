@@ -84,6 +84,24 @@ impl Error {
         }))
     }
 
+    /// `current` is not what the mover expected.
+    pub fn current_moved(expected: Option<Revision>, found: Option<Revision>) -> Self {
+        let name =
+            |revision: &Option<Revision>| revision.as_ref().map_or("nothing".into(), ToString::to_string);
+        let message = format!(
+            "{} was expected to be current and {} is: somebody moved it, start over from there",
+            name(&expected),
+            name(&found)
+        );
+        Self::new(ErrorKind::CurrentMoved { expected, found }, message)
+    }
+
+    /// The lock is held by another one than the one to be evicted.
+    pub fn other_holder(info: LockInfo) -> Self {
+        let message = format!("the lock is now held by {info}, not by the one to be evicted: look again");
+        Self::new(ErrorKind::Locked(Box::new(info)), message)
+    }
+
     /// The same error about this revision, unless it already names one.
     #[must_use]
     pub fn at_revision(mut self, revision: &Revision) -> Self {

@@ -10,3 +10,7 @@ impl Json {
         unimplemented!("{}", text.len())
     }
 }
+
+pub(crate) fn check(_text: &str, _max_depth: usize) -> Result<(), String> {
+    Ok(())
+}

@@ -1,9 +1,11 @@
 //! The contract for keeping infrastructure state: sealed, versioned snapshots under an exclusive lock.
 
 mod backend;
+pub mod envelope;
 mod error;
 mod json;
 mod lock;
+mod memory;
 mod provenance;
 mod registry;
 mod revision;
@@ -11,12 +13,14 @@ mod snapshot;
 mod stack_id;
 mod state;
 mod storage;
+mod store;
 mod wait;
 
 pub use backend::{Backend, WriteOptions};
 pub use error::{Error, ErrorKind, Optional};
 pub use json::Json;
 pub use lock::{Holder, Liveness, Lock, LockInfo, LockStatus, LockToken};
+pub use memory::MemoryStorage;
 pub use provenance::Provenance;
 pub use registry::{Registry, Root};
 pub use revision::Revision;
@@ -25,4 +29,5 @@ pub use snapshot::Snapshot;
 pub use stack_id::StackId;
 pub use state::State;
 pub use storage::{Created, Expect, Storage, TryLock};
+pub use store::{EnvelopeVersion, Store};
 pub use wait::{Cancel, Wait};

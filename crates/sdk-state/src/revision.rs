@@ -67,6 +67,23 @@ impl Revision {
         Ok(Self::moment(utc.unix_timestamp(), utc.nanosecond(), 0))
     }
 
+    /// The revision that the content of a `current` file names: one name and a line feed. A missing line feed and blanks
+    /// around are accepted, as the original does.
+    ///
+    /// # Errors
+    ///
+    /// [`Damaged`](ErrorKind::Damaged) for everything else: it is never taken for "no state yet".
+    pub fn from_pointer(content: &[u8]) -> Result<Self, Error> {
+        let name = str::from_utf8(content.trim_ascii()).ok();
+        name.and_then(|name| name.parse().ok()).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Damaged,
+                "`current` does not hold the name of one revision: choose a revision with set_current, \
+                 which replaces it",
+            )
+        })
+    }
+
     /// The moment of the write, if the name tells one.
     pub fn time(&self) -> Option<OffsetDateTime> {
         let Name::Moment(moment) = &self.0 else {

@@ -1,0 +1,108 @@
+use super::damaged;
+use crate::{Error, ErrorKind};
+use chacha20poly1305::aead::AeadInOut as _;
+use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _, Nonce};
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac as _};
+use rand::TryRng as _;
+use rand::rngs::SysRng;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+/// HKDF `info` of the key that authenticates the header.
+const HEADER_INFO: &[u8] = b"ubstate v2 header";
+/// HKDF `info` of the key that encrypts the body.
+const BODY_INFO: &[u8] = b"ubstate v2 body";
+/// The length of the header tag in bytes.
+pub(super) const HEADER_TAG_BYTES: usize = 32;
+/// What encryption adds to a body.
+pub(super) const BODY_TAG_BYTES: usize = 16;
+
+/// The random key of one sealed file: it encrypts one body, once, which is why the body's nonce is zero.
+pub(super) struct DataKey(Zeroizing<[u8; 32]>);
+
+impl DataKey {
+    pub(super) fn generate() -> Result<Self, Error> {
+        let mut key = Self(Zeroizing::new([0; 32]));
+        SysRng.try_fill_bytes(&mut *key.0).map_err(|source| {
+            Error::new(
+                ErrorKind::Unavailable,
+                "the operating system gives no random bytes",
+            )
+            .with_source(source)
+        })?;
+        Ok(key)
+    }
+
+    /// `None` unless `bytes` are 32: no data key then.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut key = Self(Zeroizing::new([0; 32]));
+        if bytes.len() != key.0.len() {
+            return None;
+        }
+        key.0.copy_from_slice(bytes);
+        Some(key)
+    }
+
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// `HMAC-SHA-256(HKDF(data key, "ubstate v2 header"), prefix)` (RFC 2104, RFC 5869).
+    pub(super) fn header_tag(&self, prefix: &[u8]) -> [u8; HEADER_TAG_BYTES] {
+        self.header_mac(prefix).finalize().into_bytes().into()
+    }
+
+    /// Compares in constant time. An encrypted file has one tag, so this also commits the file to one data key.
+    pub(super) fn verify_header(&self, prefix: &[u8], tag: &[u8]) -> Result<(), Error> {
+        self.header_mac(prefix)
+            .verify_slice(tag)
+            .map_err(|_| damaged("the header was changed after it was sealed"))
+    }
+
+    /// Encrypts `buffer[from..]` in place and appends the tag.
+    pub(super) fn encrypt(&self, buffer: &mut Vec<u8>, from: usize, context: &[u8]) -> Result<(), Error> {
+        let tag = self
+            .body_cipher()
+            .encrypt_inout_detached(&Nonce::default(), context, (&mut buffer[from..]).into())
+            .map_err(|_| Error::new(ErrorKind::TooLarge, "ChaCha20-Poly1305 seals up to 256 GiB"))?;
+        buffer.extend_from_slice(&tag);
+        Ok(())
+    }
+
+    /// Decrypts `body`, which ends in its tag, in place, and removes the tag.
+    pub(super) fn decrypt(&self, body: &mut Vec<u8>, context: &[u8]) -> Result<(), Error> {
+        let cut_short = || damaged("the file was cut short");
+        let (text, tag) = body
+            .split_last_chunk_mut::<BODY_TAG_BYTES>()
+            .ok_or_else(cut_short)?;
+        self.body_cipher()
+            .decrypt_inout_detached(&Nonce::default(), context, text.into(), &(*tag).into())
+            .map_err(|_| damaged("the body was changed after it was sealed"))?;
+        body.truncate(body.len() - BODY_TAG_BYTES);
+        Ok(())
+    }
+
+    fn header_mac(&self, prefix: &[u8]) -> Hmac<Sha256> {
+        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.derive(HEADER_INFO)).expect("a key");
+        mac.update(prefix);
+        mac
+    }
+
+    fn body_cipher(&self) -> ChaCha20Poly1305 {
+        ChaCha20Poly1305::new((&*self.derive(BODY_INFO)).into())
+    }
+
+    fn derive(&self, info: &[u8]) -> Zeroizing<[u8; 32]> {
+        let mut output = Zeroizing::new([0; 32]);
+        #[expect(
+            clippy::expect_used,
+            reason = "HKDF-SHA-256 gives up to 8160 bytes; 32 are asked for"
+        )]
+        Hkdf::<Sha256>::new(None, &*self.0)
+            .expand(info, &mut *output)
+            .expect("a short output");
+        output
+    }
+}

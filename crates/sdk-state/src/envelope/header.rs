@@ -1,0 +1,238 @@
+use super::compression::Compression;
+use super::{damaged, refused};
+use crate::provenance::MAX_TEXT_BYTES;
+use crate::{Error, Provenance, Revision, json};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sdk_encrypt::{Keyring, Recipient, RecipientBody};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The version that this file describes.
+pub(super) const VERSION: u32 = 2;
+/// Header members are nested at most this deep, the header itself included.
+const MAX_DEPTH: usize = 16;
+
+/// The header of envelope version 2: the members in the order in which they are written.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Header {
+    pub(super) envelope_version: u32,
+    pub(super) payload_type: String,
+    pub(super) factory: String,
+    pub(super) stack: String,
+    pub(super) revision: String,
+    /// Present even when there is none.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub(super) parent: Option<String>,
+    pub(super) compression: Compression,
+    pub(super) length: u64,
+    pub(super) seal: Seal,
+    pub(super) recipients: Vec<WrappedKey>,
+    pub(super) provenance: Record,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Seal {
+    #[serde(rename = "none")]
+    None,
+    #[serde(rename = "chacha20-poly1305")]
+    ChaCha20Poly1305,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct WrappedKey {
+    pub(super) name: String,
+    pub(super) body: RecipientBody,
+    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+    pub(super) wrapped_key: Vec<u8>,
+}
+
+impl WrappedKey {
+    pub(super) fn recipient(&self) -> Recipient {
+        Recipient {
+            name: self.name.clone(),
+            body: self.body.clone(),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Record {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) run: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) who: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) host: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tool: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<String>,
+    pub(super) written_at: String,
+}
+
+impl Header {
+    /// Reads a header whose length is already bounded, and checks every rule that needs no key.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        /// Read before anything else, so that a newer version is told from a damaged file.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct Probe {
+            envelope_version: u32,
+        }
+
+        let text = str::from_utf8(bytes).map_err(|_| damaged("the header is not UTF-8"))?;
+        let probe: Probe = serde_json::from_str(text).map_err(malformed)?;
+        if probe.envelope_version != VERSION {
+            return Err(refused(format!(
+                "the file is of envelope version {}: a newer release is needed to open it",
+                probe.envelope_version
+            )));
+        }
+        json::check(text, MAX_DEPTH)
+            .map_err(|problem| damaged(format!("the header is malformed: {problem}")))?;
+        let header: Self = serde_json::from_str(text).map_err(malformed)?;
+        header.check()?;
+        Ok(header)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if let Some(parent) = &self.parent {
+            parent
+                .parse::<Revision>()
+                .map_err(|_| damaged("the header names a parent that is no revision"))?;
+        }
+        let allowed = match self.seal {
+            Seal::None => 0..=0,
+            Seal::ChaCha20Poly1305 => 1..=Keyring::MAX_RECIPIENTS,
+        };
+        if !allowed.contains(&self.recipients.len()) {
+            return Err(damaged(format!(
+                "the header has {} recipients",
+                self.recipients.len()
+            )));
+        }
+        refuse_twins(&self.recipients).map_err(damaged)?;
+        self.provenance.check()
+    }
+}
+
+/// Two recipients of one file must be two keys: the second one would never be used.
+pub(super) fn refuse_twins(keys: &[WrappedKey]) -> Result<(), String> {
+    let recipients: Vec<Recipient> = keys.iter().map(WrappedKey::recipient).collect();
+    for (position, recipient) in recipients.iter().enumerate() {
+        if recipients[..position]
+            .iter()
+            .any(|other| other.is_same_key(recipient))
+        {
+            return Err(format!("the recipient {} is named twice", recipient.describe()));
+        }
+    }
+    Ok(())
+}
+
+impl Record {
+    fn check(&self) -> Result<(), Error> {
+        let texts = [&self.run, &self.who, &self.host, &self.tool, &self.message];
+        if texts
+            .into_iter()
+            .flatten()
+            .any(|text| text.len() > MAX_TEXT_BYTES)
+        {
+            return Err(damaged("the header has a text of more than 4 KiB"));
+        }
+        self.written_at().map(|_| ())
+    }
+
+    fn written_at(&self) -> Result<OffsetDateTime, Error> {
+        OffsetDateTime::parse(&self.written_at, &Rfc3339)
+            .map_err(|_| damaged("the header says no valid time of writing"))
+    }
+}
+
+/// What a sealed file says of itself. Nothing of it is authenticated: whoever can write to the medium can make it up.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct UnverifiedHeader {
+    /// The version of the envelope, 1 or 2.
+    pub version: u32,
+    /// The kind of payload.
+    pub payload: Option<String>,
+    /// `factory/stack` as the file says.
+    pub stack: Option<String>,
+    /// The revision as the file says.
+    pub revision: Option<String>,
+    /// The revision that it was made from.
+    pub parent: Option<Revision>,
+    /// Bytes of plaintext.
+    pub length: Option<u64>,
+    /// For whom it is sealed; empty when it is not encrypted.
+    pub recipients: Vec<Recipient>,
+    /// Who and what wrote it.
+    pub provenance: Provenance,
+    /// Why.
+    pub message: Option<String>,
+    /// When.
+    pub written_at: Option<OffsetDateTime>,
+}
+
+impl UnverifiedHeader {
+    pub(super) fn of_version_1(payload: Option<String>, recipient: Option<Recipient>) -> Self {
+        Self {
+            version: 1,
+            payload,
+            stack: None,
+            revision: None,
+            parent: None,
+            length: None,
+            recipients: recipient.into_iter().collect(),
+            provenance: Provenance::default(),
+            message: None,
+            written_at: None,
+        }
+    }
+}
+
+impl From<Header> for UnverifiedHeader {
+    fn from(header: Header) -> Self {
+        let written_at = header.provenance.written_at().ok();
+        Self {
+            version: VERSION,
+            stack: Some(format!("{}/{}", header.factory, header.stack)),
+            payload: Some(header.payload_type),
+            revision: Some(header.revision),
+            parent: header.parent.and_then(|parent| parent.parse().ok()),
+            length: Some(header.length),
+            recipients: header.recipients.iter().map(WrappedKey::recipient).collect(),
+            provenance: Provenance {
+                run: header.provenance.run,
+                who: header.provenance.who,
+                host: header.provenance.host,
+                tool: header.provenance.tool,
+            },
+            message: header.provenance.message,
+            written_at,
+        }
+    }
+}
+
+/// A header is public, so what serde says of it may be shown.
+fn malformed(source: serde_json::Error) -> Error {
+    damaged("the header is malformed").with_source(source)
+}
+
+fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&STANDARD.encode(bytes))
+}
+
+/// Standard alphabet, padded, canonical: every wrapped key has one spelling.
+fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    STANDARD
+        .decode(text)
+        .map_err(|_| de::Error::custom("a wrapped key is not canonical base64"))
+}

@@ -1,0 +1,183 @@
+//! The sealed form of a payload: compressed, encrypted, and bound to its stack and revision.
+//!
+//! A [`Store`](crate::Store) seals what it writes. These functions do the same for any other payload that belongs to a
+//! stack, such as a plan file, with the same keys. The bytes are specified in `docs/format.md`.
+//!
+//! ```
+//! use sdk_state::encrypt::{EnvKey, Keyring, MasterKey};
+//! use sdk_state::envelope::{self, Origin, Subject};
+//! use sdk_state::{Provenance, StackId};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let ring = Keyring::from(EnvKey::new("STATE_KEY", MasterKey::generate()?));
+//! let id: StackId = "network/prod".parse()?;
+//! let revision = "2026-07-10T12:00:00Z".parse()?;
+//! let subject = Subject { payload: "plan", id: &id, revision: &revision };
+//! let sealed = envelope::seal(&ring, subject, &Origin::new(&Provenance::new(), time::OffsetDateTime::UNIX_EPOCH), b"a plan")?;
+//! assert_eq!(envelope::open(&ring, subject, sealed, envelope::DEFAULT_LIMIT)?, b"a plan");
+//! # Ok(())
+//! # }
+//! ```
+
+mod compression;
+mod data_key;
+mod header;
+mod v1;
+mod v2;
+
+use crate::{Error, ErrorKind, Provenance, Revision, StackId};
+use sdk_encrypt::Keyring;
+use time::OffsetDateTime;
+
+pub use header::UnverifiedHeader;
+
+pub(crate) use compression::{Compressed, Compressor};
+pub(crate) use v1::seal as seal_v1;
+pub(crate) use v2::seal as seal_v2;
+
+/// The most plaintext bytes that are opened or sealed unless a store is told otherwise: 1 GiB.
+pub const DEFAULT_LIMIT: u64 = 1 << 30;
+
+/// How much longer than the limit of its plaintext a sealed file may be: 2 MiB.
+pub const OVERHEAD: u64 = 2 << 20;
+
+/// What a sealed payload is, and where it belongs. Whoever opens it says the same again; a file that says otherwise does
+/// not open.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The payload type, such as [`Snapshot::PAYLOAD`](crate::Snapshot::PAYLOAD): 1 to 64 ASCII letters, digits, `.`
+    /// and `-`.
+    pub payload: &'a str,
+    /// The stack.
+    pub id: &'a StackId,
+    /// The revision.
+    pub revision: &'a Revision,
+}
+
+/// Where a sealed payload comes from: recorded in clear.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// Who and what wrote it.
+    pub provenance: &'a Provenance,
+    /// When.
+    pub written_at: OffsetDateTime,
+    /// Why.
+    pub message: Option<&'a str>,
+    /// The revision that it was made from.
+    pub parent: Option<&'a Revision>,
+}
+
+impl<'a> Origin<'a> {
+    /// Without a message and a parent.
+    pub fn new(provenance: &'a Provenance, written_at: OffsetDateTime) -> Self {
+        Self {
+            provenance,
+            written_at,
+            message: None,
+            parent: None,
+        }
+    }
+}
+
+/// Seals `plaintext` for the recipients of `keyring`, as envelope version 2.
+///
+/// Every call draws a fresh data key, so the same input never gives the same bytes twice.
+///
+/// # Errors
+///
+/// [`TooLarge`](ErrorKind::TooLarge) for provenance over 4 KiB a text, [`Unsupported`](ErrorKind::Unsupported) when two
+/// recipients are the same key, [`InvalidName`](ErrorKind::InvalidName) for a payload type that is not allowed,
+/// [`Unavailable`](ErrorKind::Unavailable) when the holder of a key does not answer.
+pub fn seal(
+    keyring: &Keyring,
+    subject: Subject<'_>,
+    origin: &Origin<'_>,
+    plaintext: &[u8],
+) -> Result<Vec<u8>, Error> {
+    let compressed = Compressor::new()?.compress(plaintext)?;
+    v2::seal(keyring, subject, origin, &compressed)
+}
+
+/// Opens a sealed payload of either version, if `keyring` allows that version, and returns its plaintext.
+///
+/// No byte is returned before it is authenticated. `limit` bounds the plaintext; what a file claims is compared with it
+/// before memory is set aside.
+///
+/// # Errors
+///
+/// [`Damaged`](ErrorKind::Damaged), [`WrongKey`](ErrorKind::WrongKey), [`Misplaced`](ErrorKind::Misplaced),
+/// [`Refused`](ErrorKind::Refused) for a version or a kind of sealing that the ring does not accept,
+/// [`TooLarge`](ErrorKind::TooLarge), [`Unavailable`](ErrorKind::Unavailable).
+pub fn open(keyring: &Keyring, subject: Subject<'_>, sealed: Vec<u8>, limit: u64) -> Result<Vec<u8>, Error> {
+    if sealed.len() as u64 > limit.saturating_add(OVERHEAD) {
+        return Err(too_large(sealed.len() as u64, limit));
+    }
+    let plaintext = match Version::of(&sealed)? {
+        Version::One => v1::open(keyring, subject, &sealed),
+        Version::Two => v2::open(keyring, subject, sealed, limit),
+    }?;
+    if plaintext.len() as u64 > limit {
+        return Err(too_large(plaintext.len() as u64, limit));
+    }
+    Ok(plaintext)
+}
+
+/// What a sealed file says of itself, to be shown and not to be trusted: nothing of it is authenticated.
+///
+/// # Errors
+///
+/// [`Damaged`](ErrorKind::Damaged), [`Refused`](ErrorKind::Refused) for a newer version,
+/// [`TooLarge`](ErrorKind::TooLarge).
+pub fn header(sealed: &[u8]) -> Result<UnverifiedHeader, Error> {
+    match Version::of(sealed)? {
+        Version::One => v1::header(sealed),
+        Version::Two => v2::header(sealed),
+    }
+}
+
+enum Version {
+    One,
+    Two,
+}
+
+impl Version {
+    fn of(sealed: &[u8]) -> Result<Self, Error> {
+        if sealed.starts_with(b"{") {
+            Ok(Self::One)
+        } else if sealed.starts_with(&v2::MAGIC) {
+            Ok(Self::Two)
+        } else {
+            Err(damaged("this is no sealed file, or its beginning was changed"))
+        }
+    }
+}
+
+fn damaged(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Damaged, message)
+}
+
+fn refused(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Refused, message)
+}
+
+fn misplaced(what: &str, expected: &str, found: &str) -> Error {
+    use crate::stack_id::Excerpt;
+    Error::new(
+        ErrorKind::Misplaced,
+        format!(
+            "the file was sealed for {what} {} and not for {}: it was moved here",
+            Excerpt(found),
+            Excerpt(expected)
+        ),
+    )
+}
+
+pub(crate) fn too_large(bytes: u64, limit: u64) -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        format!("{bytes} bytes are more than the limit of {limit}: raise the limit if that is intended"),
+    )
+}
+
+#[cfg(test)]
+mod tests;
