@@ -59,8 +59,9 @@ impl Wait {
         self.cancel.as_ref().is_some_and(Cancel::is_cancelled)
     }
 
-    /// Sleeps for `pause`, or until the deadline or the cancellation if one comes first. False when the time is up.
-    pub(crate) fn pause(&self, pause: Duration) -> bool {
+    /// Sleeps for `pause`, or until the deadline or the cancellation if one comes first. False when the time is up:
+    /// what a loop that looks again and again calls between two looks.
+    pub fn pause(&self, pause: Duration) -> bool {
         let pause = match self.deadline {
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());

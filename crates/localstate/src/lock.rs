@@ -1,0 +1,346 @@
+use crate::directory::{Access, Directory, StackDirectory};
+use crate::failure::Failure;
+use crate::gate::Gate;
+use crate::layout::{self, Purpose};
+use crate::temporary::Temporary;
+use crate::{flock, marker};
+use rustix::io::{Errno, FdFlags};
+use sdk_state::{Error, Holder, Liveness, Lock, LockInfo, LockStatus, LockToken, TryLock};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::process;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// A marker that changes its owner while we look is looked at again; not for ever, since the caller has a deadline.
+const LOOKS: u32 = 16;
+/// How long an adoption waits for the gate: it may be tried again at the next look.
+const ADOPTION_PATIENCE: Duration = Duration::from_millis(5);
+/// A look costs some microseconds, so a waiter that looks this often needs far less than a hundredth of a core.
+const POLL: Duration = Duration::from_millis(2);
+const POLL_UNTRUSTED: Duration = Duration::from_millis(100);
+/// More of a foreign marker is not read.
+const LONGEST_MARKER: u64 = 4096;
+
+/// One try to take the lock; see `docs/architecture.md`, "The lock".
+pub(crate) fn try_lock(directory: &Arc<StackDirectory>, holder: &Holder) -> Result<TryLock, Failure> {
+    let token = LockToken::generate().map_err(Failure::Contract)?;
+    let mut info = LockInfo::of(holder, token);
+    info.pid = Some(process::id());
+    info.boot_id = boot_id();
+    let content = marker::encode(&info);
+
+    let mut holder = LockInfo::default();
+    for _ in 0..LOOKS {
+        let Some(marker) = Marker::open(directory, Access::ReadWrite)? else {
+            match create(directory, &content)? {
+                Some(file) => return Ok(held(directory, file, info, None)),
+                None => continue,
+            }
+        };
+        holder = marker.read()?;
+        match marker.claim()? {
+            Claim::Vanished => {}
+            Claim::Refused => break,
+            Claim::Dead => match marker.adopt(&content)? {
+                Adoption::Done(file) => return Ok(held(directory, file, info, Some(holder))),
+                Adoption::Vanished => {}
+                Adoption::GateHeld => break,
+            },
+        }
+    }
+    Ok(TryLock::Busy {
+        info: Box::new(holder),
+        poll: if directory.filesystem.is_trusted() {
+            POLL
+        } else {
+            POLL_UNTRUSTED
+        },
+    })
+}
+
+pub(crate) fn status(directory: &StackDirectory) -> Result<Option<LockStatus>, Failure> {
+    let Some(marker) = Marker::open(directory, Access::Read)? else {
+        return Ok(None);
+    };
+    let info = marker.read()?;
+    let liveness = if marker.can_be_proved_dead()? {
+        // Shared, so that two who look do not take each other for the holder.
+        match flock::try_shared(&marker.file) {
+            Ok(true) => {
+                flock::unlock(&marker.file);
+                Liveness::Dead
+            }
+            Ok(false) => Liveness::Alive,
+            Err(_) => Liveness::Unknown,
+        }
+    } else {
+        Liveness::Unknown
+    };
+    Ok(Some(LockStatus::new(info, liveness)))
+}
+
+pub(crate) fn force_unlock(
+    directory: &StackDirectory,
+    expected: Option<&LockToken>,
+) -> Result<Option<LockInfo>, Failure> {
+    let _gate = Gate::enter(&directory.stack, directory.filesystem)?;
+    let Some(marker) = Marker::open(directory, Access::Read)? else {
+        return Ok(None);
+    };
+    let info = marker.read()?;
+    if expected.is_some() && info.token.as_ref() != expected {
+        return Err(Failure::OtherHolder(Box::new(info)));
+    }
+    match directory.stack.unlink(layout::LOCK) {
+        Ok(()) | Err(Errno::NOENT) => Ok(Some(info)),
+        Err(errno) => Err(directory
+            .stack
+            .failure("remove the lock marker", layout::LOCK, errno)),
+    }
+}
+
+/// Whether the marker carries this token. To be asked inside the gate.
+pub(crate) fn demand_token(directory: &StackDirectory, token: &LockToken) -> Result<(), Failure> {
+    match Marker::open(directory, Access::Read)? {
+        Some(marker) if marker.read()?.token.as_ref() == Some(token) => Ok(()),
+        _ => Err(Failure::LockLost),
+    }
+}
+
+/// The marker that lies there, open.
+struct Marker<'a> {
+    directory: &'a StackDirectory,
+    file: File,
+}
+
+enum Claim {
+    /// The holder is dead, and this handle has its flock now.
+    Dead,
+    /// The holder lives, or cannot be proved dead.
+    Refused,
+    /// The marker is another one by now.
+    Vanished,
+}
+
+enum Adoption {
+    Done(File),
+    Vanished,
+    GateHeld,
+}
+
+impl<'a> Marker<'a> {
+    fn open(directory: &'a StackDirectory, access: Access) -> Result<Option<Self>, Failure> {
+        match directory.stack.open_file(layout::LOCK, access) {
+            Ok(file) => Ok(Some(Self { directory, file })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(directory
+                .stack
+                .failure("open the lock marker", layout::LOCK, errno)),
+        }
+    }
+
+    fn read(&self) -> Result<LockInfo, Failure> {
+        let mut content = [0; LONGEST_MARKER as usize];
+        let mut length = 0;
+        while length < content.len() {
+            match self.file.read_at(&mut content[length..], length as u64) {
+                Ok(0) => break,
+                Ok(count) => length += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(self.failure("read the lock marker", source)),
+            }
+        }
+        Ok(marker::decode(&content[..length]))
+    }
+
+    /// Only our own markers are flocked by their holders, and only a trusted filesystem tells it.
+    fn can_be_proved_dead(&self) -> Result<bool, Failure> {
+        let metadata = self
+            .file
+            .metadata()
+            .map_err(|source| self.failure("look at the lock marker", source))?;
+        Ok(self.directory.filesystem.is_trusted()
+            && metadata.is_file()
+            && metadata.len() == marker::BYTES as u64)
+    }
+
+    fn claim(&self) -> Result<Claim, Failure> {
+        if !self.can_be_proved_dead()? {
+            return Ok(Claim::Refused);
+        }
+        match flock::try_exclusive(&self.file) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Claim::Refused),
+            Err(source) => return Err(self.failure("lock the lock marker", source)),
+        }
+        match self.directory.stack.leads_to(layout::LOCK, &self.file)? {
+            true => Ok(Claim::Dead),
+            false => Ok(Claim::Vanished),
+        }
+    }
+
+    /// Writes over a dead holder's marker in place. It never disappears, so nobody slips in between; and it is never
+    /// shorter, so a crash leaves a marker that can be adopted again.
+    fn adopt(self, content: &[u8; marker::BYTES]) -> Result<Adoption, Failure> {
+        let stack = &self.directory.stack;
+        let Some(_gate) = Gate::try_for(ADOPTION_PATIENCE, stack, self.directory.filesystem)? else {
+            return Ok(Adoption::GateHeld);
+        };
+        self.file
+            .write_all_at(content, 0)
+            .map_err(|source| self.failure("write the lock marker", source))?;
+        match stack.leads_to(layout::LOCK, &self.file)? {
+            true => Ok(Adoption::Done(self.file)),
+            false => Ok(Adoption::Vanished),
+        }
+    }
+
+    fn failure(&self, action: &'static str, source: io::Error) -> Failure {
+        self.directory.stack.failure(action, layout::LOCK, source)
+    }
+}
+
+/// Makes a marker that is complete, durable and already flocked when it appears; `None` when somebody was faster.
+fn create(directory: &StackDirectory, content: &[u8]) -> Result<Option<File>, Failure> {
+    let stack = &directory.stack;
+    let temporary = Temporary::write(stack, directory.filesystem, Purpose::Lock, content)?;
+    match temporary.link(layout::LOCK) {
+        Ok(true) => temporary
+            .into_file()
+            .map(Some)
+            .map_err(|source| stack.failure("keep the lock marker open", layout::LOCK, source)),
+        Ok(false) | Err(Errno::NOENT) => Ok(None),
+        Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::OPNOTSUPP)
+            if !directory.filesystem.is_trusted() =>
+        {
+            create_without_links(stack, content)
+        }
+        Err(errno) => Err(stack.failure("create the lock marker", layout::LOCK, errno)),
+    }
+}
+
+/// Some network filesystems know no links: there the marker appears before it is complete.
+fn create_without_links(stack: &Directory, content: &[u8]) -> Result<Option<File>, Failure> {
+    let file = match stack.create_file(layout::LOCK) {
+        Ok(file) => file,
+        Err(Errno::EXIST) => return Ok(None),
+        Err(errno) => return Err(stack.failure("create the lock marker", layout::LOCK, errno)),
+    };
+    match file.write_all_at(content, 0).and_then(|()| file.sync_all()) {
+        Ok(()) => Ok(Some(file)),
+        Err(source) => {
+            let _ = stack.unlink(layout::LOCK);
+            Err(stack.failure("write the lock marker", layout::LOCK, source))
+        }
+    }
+}
+
+fn held(directory: &Arc<StackDirectory>, file: File, info: LockInfo, took_over: Option<LockInfo>) -> TryLock {
+    TryLock::Held(Box::new(LocalLock {
+        directory: Arc::clone(directory),
+        file,
+        pid: process::id(),
+        info,
+        took_over,
+        is_given_back: false,
+    }))
+}
+
+/// The lock, held by this process: the marker's file with its flock.
+#[derive(Debug)]
+struct LocalLock {
+    directory: Arc<StackDirectory>,
+    file: File,
+    /// A forked child has a copy of this value and shares the flock, but does not hold the lock.
+    pid: u32,
+    info: LockInfo,
+    took_over: Option<LockInfo>,
+    is_given_back: bool,
+}
+
+impl LocalLock {
+    /// Held means that the marker is our file and says so. To be asked inside the gate.
+    fn demand_held(&self) -> Result<(), Failure> {
+        if !self.directory.stack.leads_to(layout::LOCK, &self.file)? {
+            return Err(Failure::LockLost);
+        }
+        demand_token(&self.directory, self.own_token()?)
+    }
+
+    fn own_token(&self) -> Result<&LockToken, Failure> {
+        if self.pid != process::id() {
+            return Err(Failure::LockOfAnotherProcess);
+        }
+        self.info.token.as_ref().ok_or(Failure::LockLost)
+    }
+
+    fn give_back(&mut self) -> Result<(), Failure> {
+        self.is_given_back = true;
+        self.own_token()?;
+        let stack = &self.directory.stack;
+        let _gate = Gate::enter(stack, self.directory.filesystem)?;
+        self.demand_held()?;
+        stack
+            .unlink(layout::LOCK)
+            .map_err(|errno| stack.failure("remove the lock marker", layout::LOCK, errno))?;
+        // A child that inherited the handle is no holder any more.
+        flock::unlock(&self.file);
+        Ok(())
+    }
+}
+
+impl Lock for LocalLock {
+    fn info(&self) -> &LockInfo {
+        &self.info
+    }
+
+    fn token(&self) -> Result<&LockToken, Error> {
+        Ok(self.own_token()?)
+    }
+
+    fn took_over(&self) -> Option<&LockInfo> {
+        self.took_over.as_ref()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.own_token()?;
+        let _gate = Gate::enter(&self.directory.stack, self.directory.filesystem)?;
+        Ok(self.demand_held()?)
+    }
+
+    fn share_with_children(&self) -> Result<(), Error> {
+        self.own_token()?;
+        rustix::io::fcntl_setfd(&self.file, FdFlags::empty()).map_err(|errno| {
+            self.directory
+                .stack
+                .failure("share the lock marker", layout::LOCK, errno)
+        })?;
+        Ok(())
+    }
+
+    fn unlock(mut self: Box<Self>) -> Result<(), Error> {
+        Ok(self.give_back()?)
+    }
+}
+
+impl Drop for LocalLock {
+    fn drop(&mut self) {
+        if !self.is_given_back {
+            // Who wants to hear of an error calls `unlock`. The flock goes with the file in any case.
+            let _ = self.give_back();
+        }
+    }
+}
+
+/// This boot of this machine, where the system tells it.
+fn boot_id() -> Option<String> {
+    static BOOT_ID: OnceLock<Option<String>> = OnceLock::new();
+    BOOT_ID
+        .get_or_init(|| {
+            let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+            Some(id.trim().into())
+        })
+        .clone()
+}

@@ -1,0 +1,114 @@
+use crate::directory::{Access, Directory, StackDirectory};
+use crate::failure::Failure;
+use crate::gate::Gate;
+use crate::layout::{self, Purpose};
+use crate::storage::{Flushes, guard};
+use crate::temporary::Temporary;
+use crate::{lock, snapshots};
+use rustix::io::Errno;
+use sdk_state::{Expect, LockToken, Revision};
+use std::io::Read as _;
+use std::sync::Mutex;
+
+/// A name has 128 bytes at most; what is longer than this, blanks included, is no pointer.
+const LONGEST_POINTER: u64 = 4096;
+
+/// What `current` names; `None` when there is no such file.
+pub(crate) fn read(stack: &Directory) -> Result<Option<Revision>, Failure> {
+    let file = match stack.open_file(layout::CURRENT, Access::Read) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP | Errno::NXIO) => {
+            return Err(Failure::PointerNotPlain(stack.path_of(layout::CURRENT)));
+        }
+        Err(errno) => return Err(stack.failure("open the pointer", layout::CURRENT, errno)),
+    };
+    let cannot_read = |source| stack.failure("read the pointer", layout::CURRENT, source);
+    if !file.metadata().map_err(cannot_read)?.is_file() {
+        return Err(Failure::PointerNotPlain(stack.path_of(layout::CURRENT)));
+    }
+    let mut content = Vec::with_capacity(256);
+    file.take(LONGEST_POINTER)
+        .read_to_end(&mut content)
+        .map_err(cannot_read)?;
+    Revision::from_pointer(&content)
+        .map(Some)
+        .map_err(|error| Failure::Contract(error.at_path(stack.path_of(layout::CURRENT))))
+}
+
+/// Which file the pointer is: each move puts another one in its place.
+pub(crate) fn identity(stack: &Directory) -> Result<Option<impl PartialEq + use<>>, Failure> {
+    let stat = stack.stat(layout::CURRENT)?;
+    Ok(stat.map(|stat| (stat.st_dev, stat.st_ino, stat.st_ctime, stat.st_ctime_nsec)))
+}
+
+/// Moves `current`: to a durable revision, by a durable file, in one step with all that is expected, durably.
+pub(crate) fn set(
+    directory: &StackDirectory,
+    flushes: &Mutex<Flushes>,
+    expect: Expect<'_>,
+    rev: &Revision,
+    held: Option<&LockToken>,
+) -> Result<(), Failure> {
+    if matches!(expect, Expect::Exactly(_)) && held.is_none() && !directory.filesystem.is_trusted() {
+        return Err(Failure::Unguarded);
+    }
+    let stack = &directory.stack;
+    // Asked twice: now, so that a mover who has lost touches nothing, and inside the gate, where it counts.
+    demand(directory, expect, rev, held)?;
+    make_durable(directory, flushes, rev)?;
+    let content = format!("{rev}\n");
+    let temporary = Temporary::write(stack, directory.filesystem, Purpose::Current, content.as_bytes())?;
+    let gate = Gate::enter(stack, directory.filesystem)?;
+    demand(directory, expect, rev, held)?;
+    temporary.replace(layout::CURRENT)?;
+    drop(gate);
+    stack.sync().map_err(|source| Failure::DurabilityUnknown {
+        rev: rev.clone(),
+        source: Some(source),
+    })
+}
+
+fn demand(
+    directory: &StackDirectory,
+    expect: Expect<'_>,
+    rev: &Revision,
+    held: Option<&LockToken>,
+) -> Result<(), Failure> {
+    if !snapshots::exists(directory, rev)? {
+        return Err(Failure::NoSuchRevision(rev.clone()));
+    }
+    if let Some(token) = held {
+        lock::demand_token(directory, token)?;
+    }
+    if let Expect::Exactly(expected) = expect {
+        let found = read(&directory.stack)?;
+        if found.as_ref() != expected {
+            return Err(Failure::Moved {
+                expected: expected.cloned(),
+                found,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Another process may have written `rev` and not have flushed it yet.
+fn make_durable(directory: &StackDirectory, flushes: &Mutex<Flushes>, rev: &Revision) -> Result<(), Failure> {
+    {
+        let flushes = guard(flushes);
+        if flushes.durable.as_ref() == Some(rev) {
+            return Ok(());
+        }
+        if flushes.failed || flushes.unknown.contains(rev) {
+            return Err(Failure::DurabilityUnknown {
+                rev: rev.clone(),
+                source: None,
+            });
+        }
+    }
+    match directory.snapshots() {
+        Some(names) => snapshots::flush(names, flushes, rev),
+        None => Err(Failure::NoSuchRevision(rev.clone())),
+    }
+}

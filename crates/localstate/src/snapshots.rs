@@ -1,0 +1,171 @@
+use crate::directory::{Access, Directory, StackDirectory};
+use crate::failure::Failure;
+use crate::gate::Gate;
+use crate::layout::{self, Purpose};
+use crate::storage::{Flushes, guard};
+use crate::temporary::{Published, Temporary};
+use crate::{lock, pointer};
+use rustix::io::Errno;
+use sdk_state::{Created, LockToken, Revision};
+use std::io::Read as _;
+use std::sync::Mutex;
+
+/// Complete and durable under a temporary name, then visible under its own, then durable under its own.
+pub(crate) fn create(
+    directory: &StackDirectory,
+    flushes: &Mutex<Flushes>,
+    rev: &Revision,
+    sealed: &[u8],
+) -> Result<Created, Failure> {
+    if !rev.is_writable() {
+        return Err(Failure::NotWritable(rev.clone()));
+    }
+    let snapshots = existing(directory, rev)?;
+    let name = layout::snapshot(rev);
+    loop {
+        // Saves writing a file in vain; it decides nothing.
+        if snapshots.stat(&name)?.is_some() {
+            return Ok(Created::Exists);
+        }
+        let temporary = Temporary::write(snapshots, directory.filesystem, Purpose::Snapshot, sealed)?;
+        match temporary.publish(&name)? {
+            Published::Done => break,
+            Published::NameTaken => return Ok(Created::Exists),
+            Published::Gone => {}
+        }
+    }
+    flush(snapshots, flushes, rev)?;
+    guard(flushes).durable = Some(rev.clone());
+    Ok(Created::Created)
+}
+
+/// For re-keying, by the holder of the lock.
+pub(crate) fn replace(
+    directory: &StackDirectory,
+    flushes: &Mutex<Flushes>,
+    rev: &Revision,
+    sealed: &[u8],
+) -> Result<(), Failure> {
+    let snapshots = existing(directory, rev)?;
+    let name = layout::snapshot(rev);
+    let inode = || match snapshots.stat(&name)? {
+        Some(stat) if Directory::is_plain(&stat) => Ok((stat.st_dev, stat.st_ino)),
+        _ => Err(Failure::NoSuchRevision(rev.clone())),
+    };
+    let before = inode()?;
+    let temporary = Temporary::write(snapshots, directory.filesystem, Purpose::Snapshot, sealed)?;
+    let gate = Gate::enter(&directory.stack, directory.filesystem)?;
+    if inode()? != before {
+        return Err(Failure::NoSuchRevision(rev.clone()));
+    }
+    temporary.replace(&name)?;
+    drop(gate);
+    flush(snapshots, flushes, rev)
+}
+
+/// Reads as many bytes as the file has, after comparing that with the limit.
+pub(crate) fn read(directory: &StackDirectory, rev: &Revision, limit: u64) -> Result<Vec<u8>, Failure> {
+    let snapshots = existing(directory, rev)?;
+    let name = layout::snapshot(rev);
+    let file = match snapshots.open_file(&name, Access::Read) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Err(Failure::NoSuchRevision(rev.clone())),
+        // A link, or a socket.
+        Err(Errno::LOOP | Errno::NXIO) => return Err(Failure::SnapshotNotPlain(rev.clone())),
+        Err(errno) => return Err(snapshots.failure("open the snapshot", &name, errno)),
+    };
+    let cannot_read = |source| snapshots.failure("read the snapshot", &name, source);
+    let metadata = file.metadata().map_err(cannot_read)?;
+    if !metadata.is_file() {
+        return Err(Failure::SnapshotNotPlain(rev.clone()));
+    }
+    let bytes = metadata.len();
+    if bytes == 0 {
+        return Err(Failure::EmptySnapshot(rev.clone()));
+    }
+    if bytes > limit {
+        return Err(Failure::SnapshotTooLarge {
+            rev: rev.clone(),
+            bytes,
+            limit,
+        });
+    }
+    let mut sealed = Vec::with_capacity(bytes as usize);
+    file.take(bytes).read_to_end(&mut sealed).map_err(cannot_read)?;
+    Ok(sealed)
+}
+
+/// Removes a snapshot unless it is current, or may become current again in a power cut.
+pub(crate) fn remove(
+    directory: &StackDirectory,
+    rev: &Revision,
+    held: Option<&LockToken>,
+) -> Result<(), Failure> {
+    if held.is_none() && !directory.filesystem.is_trusted() {
+        return Err(Failure::Unguarded);
+    }
+    let Some(snapshots) = directory.snapshots() else {
+        return Ok(());
+    };
+    let stack = &directory.stack;
+    loop {
+        // Somebody may have moved `current` away from this revision and not have flushed that yet: were it removed now,
+        // a power cut could leave `current` naming it. So what is compared inside the gate must have been flushed before.
+        let flushed = pointer::identity(stack)?;
+        stack
+            .sync()
+            .map_err(|source| stack.own_failure("flush the directory", source))?;
+        let _gate = Gate::enter(stack, directory.filesystem)?;
+        if pointer::identity(stack)? != flushed {
+            continue;
+        }
+        if let Some(token) = held {
+            lock::demand_token(directory, token)?;
+        }
+        if pointer::read(stack)?.as_ref() == Some(rev) {
+            return Err(Failure::IsCurrent(rev.clone()));
+        }
+        let name = layout::snapshot(rev);
+        match snapshots.unlink(&name) {
+            Ok(()) | Err(Errno::NOENT) => break,
+            Err(errno) => return Err(snapshots.failure("remove the snapshot", &name, errno)),
+        }
+    }
+    snapshots
+        .sync()
+        .map_err(|source| snapshots.own_failure("flush the directory", source))
+}
+
+/// Names only: no file is opened.
+pub(crate) fn list(directory: &StackDirectory) -> Result<Vec<Revision>, Failure> {
+    let mut revisions = Vec::new();
+    if let Some(snapshots) = directory.snapshots() {
+        snapshots.names(|name, _| revisions.extend(layout::revision(name.to_bytes())))?;
+    }
+    Ok(revisions)
+}
+
+/// Whether a snapshot lies there that can be pointed at.
+pub(crate) fn exists(directory: &StackDirectory, rev: &Revision) -> Result<bool, Failure> {
+    let stat = existing(directory, rev)?.stat(&layout::snapshot(rev))?;
+    Ok(stat.is_some_and(|stat| Directory::is_plain(&stat) && stat.st_size > 0))
+}
+
+/// Makes the names of the snapshots durable, on behalf of `rev`.
+pub(crate) fn flush(snapshots: &Directory, flushes: &Mutex<Flushes>, rev: &Revision) -> Result<(), Failure> {
+    snapshots.sync().map_err(|source| {
+        let mut flushes = guard(flushes);
+        flushes.failed = true;
+        flushes.unknown.insert(rev.clone());
+        Failure::DurabilityUnknown {
+            rev: rev.clone(),
+            source: Some(source),
+        }
+    })
+}
+
+fn existing<'a>(directory: &'a StackDirectory, rev: &Revision) -> Result<&'a Directory, Failure> {
+    directory
+        .snapshots()
+        .ok_or_else(|| Failure::NoSuchRevision(rev.clone()))
+}

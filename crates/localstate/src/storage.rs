@@ -1,0 +1,198 @@
+use crate::directory::StackDirectory;
+use crate::failure::Failure;
+use crate::{lock, pointer, snapshots, temporary};
+use sdk_state::{
+    Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, Revision, StackId, Storage, TryLock,
+};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Between two looks for stale temporaries.
+const CLEANING_INTERVAL: Duration = Duration::from_secs(600);
+
+/// One stack in a directory: `<root>/<factory>/<stack>/{current, lock, snapshots/<rev>.json.enc}`.
+///
+/// Opening it touches nothing; the first write or lock makes the directories.
+#[derive(Debug)]
+pub struct LocalStorage {
+    root: PathBuf,
+    id: StackId,
+    /// Kept open once the directories have been made, and their existence made durable, through this handle.
+    directory: Mutex<Option<Arc<StackDirectory>>>,
+    flushes: Mutex<Flushes>,
+    last_cleaning: Mutex<Option<Instant>>,
+    #[cfg(test)]
+    filesystem: Option<crate::filesystem::Filesystem>,
+}
+
+/// What this handle knows of the durability of revisions.
+#[derive(Debug, Default)]
+pub(crate) struct Flushes {
+    /// The last revision that a write through this handle made durable.
+    pub(crate) durable: Option<Revision>,
+    /// Revisions that are visible and may not be durable. A second flush would wrongly say that they are.
+    pub(crate) unknown: BTreeSet<Revision>,
+    /// Whether a flush of the snapshots has ever failed: no later one proves anything about older revisions.
+    pub(crate) failed: bool,
+}
+
+impl LocalStorage {
+    /// The place of the stack `id` under the directory `root`, which may be a symbolic link and may not exist yet.
+    pub fn new(root: impl Into<PathBuf>, id: StackId) -> Self {
+        Self {
+            root: root.into(),
+            id,
+            directory: Mutex::default(),
+            flushes: Mutex::default(),
+            last_cleaning: Mutex::default(),
+            #[cfg(test)]
+            filesystem: None,
+        }
+    }
+
+    /// What exists, for a reader; `None` when the stack does not.
+    fn existing(&self) -> Result<Option<Arc<StackDirectory>>, Failure> {
+        if let Some(directory) = self.kept() {
+            return Ok(Some(directory));
+        }
+        let opened = StackDirectory::open(&self.root, self.id.factory(), self.id.stack())?;
+        Ok(opened.map(|directory| Arc::new(self.as_tested(directory))))
+    }
+
+    /// The directories, made where they are missing, for a writer.
+    fn made(&self) -> Result<Arc<StackDirectory>, Failure> {
+        if let Some(directory) = self.kept() {
+            return Ok(directory);
+        }
+        let made = StackDirectory::make(&self.root, self.id.factory(), self.id.stack())?;
+        let made = Arc::new(self.as_tested(made));
+        *guard(&self.directory) = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    fn kept(&self) -> Option<Arc<StackDirectory>> {
+        guard(&self.directory)
+            .as_ref()
+            .filter(|directory| directory.is_usable())
+            .map(Arc::clone)
+    }
+
+    /// A directory is only read for cleaning where it is read or changed anyway, and not at every turn.
+    fn clean_now_and_then(&self, directory: &StackDirectory) {
+        let mut last = guard(&self.last_cleaning);
+        if last.is_none_or(|last| last.elapsed() > CLEANING_INTERVAL) {
+            *last = Some(Instant::now());
+            drop(last);
+            for directory_to_clean in [Some(&directory.stack), directory.snapshots()]
+                .into_iter()
+                .flatten()
+            {
+                // A courtesy to whoever reads the directory; it has no say in what the caller asked for.
+                let _ = temporary::remove_stale(directory_to_clean, directory.filesystem);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    fn as_tested(&self, mut directory: StackDirectory) -> StackDirectory {
+        directory.filesystem = self.filesystem.unwrap_or(directory.filesystem);
+        directory
+    }
+
+    #[cfg(not(test))]
+    fn as_tested(&self, directory: StackDirectory) -> StackDirectory {
+        directory
+    }
+}
+
+impl Storage for LocalStorage {
+    fn id(&self) -> &StackId {
+        &self.id
+    }
+
+    fn create(&self, rev: &Revision, sealed: &[u8]) -> Result<Created, Error> {
+        let directory = self.made()?;
+        let created = snapshots::create(&directory, &self.flushes, rev, sealed)?;
+        if created == Created::Exists {
+            self.clean_now_and_then(&directory);
+        }
+        Ok(created)
+    }
+
+    fn replace(&self, rev: &Revision, sealed: &[u8]) -> Result<(), Error> {
+        let Some(directory) = self.existing()? else {
+            return Err(Failure::NoSuchRevision(rev.clone()).into());
+        };
+        Ok(snapshots::replace(&directory, &self.flushes, rev, sealed)?)
+    }
+
+    fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
+        let Some(directory) = self.existing()? else {
+            return Err(Failure::NoSuchRevision(rev.clone()).into());
+        };
+        Ok(snapshots::read(&directory, rev, limit)?)
+    }
+
+    fn remove(&self, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
+        let Some(directory) = self.existing()? else {
+            return match held {
+                Some(_) => Err(Failure::LockLost.into()),
+                None => Ok(()),
+            };
+        };
+        snapshots::remove(&directory, rev, held)?;
+        self.clean_now_and_then(&directory);
+        Ok(())
+    }
+
+    fn list(&self) -> Result<Vec<Revision>, Error> {
+        match self.existing()? {
+            Some(directory) => Ok(snapshots::list(&directory)?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn current(&self) -> Result<Option<Revision>, Error> {
+        match self.existing()? {
+            Some(directory) => Ok(pointer::read(&directory.stack)?),
+            None => Ok(None),
+        }
+    }
+
+    fn set_current(&self, expect: Expect<'_>, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
+        let Some(directory) = self.existing()? else {
+            return Err(Failure::NoSuchRevision(rev.clone()).into());
+        };
+        Ok(pointer::set(&directory, &self.flushes, expect, rev, held)?)
+    }
+
+    fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
+        let directory = self.made()?;
+        let answer = lock::try_lock(&directory, holder)?;
+        if matches!(answer, TryLock::Held(_)) {
+            self.clean_now_and_then(&directory);
+        }
+        Ok(answer)
+    }
+
+    fn lock_status(&self) -> Result<Option<LockStatus>, Error> {
+        match self.existing()? {
+            Some(directory) => Ok(lock::status(&directory)?),
+            None => Ok(None),
+        }
+    }
+
+    fn force_unlock(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
+        match self.existing()? {
+            Some(directory) => Ok(lock::force_unlock(&directory, expected)?),
+            None => Ok(None),
+        }
+    }
+}
+
+/// What these mutexes guard is whole at every moment, so a thread that panicked with one did no harm.
+pub(crate) fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,162 @@
+use crate::directory::{Access, Directory};
+use crate::failure::Failure;
+use crate::filesystem::Filesystem;
+use crate::flock;
+use crate::layout::{self, Purpose};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::time::{Duration, SystemTime};
+
+/// Younger temporaries may belong to a process that has not come to locking them yet.
+const STALE_AFTER: Duration = Duration::from_secs(3600);
+
+/// A file under a random name, to be published under its real one once it is complete and durable; removed otherwise.
+///
+/// It is flocked for as long as it is open, so that a cleaner knows that somebody still works on it.
+#[derive(Debug)]
+pub(crate) struct Temporary<'a> {
+    directory: &'a Directory,
+    name: String,
+    file: File,
+    is_ours: bool,
+}
+
+/// The answer of [`Temporary::publish`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Published {
+    Done,
+    NameTaken,
+    /// Somebody removed the temporary.
+    Gone,
+}
+
+impl<'a> Temporary<'a> {
+    /// Writes `content` and flushes it. After an error nothing is left, and the flush is never tried again: the kernel
+    /// may have dropped what it could not write.
+    pub(crate) fn write(
+        directory: &'a Directory,
+        filesystem: Filesystem,
+        purpose: Purpose,
+        content: &[u8],
+    ) -> Result<Self, Failure> {
+        let name = layout::temporary(purpose)
+            .map_err(|source| directory.own_failure("draw a random name in", source))?;
+        let file = directory
+            .create_file(&name)
+            .map_err(|errno| directory.failure("create the file", &name, errno))?;
+        let mut temporary = Self {
+            directory,
+            name,
+            file,
+            is_ours: true,
+        };
+        match flock::try_exclusive(&temporary.file) {
+            Ok(_) => {}
+            Err(_) if !filesystem.is_trusted() => {}
+            Err(source) => return Err(directory.failure("lock the file", &temporary.name, source)),
+        }
+        let written = temporary
+            .file
+            .write_all(content)
+            .and_then(|()| temporary.file.sync_all());
+        match written {
+            Ok(()) => Ok(temporary),
+            Err(source) => Err(directory.failure("write the file", &temporary.name, source)),
+        }
+    }
+
+    /// Gives the file its real name, which must be free.
+    pub(crate) fn publish(mut self, name: &str) -> Result<Published, Failure> {
+        match self.directory.rename_new(&self.name, name) {
+            Ok(()) => {
+                self.is_ours = false;
+                Ok(Published::Done)
+            }
+            Err(Errno::EXIST) => Ok(Published::NameTaken),
+            Err(Errno::NOENT) => Ok(Published::Gone),
+            // A filesystem or a kernel that cannot refuse to replace can refuse a second name.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match self.link(name) {
+                Ok(true) => Ok(Published::Done),
+                Ok(false) => Ok(Published::NameTaken),
+                Err(Errno::NOENT) => Ok(Published::Gone),
+                Err(errno) => Err(self.directory.failure("publish the file", name, errno)),
+            },
+            Err(errno) => Err(self.directory.failure("publish the file", name, errno)),
+        }
+    }
+
+    /// Gives the file its real name beside the temporary one; false when it is taken.
+    pub(crate) fn link(&self, name: &str) -> Result<bool, Errno> {
+        match self.directory.link(&self.name, name) {
+            Ok(()) => Ok(true),
+            // A network filesystem may repeat a request whose answer was lost, and then find its own link.
+            Err(_) if rustix::fs::fstat(&self.file).is_ok_and(|stat| stat.st_nlink == 2) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Puts the file in the place of whatever has the name.
+    pub(crate) fn replace(mut self, name: &str) -> Result<(), Failure> {
+        self.directory
+            .rename(&self.name, name)
+            .map_err(|errno| self.directory.failure("replace the file", name, errno))?;
+        self.is_ours = false;
+        Ok(())
+    }
+
+    /// The open file, and with it the flock; the temporary name goes.
+    pub(crate) fn into_file(self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if self.is_ours {
+            // What cannot be removed now is stale in an hour.
+            let _ = self.directory.unlink(&self.name);
+        }
+    }
+}
+
+/// Removes temporaries whose process is gone: old, ours by name, and locked by nobody.
+pub(crate) fn remove_stale(directory: &Directory, filesystem: Filesystem) -> Result<(), Failure> {
+    if !filesystem.is_trusted() {
+        return Ok(());
+    }
+    let mut names = Vec::new();
+    directory.names(|name, _| {
+        if layout::is_temporary(name.to_bytes())
+            && let Ok(name) = name.to_str()
+        {
+            names.push(name.to_owned());
+        }
+    })?;
+    for name in names {
+        // Cleaning is a courtesy: what resists is left to the next one.
+        if let Ok(file) = directory.open_file(&name, Access::Read)
+            && is_old(&file)
+            && flock::try_exclusive(&file).unwrap_or(false)
+            && directory.leads_to(&name, &file).unwrap_or(false)
+        {
+            let _ = directory.unlink(&name);
+        }
+    }
+    Ok(())
+}
+
+fn is_old(file: &File) -> bool {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "compared with a time that the filesystem took from the same clock"
+    )]
+    let now = SystemTime::now();
+    file.metadata()
+        .ok()
+        .filter(|metadata| metadata.is_file())
+        .and_then(|metadata| metadata.modified().ok())
+        .and_then(|modified| now.duration_since(modified).ok())
+        .is_some_and(|age| age > STALE_AFTER)
+}
