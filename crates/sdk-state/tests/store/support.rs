@@ -1,0 +1,76 @@
+//! What the tests of the store share.
+
+use sdk_state::encrypt::{EnvKey, MasterKey};
+use sdk_state::{Error, ErrorKind, MemoryStorage, Snapshot, StackId, Store};
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use time::OffsetDateTime;
+
+/// A document of bytes: the store must not care what it keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Note(pub(crate) String);
+
+impl Snapshot for Note {
+    const PAYLOAD: &'static str = "note";
+
+    fn encode<W: Write>(&self, mut out: W) -> Result<(), Error> {
+        out.write_all(self.0.as_bytes())
+            .map_err(|source| Error::new(ErrorKind::Io, "cannot write").with_source(source))
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        match str::from_utf8(bytes) {
+            Ok(text) => Ok(Self(text.into())),
+            Err(_) => Err(Error::new(ErrorKind::InvalidSnapshot, "not UTF-8")),
+        }
+    }
+
+    fn check_stack(&self, _: &StackId) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+pub(crate) fn note(text: &str) -> Note {
+    Note(text.into())
+}
+
+pub(crate) fn id() -> StackId {
+    "network/prod".parse().unwrap()
+}
+
+/// Always the same key for the same seed.
+pub(crate) fn key(seed: u8) -> EnvKey {
+    EnvKey::new(
+        "STATE_KEY",
+        MasterKey::from_base64(&base64_of([seed; 32])).unwrap(),
+    )
+}
+
+pub(crate) fn base64_of(bytes: [u8; 32]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+pub(crate) fn store(storage: &MemoryStorage) -> Store<MemoryStorage, Note> {
+    Store::new(storage.clone(), key(1))
+}
+
+/// A clock that a test moves; it stands still otherwise.
+#[derive(Clone, Default)]
+pub(crate) struct HandClock(Arc<AtomicI64>);
+
+impl HandClock {
+    pub(crate) fn at(seconds: i64) -> Self {
+        Self(Arc::new(AtomicI64::new(seconds)))
+    }
+
+    pub(crate) fn set(&self, seconds: i64) {
+        self.0.store(seconds, Ordering::SeqCst);
+    }
+
+    pub(crate) fn reader(&self) -> impl Fn() -> OffsetDateTime + Send + Sync + 'static {
+        let clock = self.clone();
+        move || OffsetDateTime::from_unix_timestamp(clock.0.load(Ordering::SeqCst)).unwrap()
+    }
+}
