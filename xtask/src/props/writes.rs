@@ -1,0 +1,257 @@
+use super::broken;
+use crate::note::Note;
+use clap::Args;
+use localstate::{LocalStorage, LocalStore};
+use proptest::prelude::*;
+use proptest::test_runner::{TestCaseError, TestRunner};
+use sdk_state::encrypt::Noop;
+use sdk_state::{Backend as _, ErrorKind, Optional as _, Revision, StackId, Store, WriteOptions};
+use std::collections::BTreeMap;
+use std::env;
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Barrier;
+use time::OffsetDateTime;
+
+/// 2026-07-10T12:00:00Z.
+const NOON: i64 = 1_783_684_800;
+
+/// One random run of several actors over one stack.
+#[derive(Debug, Clone)]
+struct Case {
+    threads: usize,
+    processes: usize,
+    script: Script,
+}
+
+/// What each actor does, write by write.
+#[derive(Debug, Clone)]
+struct Script {
+    /// The clock at each write, in seconds from noon: standing still, stepping back, jumping.
+    clock: Vec<i64>,
+    /// After each write: whether it becomes current, and whether the write before it is deleted.
+    then: Vec<(bool, bool)>,
+}
+
+pub(super) fn hold(runner: &mut TestRunner) -> Result<(), Box<dyn Error>> {
+    let step = prop_oneof![4 => Just(0), 1 => -86_400..0_i64, 1 => 1..86_400_i64];
+    let script = (1_usize..6).prop_flat_map(move |writes| {
+        let then = (any::<bool>(), any::<bool>());
+        (
+            prop::collection::vec(step.clone(), writes),
+            prop::collection::vec(then, writes),
+        )
+    });
+    let case = (1_usize..12, 0_usize..4, script).prop_map(|(threads, processes, (clock, then))| Case {
+        threads,
+        processes,
+        script: Script { clock, then },
+    });
+    Ok(runner.run(&case, |case| check(&case))?)
+}
+
+fn check(case: &Case) -> Result<(), TestCaseError> {
+    let directory = tempfile::tempdir().map_err(broken)?;
+    let root = directory.path();
+    let outcomes = run_all(case, root).map_err(broken)?;
+
+    // A name is free again once its revision has been deleted, so only those that are kept must differ.
+    let kept: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.deleted).collect();
+    let mut distinct = BTreeMap::new();
+    for outcome in &kept {
+        if let Some(other) = distinct.insert(&outcome.revision, outcome) {
+            return Err(broken(format!(
+                "{} was given twice: {other:?} and {outcome:?}",
+                outcome.revision
+            )));
+        }
+    }
+    let store = open(root, || NOON).map_err(broken)?;
+    for outcome in &kept {
+        let note = store.get(&outcome.revision).map_err(broken)?;
+        prop_assert_eq!(
+            &note.0,
+            &outcome.text,
+            "{} holds another writer's bytes",
+            outcome.revision
+        );
+    }
+    let listed = store.list().map_err(broken)?;
+    prop_assert_eq!(listed.len(), kept.len(), "lost, or nobody's: {:?}", listed);
+    Ok(())
+}
+
+/// What became of one write.
+#[derive(Debug)]
+struct Outcome {
+    revision: Revision,
+    text: String,
+    deleted: bool,
+}
+
+fn run_all(case: &Case, root: &Path) -> Result<Vec<Outcome>, Box<dyn Error>> {
+    let children: Vec<Child> = (0..case.processes)
+        .map(|process| start_writer(process, &case.script, root))
+        .collect::<io::Result<_>>()?;
+    let barrier = Barrier::new(case.threads);
+    let mut outcomes = std::thread::scope(|scope| {
+        let actors: Vec<_> = (0..case.threads)
+            .map(|thread| {
+                let (barrier, script) = (&barrier, &case.script);
+                scope.spawn(move || {
+                    barrier.wait();
+                    act(root, &format!("thread {thread}"), script)
+                })
+            })
+            .collect();
+        let mut outcomes = Vec::new();
+        for actor in actors {
+            outcomes.extend(actor.join().map_err(|_| "a writer panicked")??);
+        }
+        Ok::<_, String>(outcomes)
+    })?;
+    for child in children {
+        outcomes.extend(outcomes_of(child)?);
+    }
+    Ok(outcomes)
+}
+
+/// One actor's whole script. Broken promises that it alone can see are its errors.
+fn act(root: &Path, name: &str, script: &Script) -> Result<Vec<Outcome>, String> {
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for (turn, (&offset, &(becomes_current, deletes_last))) in
+        script.clock.iter().zip(&script.then).enumerate()
+    {
+        let explain = |error: sdk_state::Error| format!("{name}, write {turn}: {error}");
+        let store = open(root, move || NOON + offset).map_err(explain)?;
+        let before = store.current_rev().optional().map_err(explain)?;
+        let text = format!("{name}, write {turn}");
+        let revision = store
+            .write(&Note(text.clone()), &WriteOptions::new())
+            .map_err(explain)?;
+        if before.as_ref().is_some_and(|before| *before >= revision) {
+            return Err(format!(
+                "{text} got {revision}, which does not sort after the current {before:?}"
+            ));
+        }
+        if becomes_current {
+            store.set_current(&revision).map_err(explain)?;
+        }
+        if deletes_last && let Some(last) = outcomes.last_mut() {
+            match store.delete(&last.revision, None) {
+                Ok(()) => last.deleted = true,
+                Err(error) if error.kind() == &ErrorKind::RevisionIsCurrent => {}
+                Err(error) => return Err(explain(error)),
+            }
+        }
+        outcomes.push(Outcome {
+            revision,
+            text,
+            deleted: false,
+        });
+    }
+    Ok(outcomes)
+}
+
+fn open(
+    root: &Path,
+    clock: impl Fn() -> i64 + Send + Sync + 'static,
+) -> Result<LocalStore<Note>, sdk_state::Error> {
+    let storage = LocalStorage::new(root, StackId::new("props", "writes")?);
+    Ok(Store::new(storage, Noop).with_clock(move || {
+        OffsetDateTime::from_unix_timestamp(clock()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }))
+}
+
+/// The arguments of a writing process.
+#[derive(Args)]
+pub(crate) struct WriterOptions {
+    #[arg(long)]
+    root: PathBuf,
+    #[arg(long)]
+    name: String,
+    #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
+    clock: Vec<i64>,
+    #[arg(long, value_delimiter = ',')]
+    becomes_current: Vec<bool>,
+    #[arg(long, value_delimiter = ',')]
+    deletes_last: Vec<bool>,
+}
+
+fn start_writer(process: usize, script: &Script, root: &Path) -> io::Result<Child> {
+    let list = |values: Vec<String>| values.join(",");
+    Command::new(env::current_exe()?)
+        .arg("props-writer")
+        .arg("--root")
+        .arg(root)
+        .args(["--name", &format!("process {process}")])
+        .arg(format!(
+            "--clock={}",
+            list(script.clock.iter().map(ToString::to_string).collect())
+        ))
+        .arg(format!(
+            "--becomes-current={}",
+            list(script.then.iter().map(|then| then.0.to_string()).collect())
+        ))
+        .arg(format!(
+            "--deletes-last={}",
+            list(script.then.iter().map(|then| then.1.to_string()).collect())
+        ))
+        .stdout(Stdio::piped())
+        .spawn()
+}
+
+/// Prints an outcome a line: the revision, whether it was deleted, the text.
+pub(crate) fn run_writer(options: &WriterOptions) -> ExitCode {
+    let script = Script {
+        clock: options.clock.clone(),
+        then: options
+            .becomes_current
+            .iter()
+            .copied()
+            .zip(options.deletes_last.iter().copied())
+            .collect(),
+    };
+    let mut out = io::stdout().lock();
+    match act(&options.root, &options.name, &script) {
+        Ok(outcomes) => {
+            for Outcome {
+                revision,
+                text,
+                deleted,
+            } in outcomes
+            {
+                if writeln!(out, "{revision} {deleted} {text}").is_err() {
+                    return ExitCode::FAILURE;
+                }
+            }
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            // The parent reports what it finds on the last line.
+            let _ = writeln!(out, "{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn outcomes_of(child: Child) -> Result<Vec<Outcome>, Box<dyn Error>> {
+    let output = child.wait_with_output()?;
+    let text = String::from_utf8(output.stdout)?;
+    if !output.status.success() {
+        return Err(text.into());
+    }
+    text.lines()
+        .map(|line| {
+            let mut fields = line.splitn(3, ' ');
+            let mut next = || fields.next().ok_or("a writing process printed half a line");
+            Ok(Outcome {
+                revision: next()?.parse()?,
+                deleted: next()?.parse()?,
+                text: next()?.into(),
+            })
+        })
+        .collect()
+}
