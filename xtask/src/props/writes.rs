@@ -5,7 +5,7 @@ use localstate::{LocalStorage, LocalStore};
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use sdk_state::encrypt::Noop;
-use sdk_state::{Backend as _, ErrorKind, Optional as _, Revision, StackId, Store, WriteOptions};
+use sdk_state::{Backend as _, ErrorKind, Revision, StackId, Store, WriteOptions};
 use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
@@ -126,14 +126,15 @@ fn act(root: &Path, name: &str, script: &Script) -> Result<Vec<Outcome>, String>
     {
         let explain = |error: sdk_state::Error| format!("{name}, write {turn}: {error}");
         let store = open(root, move || NOON + offset).map_err(explain)?;
-        let before = store.current_rev().optional().map_err(explain)?;
         let text = format!("{name}, write {turn}");
         let revision = store
             .write(&Note(text.clone()), &WriteOptions::new())
             .map_err(explain)?;
-        if before.as_ref().is_some_and(|before| *before >= revision) {
+        // What was current when this write began, as the write itself saw it: others move `current` meanwhile, also back.
+        let current = store.header(&revision).map_err(explain)?.parent;
+        if current.as_ref().is_some_and(|current| *current >= revision) {
             return Err(format!(
-                "{text} got {revision}, which does not sort after the current {before:?}"
+                "{text} got {revision}, which does not sort after the current {current:?}"
             ));
         }
         if becomes_current {
