@@ -23,6 +23,6 @@ pub use revision::Revision;
 pub use sdk_encrypt as encrypt;
 pub use snapshot::Snapshot;
 pub use stack_id::StackId;
-pub use state::State;
+pub use state::{Binding, Category, Entry, EntryKind, Factory, State};
 pub use storage::{Created, Expect, Storage, TryLock};
 pub use wait::{Cancel, Wait};
