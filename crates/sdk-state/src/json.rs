@@ -1,13 +1,291 @@
-use crate::Error;
-use serde_json::value::RawValue;
+mod check;
+mod layout;
 
-/// One JSON value, kept as the text that it was.
-pub struct Json(Box<RawValue>);
+use crate::{Error, ErrorKind};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use std::fmt;
+
+pub(crate) use check::check;
+pub(crate) use layout::indent;
+
+/// One JSON value, kept as its text: no number loses a digit and no string changes its spelling.
+///
+/// Only a value that spans several lines changes on the way in: it loses the white space between its tokens, so that an
+/// indented file and a compact one hold the same values. Two values are equal when their texts are.
+///
+/// ```
+/// use sdk_state::Json;
+///
+/// # fn main() -> Result<(), sdk_state::Error> {
+/// let ports = Json::parse("[80, 18446744073709551616]")?;
+/// assert_eq!(ports.as_str(), "[80, 18446744073709551616]");
+/// assert_eq!(Json::from_value(&[80, 443])?.to::<Vec<u16>>()?, [80, 443]);
+/// # Ok(())
+/// # }
+/// ```
+// Invariant: exactly one JSON value by the grammar, without white space around it and without a line feed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Json(Box<str>);
 
 impl Json {
-    /// PLACEHOLDER
-    pub fn parse(text: String) -> Result<Self, Error> {
-        unimplemented!("{}", text.len())
+    /// How deeply lists and objects may nest for [`check`](Self::check) and [`to`](Self::to).
+    pub const MAX_DEPTH: usize = 128;
+
+    /// A value from its text.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) unless `text` is exactly one JSON value.
+    pub fn parse(text: impl Into<String>) -> Result<Self, Error> {
+        let text = text.into();
+        match serde_json::from_str::<&RawValue>(&text) {
+            Ok(raw) => Ok(Self::from_raw(raw)),
+            Err(error) => Err(invalid(format!("not one JSON value: {error}"))),
+        }
+    }
+
+    /// A value from anything that serde can serialize.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if `value` refuses, or has a map whose keys are no strings.
+    pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
+        match serde_json::to_string(value) {
+            Ok(text) => Ok(Self(layout::on_one_line(text))),
+            // The message is the type's own, and may quote the value.
+            Err(_) => Err(invalid(
+                "the value cannot be written as JSON: check its Serialize",
+            )),
+        }
+    }
+
+    /// The text of the value.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The value as a type of the caller's, after a [`check`](Self::check).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if it fails the check or does not fit the type.
+    pub fn to<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        self.check()?;
+        let mut deserializer = serde_json::Deserializer::from_str(&self.0);
+        deserializer.disable_recursion_limit();
+        T::deserialize(&mut deserializer).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let message = error.to_string();
+            let expectation = expectation(&message).map(str::to_owned);
+            invalid(format!(
+                "the value does not fit the type that was asked for: {}",
+                expectation.unwrap_or_else(|| format!("see line {line} column {column}"))
+            ))
+        })
+    }
+
+    /// Whether the value can be given to other programs: it nests at most [`MAX_DEPTH`](Self::MAX_DEPTH) deep, and no
+    /// object in it has a member twice, however the names are escaped.
+    ///
+    /// Storing a value does not need this; typed access runs it by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot).
+    pub fn check(&self) -> Result<(), Error> {
+        check(&self.0, Self::MAX_DEPTH).map_err(|flaw| invalid(format!("the value has {flaw}")))
+    }
+
+    pub(crate) fn from_raw(raw: &RawValue) -> Self {
+        Self(layout::on_one_line(raw.get()))
+    }
+
+    pub(crate) fn is_object(&self) -> bool {
+        self.0.starts_with('{')
+    }
+
+    pub(crate) fn is_empty_object(&self) -> bool {
+        let inside = self.0.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        inside.is_some_and(|inside| inside.bytes().all(layout::is_white))
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Json({} bytes)", self.0.len())
+    }
+}
+
+/// A message of serde without the value that it quotes.
+///
+/// Every other message that serde_json makes up by itself, and every one of this crate, is fixed text.
+pub(crate) fn without_values(message: &str) -> &str {
+    expectation(message).unwrap_or(message)
+}
+
+/// The `expected a string at line 1 column 2` of `invalid type: integer `1`, expected a string at line 1 column 2`.
+///
+/// The value comes before it and may contain anything, so the last place counts.
+fn expectation(message: &str) -> Option<&str> {
+    let quotes_a_value = ["invalid type: ", "invalid value: ", "invalid length "]
+        .iter()
+        .any(|start| message.starts_with(start));
+    let at = message.rfind(", expected ").filter(|_| quotes_a_value)?;
+    Some(&message[at + 2..])
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidSnapshot, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn nested(levels: usize) -> String {
+        "[".repeat(levels) + &"]".repeat(levels)
+    }
+
+    #[test]
+    fn a_value_keeps_every_byte_of_its_numbers_and_strings() {
+        for text in [
+            "9007199254740993",
+            "18446744073709551616",
+            "1e400",
+            "123456789012345678901234567890",
+            "-0",
+            "1.10",
+            "1E+2",
+            r#""\u0061\/\ud83d\ude80 \ud83d <b>""#,
+            r#"{"b": 1,  "a": [ ], "b": 2}"#,
+        ] {
+            assert_eq!(Json::parse(text).unwrap().as_str(), text);
+            assert_eq!(Json::parse(format!(" \n{text}\t")).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_value_on_several_lines_is_stored_on_one() {
+        let json = Json::parse("{\n  \"a\": \"x \\n y\",\n  \"b\": [1.10, 2]\n}").unwrap();
+        assert_eq!(json.as_str(), r#"{"a":"x \n y","b":[1.10,2]}"#);
+        let wrapped = [RawValue::from_string("[\n1\n]".into()).unwrap()];
+        assert_eq!(Json::from_value(&wrapped).unwrap().as_str(), "[[1]]");
+    }
+
+    #[test]
+    fn anything_but_one_value_is_refused() {
+        for text in [
+            "",
+            " ",
+            "1 2",
+            "{} x",
+            "{",
+            "[1,]",
+            "{\"a\"}",
+            "01",
+            "+1",
+            "1.",
+            ".5",
+            "NaN",
+            "nul",
+            "'a'",
+            "\"a",
+            "\"\n\"",
+            "\"\\x\"",
+            "[1 /* one */]",
+            "\u{feff}1",
+        ] {
+            let error = Json::parse(text).unwrap_err();
+            assert_eq!(error.kind(), &ErrorKind::InvalidSnapshot, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn typed_access_reads_what_the_check_lets_pass_up_to_the_last_level() {
+        let json = Json::parse(r#"{"ports":[80,443]}"#).unwrap();
+        let ports: BTreeMap<String, Vec<u16>> = json.to().unwrap();
+        assert_eq!(ports["ports"], [80, 443]);
+
+        let deepest = Json::parse(nested(Json::MAX_DEPTH)).unwrap();
+        assert!(deepest.to::<serde_json::Value>().is_ok());
+        for text in [nested(Json::MAX_DEPTH + 1), r#"[{"a":1,"\u0061":1}]"#.into()] {
+            let json = Json::parse(text).unwrap();
+            assert_eq!(json.check().unwrap_err().kind(), &ErrorKind::InvalidSnapshot);
+            let error = json.to::<serde_json::Value>().unwrap_err();
+            assert_eq!(error.kind(), &ErrorKind::InvalidSnapshot);
+        }
+    }
+
+    #[test]
+    fn a_million_levels_are_kept_and_refused_by_the_check() {
+        let json = Json::parse(nested(1_000_000)).unwrap();
+        assert_eq!(json.as_str().len(), 2_000_000);
+        assert!(json.check().unwrap_err().to_string().contains("128 levels"));
+        assert!(Json::parse("[".repeat(1_000_000)).is_err());
+        assert!(Json::parse("{\"a\":".repeat(1_000_000)).is_err());
+    }
+
+    #[test]
+    fn only_an_object_without_members_is_an_empty_object() {
+        for (text, expected) in [
+            ("{}", true),
+            ("{ \t}", true),
+            ("{\n}", true),
+            ("[]", false),
+            ("{\"\":{}}", false),
+            ("\"{}\"", false),
+        ] {
+            assert_eq!(Json::parse(text).unwrap().is_empty_object(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn neither_debug_nor_an_error_tells_what_a_value_holds() {
+        struct Refuses;
+        impl Serialize for Refuses {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("hunter2"))
+            }
+        }
+        #[derive(Debug, serde::Deserialize)]
+        enum Choice {
+            First,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+
+        let secret = Json::parse(r#""x, expected hunter2""#).unwrap();
+        let member = Json::parse(r#"{"hunter2":"hunter2"}"#).unwrap();
+        assert_eq!(format!("{secret:?}"), "Json(21 bytes)");
+        let errors = [
+            secret.to::<u64>().unwrap_err(),
+            secret.to::<Vec<String>>().unwrap_err(),
+            secret.to::<Choice>().unwrap_err(),
+            secret.to::<char>().unwrap_err(),
+            secret.to::<std::net::IpAddr>().unwrap_err(),
+            member.to::<Nothing>().unwrap_err(),
+            member.to::<BTreeMap<u8, String>>().unwrap_err(),
+            member.to::<BTreeMap<String, bool>>().unwrap_err(),
+            Json::parse(r#"{"hunter2": hunter2}"#).unwrap_err(),
+            Json::parse(r#"{"hunter2":1,"hunter2":2}"#)
+                .unwrap()
+                .check()
+                .unwrap_err(),
+            Json::from_value(&Refuses).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+            assert!(std::error::Error::source(&error).is_none());
+        }
+        let message = secret.to::<u64>().unwrap_err().to_string();
+        assert!(
+            message.ends_with(": expected u64 at line 1 column 21"),
+            "{message}"
+        );
     }
 }
 
