@@ -7,7 +7,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
 //! # let root = directory.path();
-//! # let state = State::decode_json(r#"{"format-version":1,"factory":{"name":"network"},"stack":"prod","entries":[]}"#)?;
+//! # let state = State::new(&"network/prod".parse()?, "v1", "8c1f", time::OffsetDateTime::UNIX_EPOCH)?;
 //! let key = EnvKey::new("STATE_KEY", MasterKey::generate()?);
 //! let store = localstate::open(root, "network", "prod", key)?;
 //! let lock = store.lock("apply", &Wait::none())?;

@@ -288,7 +288,3 @@ mod tests {
         );
     }
 }
-
-pub(crate) fn check(_text: &str, _max_depth: usize) -> Result<(), String> {
-    Ok(())
-}

@@ -26,7 +26,7 @@ const MAX_SPREAD_BITS: u32 = 20;
 ///
 /// # fn main() -> Result<(), sdk_state::Error> {
 /// let store: Store<_> = Store::new(MemoryStorage::new("network/prod".parse()?), Noop);
-/// # let state = State::decode_json(r#"{"format-version":1,"factory":{"name":"network"},"stack":"prod","entries":[]}"#)?;
+/// # let state = State::new(&"network/prod".parse()?, "v1", "8c1f", time::OffsetDateTime::UNIX_EPOCH)?;
 /// let revision = store.write(&state, &WriteOptions::new().with_message("first"))?;
 /// store.set_current(&revision)?;
 /// assert_eq!(store.current_rev()?, revision);

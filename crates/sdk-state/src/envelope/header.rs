@@ -93,8 +93,7 @@ impl Header {
                 probe.envelope_version
             )));
         }
-        json::check(text, MAX_DEPTH)
-            .map_err(|problem| damaged(format!("the header is malformed: {problem}")))?;
+        json::check(text, MAX_DEPTH).map_err(|flaw| damaged(format!("the header has {flaw}")))?;
         let header: Self = serde_json::from_str(text).map_err(malformed)?;
         header.check()?;
         Ok(header)
