@@ -19,7 +19,8 @@ use std::sync::Arc;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Default)]
+// No `Default`: it would have to be the plain one, and nobody gets that without asking for it.
+#[derive(Clone)]
 pub struct Keyring {
     /// First the recipients, then what only opens. Empty: plain.
     encrypters: Vec<Arc<dyn Encrypter>>,
@@ -119,7 +120,11 @@ impl Keyring {
 
 impl From<Noop> for Keyring {
     fn from(Noop: Noop) -> Self {
-        Self::default()
+        Self {
+            encrypters: Vec::new(),
+            recipients: 0,
+            legacy: None,
+        }
     }
 }
 

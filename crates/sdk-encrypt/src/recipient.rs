@@ -41,11 +41,18 @@ impl Recipient {
             }
     }
 
-    /// What an error message calls this recipient: its name and, if recorded, its fingerprint.
+    /// What an error message calls this recipient: its name and, if recorded, its fingerprint, each in 64 characters at
+    /// most. Both may come from a file that nobody has authenticated yet.
     pub fn describe(&self) -> String {
+        let shown = |text: &str| {
+            text.chars()
+                .take(64)
+                .flat_map(char::escape_debug)
+                .collect::<String>()
+        };
         match self.fingerprint() {
-            Some(fingerprint) => format!("{} {}", self.name.escape_debug(), fingerprint.escape_debug()),
-            None => self.name.escape_debug().to_string(),
+            Some(fingerprint) => format!("{} {}", shown(&self.name), shown(fingerprint)),
+            None => shown(&self.name),
         }
     }
 }
