@@ -68,7 +68,7 @@ impl MasterKey {
 
     /// The key as base64, to be stored.
     pub fn to_base64(&self) -> Zeroizing<String> {
-        Zeroizing::new(STANDARD.encode(&**self.0))
+        Zeroizing::new(STANDARD.encode(self.0.as_slice()))
     }
 
     /// The name of this key: `HKDF-SHA-256(salt = "", IKM = key, info = "ubstate v2 fingerprint", L = 8)` in hexadecimal.
@@ -200,7 +200,186 @@ pub(crate) fn and_clear_the_stack<T>(operation: impl FnOnce() -> T) -> T {
     result
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Encrypter as _, EnvKey};
+    use serde::Deserialize;
+
+    /// Made by `tests/vectors.py`, which is another implementation.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Vectors {
+        keys: Vec<Key>,
+        invalid_keys: Vec<InvalidKey>,
+        wraps: Vec<Wrap>,
+        refused: Vec<Refused>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Key {
+        name: String,
+        key: String,
+        fingerprint: String,
+        wrapping_key: String,
+    }
+
+    #[derive(Deserialize)]
+    struct InvalidKey {
+        why: String,
+        key: String,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Wrap {
+        name: String,
+        key: String,
+        nonce: String,
+        associated_data: String,
+        secret: String,
+        wrapped: String,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Refused {
+        why: String,
+        name: String,
+        fingerprint: Option<String>,
+        associated_data: String,
+        wrapped: String,
+    }
+
+    fn vectors() -> Vectors {
+        serde_json::from_str(include_str!("../tests/vectors.json")).unwrap()
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+            .collect()
+    }
+
+    fn base64(text: &str) -> Vec<u8> {
+        STANDARD.decode(text).unwrap()
+    }
+
+    /// The key of all negative vectors.
+    fn hashed() -> MasterKey {
+        let keys = vectors().keys;
+        let hashed = keys.iter().find(|key| key.name == "hashed").unwrap();
+        MasterKey::from_base64(&hashed.key).unwrap()
+    }
+
+    #[test]
+    fn fingerprints_and_wrapping_keys_are_the_published_ones() {
+        for vector in vectors().keys {
+            let key = MasterKey::from_base64(&vector.key).unwrap();
+            assert_eq!(
+                key.fingerprint().to_string(),
+                vector.fingerprint,
+                "{}",
+                vector.name
+            );
+            let mut wrapping_key = [0; 32];
+            key.derive(WRAP_INFO, &mut wrapping_key);
+            assert_eq!(wrapping_key, *hex(&vector.wrapping_key), "{}", vector.name);
+            assert_eq!(*key.to_base64(), vector.key, "{}", vector.name);
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_key_is_refused() {
+        for vector in vectors().invalid_keys {
+            let error = MasterKey::from_base64(&vector.key).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidKey, "{}", vector.why);
+        }
+    }
+
+    #[test]
+    fn wrapping_gives_the_published_bytes_and_unwrapping_the_secret() {
+        for vector in vectors().wraps {
+            let key = MasterKey::from_base64(&vector.key).unwrap();
+            let nonce = hex(&vector.nonce).try_into().unwrap();
+            let secret = hex(&vector.secret);
+            let associated_data = hex(&vector.associated_data);
+            let wrapped = key.wrap_with(nonce, &secret, &associated_data).unwrap();
+            assert_eq!(wrapped, base64(&vector.wrapped), "{}", vector.name);
+            assert_eq!(wrapped.len(), 72, "{}", vector.name);
+            let unwrapped = key.unwrap(&wrapped, &associated_data);
+            assert_eq!(unwrapped.as_deref(), Some(&secret), "{}", vector.name);
+        }
+    }
+
+    #[test]
+    fn what_the_vectors_say_is_refused_does_not_unwrap() {
+        let key = EnvKey::new("STATE_KEY", hashed());
+        for vector in vectors().refused {
+            let mut recipient = Recipient::new(vector.name);
+            if let Some(fingerprint) = vector.fingerprint {
+                recipient = recipient.with("fingerprint", fingerprint);
+            }
+            let opened = key
+                .decrypt(
+                    &recipient,
+                    &base64(&vector.wrapped),
+                    &hex(&vector.associated_data),
+                )
+                .unwrap();
+            assert_eq!(opened, None, "{}", vector.why);
+        }
+    }
+
+    #[test]
+    fn a_wrapped_secret_with_any_bit_changed_or_cut_anywhere_does_not_unwrap() {
+        let key = hashed();
+        let wrapped = key.wrap(&[7; 32], b"context").unwrap();
+        for bit in 0..8 * wrapped.len() {
+            let mut changed = wrapped.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(key.unwrap(&changed, b"context"), None, "bit {bit}");
+        }
+        for length in 0..wrapped.len() {
+            assert_eq!(
+                key.unwrap(&wrapped[..length], b"context"),
+                None,
+                "cut to {length}"
+            );
+        }
+        assert!(key.unwrap(&wrapped, b"context").is_some(), "unchanged it does");
+    }
+
+    #[test]
+    fn only_a_secret_of_32_bytes_is_wrapped() {
+        for length in [0, 1, 31, 33, 64] {
+            let error = hashed().wrap(&vec![7; length], b"").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Failed, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn the_same_secret_is_never_wrapped_twice_with_one_nonce() {
+        let key = hashed();
+        let nonces: std::collections::HashSet<_> = (0..1000)
+            .map(|_| key.wrap(&[7; 32], b"").unwrap()[..NONCE_BYTES].to_vec())
+            .collect();
+        assert_eq!(nonces.len(), 1000);
+    }
+
+    #[test]
+    fn generated_keys_differ_and_survive_being_stored() {
+        let (one, other) = (MasterKey::generate().unwrap(), MasterKey::generate().unwrap());
+        assert_ne!(one.fingerprint(), other.fingerprint());
+        let read = MasterKey::from_base64(&one.to_base64()).unwrap();
+        assert_eq!(read.fingerprint(), one.fingerprint());
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod memory {
     use super::*;
     use crate::{Encrypter as _, EnvKey};
@@ -250,8 +429,11 @@ mod memory {
         found
     }
 
+    /// Uses a key, and returns it if it is to be kept.
+    type Work = fn() -> Option<EnvKey>;
+
     /// Runs `work` on a thread that then stands still, so that what is left on its stack stays there, and counts.
-    fn occurrences_after(work: fn() -> Option<EnvKey>, complement: &[u8]) -> usize {
+    fn occurrences_after(work: Work, complement: &[u8]) -> usize {
         let (done, wait) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
         let worker = thread::spawn(move || {
@@ -288,7 +470,7 @@ mod memory {
         let control = occurrences_after(|| Some(key()), &master);
         assert!(control > 0, "the search finds a key that is still there");
 
-        let cases: [(&str, fn() -> Option<EnvKey>); 3] = [
+        let cases: [(&str, Work); 3] = [
             ("made and dropped", || {
                 drop(key());
                 None
