@@ -15,7 +15,9 @@ const FINGERPRINT: &str = "66457a455273ebc7";
 #[test]
 #[ignore = "what the other tests run as a child"]
 fn child() {
-    let name = std::env::var(ASK_FOR).unwrap();
+    let Ok(name) = std::env::var(ASK_FOR) else {
+        return; // all ignored tests were asked for, and this one by nobody
+    };
     match EnvKey::from_env(name) {
         Ok(key) => println!("<<{}>>", key.fingerprint()),
         Err(error) => println!("<<{:?}: {error}>>", error.kind()),

@@ -87,6 +87,17 @@ fn a_file_that_holds_no_key_is_named_and_its_content_is_not() {
 }
 
 #[test]
+fn a_file_is_never_read_to_its_end_for_being_long() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("key");
+    write(&path, KEY, 0o600);
+    // 64 GiB of nothing, which take no room on the disk and would not fit into memory.
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(1 << 36).unwrap();
+    assert_eq!(refusal(&path).0, ErrorKind::InvalidKey);
+}
+
+#[test]
 fn a_file_that_is_not_there_is_a_missing_key() {
     let dir = TempDir::new().unwrap();
     for path in ["key", "no/such/key"] {
