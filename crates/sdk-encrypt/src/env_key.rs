@@ -32,9 +32,10 @@ impl EnvKey {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if !is_name {
+            // Not repeated in the message: a key pasted in the place of the name is the likely mistake.
             return Err(Error::new(
                 ErrorKind::InvalidKey,
-                format!("{variable:?} is no name of an environment variable"),
+                "what was given is no name of an environment variable (letters, digits and _): give the name, not the key",
             ));
         }
         let text = env::var_os(&variable).map(|value| Zeroizing::new(value.into_encoded_bytes()));
@@ -101,7 +102,7 @@ impl Encrypter for EnvKey {
         wrapped: &[u8],
         associated_data: &[u8],
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-        if !self.fingerprint.matches(recipient) {
+        if !self.fingerprint.matches(Self::NAME, recipient) {
             return Ok(None);
         }
         Ok(self.key.unwrap(wrapped, associated_data))

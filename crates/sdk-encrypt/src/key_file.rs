@@ -33,6 +33,16 @@ impl KeyFile {
     /// [`Unavailable`](ErrorKind::Unavailable) when it cannot be read.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
+        // Every error below names the path: it must not be a key pasted in the path's place.
+        if path
+            .to_str()
+            .is_some_and(|text| MasterKey::from_base64(text).is_ok())
+        {
+            return Err(Error::new(
+                ErrorKind::InvalidKey,
+                "what was given is a key, not the path of a file that holds one",
+            ));
+        }
         let file = open_private(&path)?;
         let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 1));
         file.take(MAX_FILE_BYTES + 1)
@@ -65,8 +75,8 @@ impl KeyFile {
 }
 
 fn open_private(path: &Path) -> Result<File, Error> {
-    // NONBLOCK: opening a pipe that someone put there must not hang.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    // NONBLOCK: opening a pipe that someone put there must not hang. NOCTTY: nor may a terminal take over the process.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(flags.bits() as i32)
@@ -142,7 +152,7 @@ impl Encrypter for KeyFile {
         wrapped: &[u8],
         associated_data: &[u8],
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-        if !self.fingerprint.matches(recipient) {
+        if !self.fingerprint.matches(Self::NAME, recipient) {
             return Ok(None);
         }
         Ok(self.key.unwrap(wrapped, associated_data))

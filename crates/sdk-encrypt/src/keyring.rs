@@ -19,7 +19,8 @@ use std::sync::Arc;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Default)]
+// No `Default`: it would have to be the plain one, and nobody gets that without asking for it.
+#[derive(Clone)]
 pub struct Keyring {
     /// First the recipients, then what only opens. Empty: plain.
     encrypters: Vec<Arc<dyn Encrypter>>,
@@ -119,7 +120,11 @@ impl Keyring {
 
 impl From<Noop> for Keyring {
     fn from(Noop: Noop) -> Self {
-        Self::default()
+        Self {
+            encrypters: Vec::new(),
+            recipients: 0,
+            legacy: None,
+        }
     }
 }
 
@@ -136,5 +141,101 @@ impl<E: Encrypter + 'static> From<E> for Keyring {
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Keyring({})", self.describe())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EnvKey, MasterKey};
+
+    /// A key of 32 times `byte`, which `describe` shows as `$K<byte>`.
+    fn key(byte: u8) -> EnvKey {
+        use base64::Engine as _;
+        let text = base64::engine::general_purpose::STANDARD.encode([byte; 32]);
+        EnvKey::new(format!("K{byte}"), MasterKey::from_base64(&text).unwrap())
+    }
+
+    fn names(encrypters: &[Arc<dyn Encrypter>]) -> Vec<String> {
+        let name = |key: &Arc<dyn Encrypter>| key.describe().split_once('$').unwrap().1.replace(')', "");
+        encrypters.iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_plain_ring_takes_no_key_and_stays_plain() {
+        let plain = Keyring::from(Noop);
+        assert!(plain.is_plain() && plain.recipients().is_empty() && plain.openers().is_empty());
+        assert_eq!(plain.describe(), "noop");
+        for refused in [
+            plain.clone().also_seal_for(key(1)),
+            plain.clone().also_open(key(1)),
+            plain.accept_v1(Noop).unwrap().also_seal_for(key(1)),
+        ] {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidKeyring);
+        }
+        assert!(!Keyring::from(key(1)).is_plain());
+    }
+
+    #[test]
+    fn sixteen_recipients_are_taken_and_a_seventeenth_is_refused() {
+        let mut ring = Keyring::from(key(1));
+        for byte in 2..=16 {
+            ring = ring.also_seal_for(key(byte)).unwrap();
+        }
+        assert_eq!(ring.recipients().len(), 16);
+        let refused = ring.clone().also_seal_for(key(17)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidKeyring);
+        // What only opens is in no file, so it does not count.
+        let ring = ring.also_open(key(17)).unwrap();
+        assert_eq!((ring.recipients().len(), ring.openers().len()), (16, 17));
+    }
+
+    #[test]
+    fn recipients_are_tried_first_in_whatever_order_the_ring_was_put_together() {
+        let ring = Keyring::from(key(1))
+            .also_open(key(8))
+            .and_then(|ring| ring.also_seal_for(key(2)))
+            .and_then(|ring| ring.also_open(key(9)))
+            .and_then(|ring| ring.also_seal_for(key(3)))
+            .unwrap();
+        assert_eq!(names(ring.recipients()), ["K1", "K2", "K3"]);
+        assert_eq!(names(ring.openers()), ["K1", "K2", "K3", "K8", "K9"]);
+    }
+
+    #[test]
+    fn what_opens_only_is_no_recipient() {
+        let ring = Keyring::from(key(1)).also_open(key(2)).unwrap();
+        assert_eq!(names(ring.recipients()), ["K1"]);
+    }
+
+    #[test]
+    fn a_legacy_cipher_is_plain_exactly_when_the_ring_is() {
+        assert!(
+            Keyring::from(key(1)).legacy().is_none(),
+            "version 1 is off unless asked for"
+        );
+        assert!(Keyring::from(Noop).legacy().is_none());
+        assert!(Keyring::from(Noop).accept_v1(Noop).unwrap().legacy().is_some());
+        let refused = Keyring::from(key(1)).accept_v1(Noop).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidKeyring);
+        #[cfg(feature = "legacy-aes-gcm")]
+        {
+            let ring = Keyring::from(key(1)).accept_v1(key(2).legacy()).unwrap();
+            assert!(!ring.legacy().unwrap().is_plain());
+            let refused = Keyring::from(Noop).accept_v1(key(2).legacy()).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidKeyring);
+        }
+    }
+
+    #[test]
+    fn describe_names_every_key_by_source_and_fingerprint() {
+        let ring = Keyring::from(key(1)).also_open(key(2)).unwrap();
+        let expected = format!(
+            "env-key {} ($K1), env-key {} ($K2)",
+            key(1).fingerprint(),
+            key(2).fingerprint()
+        );
+        assert_eq!(ring.describe(), expected);
+        assert_eq!(format!("{ring:?}"), format!("Keyring({expected})"));
     }
 }

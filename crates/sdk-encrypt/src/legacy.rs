@@ -1,14 +1,14 @@
-use crate::{Error, Noop};
+use crate::{Error, Noop, Recipient};
+use std::fmt;
 
 #[cfg(feature = "legacy-aes-gcm")]
 use {
-    crate::{EnvKey, ErrorKind, Fingerprint, MasterKey, Recipient, master_key::fill_random},
+    crate::{
+        EnvKey, ErrorKind, Fingerprint, MasterKey, master_key::and_clear_the_stack, master_key::fill_random,
+    },
     aes_gcm::aead::AeadInOut as _,
     aes_gcm::{Aes256Gcm, KeyInit as _},
 };
-
-#[cfg(not(feature = "legacy-aes-gcm"))]
-use crate::Recipient;
 
 #[cfg(feature = "legacy-aes-gcm")]
 const NONCE_BYTES: usize = 12;
@@ -47,7 +47,7 @@ impl LegacyCipher {
         Self(Cipher::AesGcm {
             variable: variable.into(),
             fingerprint: key.fingerprint(),
-            cipher: Box::new(Aes256Gcm::new(key.bytes().into())),
+            cipher: and_clear_the_stack(|| Box::new(Aes256Gcm::new(key.bytes().into()))),
         })
     }
 
@@ -118,5 +118,11 @@ impl LegacyCipher {
                 Some(sealed)
             }
         }
+    }
+}
+
+impl fmt::Debug for LegacyCipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LegacyCipher({})", self.describe())
     }
 }

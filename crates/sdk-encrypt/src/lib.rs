@@ -15,12 +15,13 @@
 //! # Guarantees
 //!
 //! * A wrapped key that was changed, or that belongs to other associated data, does not unwrap.
-//! * Keys are erased from memory when they are dropped; no key appears in `Debug`, in an error or in a log.
+//! * Keys are erased from memory when they are dropped, and so is the stack on which they were worked with; no key
+//!   appears in `Debug`, in an error or in a log.
 //! * The reader's configuration chooses the key. What a file records only finds it faster and words the error.
 //!
 //! # Limitations
 //!
-//! * Swap, core dumps and the process's environment are outside this crate's reach.
+//! * Swap, core dumps, processor registers and the process's environment are outside this crate's reach.
 //! * Every recipient of a file can also write one: recipients do not sign.
 //!
 //! # Features

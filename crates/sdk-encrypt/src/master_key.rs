@@ -8,10 +8,12 @@ use rand::TryRng as _;
 use rand::rngs::SysRng;
 use sha2::Sha256;
 use std::fmt;
-use zeroize::Zeroizing;
+use zeroize::{Zeroizing, zeroize_stack};
 
 const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
+/// More stack than one of the operations below needs, in an unoptimised build as well.
+const STACK_BYTES: usize = 16 * 1024;
 /// HKDF `info` of the key that wraps data keys.
 const WRAP_INFO: &[u8] = b"ubstate v2 wrap";
 /// HKDF `info` of the fingerprint.
@@ -22,7 +24,8 @@ const FINGERPRINT_INFO: &[u8] = b"ubstate v2 fingerprint";
 /// It wraps a data key `d` under associated data `a` as `n ‖ XChaCha20-Poly1305(k, n, a, d)`, where `n` is 24 random
 /// bytes and `k = HKDF-SHA-256(salt = "", IKM = key, info = "ubstate v2 wrap", L = 32)` (RFC 5869, RFC 8439,
 /// draft-irtf-cfrg-xchacha-03). The key is erased from memory when it is dropped.
-pub struct MasterKey(Zeroizing<[u8; Self::BYTES]>);
+// On the heap: moving an array copies it, and the copy left behind on the stack is erased by nobody.
+pub struct MasterKey(Box<Zeroizing<[u8; Self::BYTES]>>);
 
 impl MasterKey {
     /// The length of a key in bytes.
@@ -34,8 +37,8 @@ impl MasterKey {
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) when the generator fails.
     pub fn generate() -> Result<Self, Error> {
-        let mut key = Self(Zeroizing::new([0; Self::BYTES]));
-        fill_random(&mut *key.0)?;
+        let mut key = Self::zeros();
+        fill_random(&mut **key.0)?;
         Ok(key)
     }
 
@@ -58,45 +61,49 @@ impl MasterKey {
                 "not the base64 of 32 bytes (44 characters)",
             ));
         }
-        let mut key = Self(Zeroizing::new([0; Self::BYTES]));
+        let mut key = Self::zeros();
         key.0.copy_from_slice(&buffer[..Self::BYTES]);
         Ok(key)
     }
 
     /// The key as base64, to be stored.
     pub fn to_base64(&self) -> Zeroizing<String> {
-        Zeroizing::new(STANDARD.encode(&*self.0))
+        Zeroizing::new(STANDARD.encode(self.0.as_slice()))
     }
 
     /// The name of this key: `HKDF-SHA-256(salt = "", IKM = key, info = "ubstate v2 fingerprint", L = 8)` in hexadecimal.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(*self.derive::<8>(FINGERPRINT_INFO))
+        let mut fingerprint = [0; 8];
+        and_clear_the_stack(|| self.derive(FINGERPRINT_INFO, &mut fingerprint));
+        Fingerprint(fingerprint)
     }
 
-    pub(crate) fn wrap(&self, plaintext: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, Error> {
+    /// Only a secret of 32 bytes is wrapped: nothing else would unwrap.
+    pub(crate) fn wrap(&self, secret: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, Error> {
         let mut nonce = [0; NONCE_BYTES];
         fill_random(&mut nonce)?;
-        self.wrap_with(nonce, plaintext, associated_data)
+        self.wrap_with(nonce, secret, associated_data)
     }
 
     fn wrap_with(
         &self,
         nonce: [u8; NONCE_BYTES],
-        plaintext: &[u8],
+        secret: &[u8],
         associated_data: &[u8],
     ) -> Result<Vec<u8>, Error> {
+        if secret.len() != Self::BYTES {
+            return Err(Error::new(
+                ErrorKind::Failed,
+                format!("a secret of 32 bytes can be wrapped, not one of {}", secret.len()),
+            ));
+        }
         let payload = Payload {
-            msg: plaintext,
+            msg: secret,
             aad: associated_data,
         };
-        let sealed = self
-            .wrapping_cipher()
-            .encrypt(&XNonce::from(nonce), payload)
-            .map_err(|_| Error::new(ErrorKind::Failed, "the secret to wrap is too long"))?;
-        let mut wrapped = Vec::with_capacity(NONCE_BYTES + sealed.len());
-        wrapped.extend_from_slice(&nonce);
-        wrapped.extend_from_slice(&sealed);
-        Ok(wrapped)
+        let sealed = and_clear_the_stack(|| self.wrapping_cipher().encrypt(&XNonce::from(nonce), payload))
+            .map_err(|_| Error::new(ErrorKind::Failed, "the associated data is too long"))?;
+        Ok([&nonce, sealed.as_slice()].concat())
     }
 
     /// `None` when `wrapped` was not wrapped by this key for this associated data, or holds no 32-byte secret.
@@ -109,16 +116,9 @@ impl MasterKey {
             msg: sealed,
             aad: associated_data,
         };
-        let secret = self
-            .wrapping_cipher()
-            .decrypt(&XNonce::from(*nonce), payload)
-            .ok()?;
-        Some(Zeroizing::new(secret))
-    }
-
-    fn wrapping_cipher(&self) -> XChaCha20Poly1305 {
-        let key = self.derive::<32>(WRAP_INFO);
-        XChaCha20Poly1305::new((&*key).into())
+        and_clear_the_stack(|| self.wrapping_cipher().decrypt(&XNonce::from(*nonce), payload))
+            .ok()
+            .map(Zeroizing::new)
     }
 
     #[cfg(feature = "legacy-aes-gcm")]
@@ -126,16 +126,24 @@ impl MasterKey {
         &self.0
     }
 
-    fn derive<const LENGTH: usize>(&self, info: &[u8]) -> Zeroizing<[u8; LENGTH]> {
-        let mut output = Zeroizing::new([0; LENGTH]);
+    fn zeros() -> Self {
+        Self(Box::new(Zeroizing::new([0; Self::BYTES])))
+    }
+
+    fn wrapping_cipher(&self) -> XChaCha20Poly1305 {
+        let mut key = Zeroizing::new([0; Self::BYTES]);
+        self.derive(WRAP_INFO, &mut *key);
+        XChaCha20Poly1305::new((&*key).into())
+    }
+
+    fn derive(&self, info: &[u8], output: &mut [u8]) {
         #[expect(
             clippy::expect_used,
             reason = "HKDF-SHA-256 gives up to 8160 bytes; 8 and 32 are asked for"
         )]
-        Hkdf::<Sha256>::new(None, &*self.0)
-            .expand(info, &mut *output)
+        Hkdf::<Sha256>::new(None, &**self.0)
+            .expand(info, output)
             .expect("a short output");
-        output
     }
 }
 
@@ -162,8 +170,8 @@ impl fmt::Debug for Fingerprint {
 }
 
 impl Fingerprint {
-    pub(crate) fn matches(self, recipient: &Recipient) -> bool {
-        recipient.fingerprint() == Some(self.to_string().as_str())
+    pub(crate) fn matches(self, name: &str, recipient: &Recipient) -> bool {
+        recipient.name == name && recipient.fingerprint() == Some(self.to_string().as_str())
     }
 }
 
@@ -175,4 +183,314 @@ pub(crate) fn fill_random(buffer: &mut [u8]) -> Result<(), Error> {
         )
         .with_source(source)
     })
+}
+
+/// Runs `operation` and overwrites the stack that it used.
+///
+/// The cipher crates erase their state but not every temporary: `hkdf` leaves the extracted key and its output behind,
+/// `chacha20` the subkey of XChaCha20.
+pub(crate) fn and_clear_the_stack<T>(operation: impl FnOnce() -> T) -> T {
+    // Its own frame, so that what it leaves lies where the next call reaches.
+    #[inline(never)]
+    fn run<T>(operation: impl FnOnce() -> T) -> T {
+        operation()
+    }
+    let result = run(operation);
+    zeroize_stack::<STACK_BYTES>();
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Encrypter as _, EnvKey};
+    use serde::Deserialize;
+
+    /// Made by `tests/vectors.py`, which is another implementation.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Vectors {
+        keys: Vec<Key>,
+        invalid_keys: Vec<InvalidKey>,
+        wraps: Vec<Wrap>,
+        refused: Vec<Refused>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Key {
+        name: String,
+        key: String,
+        fingerprint: String,
+        wrapping_key: String,
+    }
+
+    #[derive(Deserialize)]
+    struct InvalidKey {
+        why: String,
+        key: String,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Wrap {
+        name: String,
+        key: String,
+        nonce: String,
+        associated_data: String,
+        secret: String,
+        wrapped: String,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Refused {
+        why: String,
+        name: String,
+        fingerprint: Option<String>,
+        associated_data: String,
+        wrapped: String,
+    }
+
+    fn vectors() -> Vectors {
+        serde_json::from_str(include_str!("../tests/vectors.json")).unwrap()
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+            .collect()
+    }
+
+    fn base64(text: &str) -> Vec<u8> {
+        STANDARD.decode(text).unwrap()
+    }
+
+    /// The key of all negative vectors.
+    fn hashed() -> MasterKey {
+        let keys = vectors().keys;
+        let hashed = keys.iter().find(|key| key.name == "hashed").unwrap();
+        MasterKey::from_base64(&hashed.key).unwrap()
+    }
+
+    #[test]
+    fn fingerprints_and_wrapping_keys_are_the_published_ones() {
+        for vector in vectors().keys {
+            let key = MasterKey::from_base64(&vector.key).unwrap();
+            assert_eq!(
+                key.fingerprint().to_string(),
+                vector.fingerprint,
+                "{}",
+                vector.name
+            );
+            let mut wrapping_key = [0; 32];
+            key.derive(WRAP_INFO, &mut wrapping_key);
+            assert_eq!(wrapping_key, *hex(&vector.wrapping_key), "{}", vector.name);
+            assert_eq!(*key.to_base64(), vector.key, "{}", vector.name);
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_key_is_refused() {
+        for vector in vectors().invalid_keys {
+            let error = MasterKey::from_base64(&vector.key).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidKey, "{}", vector.why);
+        }
+    }
+
+    #[test]
+    fn wrapping_gives_the_published_bytes_and_unwrapping_the_secret() {
+        for vector in vectors().wraps {
+            let key = MasterKey::from_base64(&vector.key).unwrap();
+            let nonce = hex(&vector.nonce).try_into().unwrap();
+            let secret = hex(&vector.secret);
+            let associated_data = hex(&vector.associated_data);
+            let wrapped = key.wrap_with(nonce, &secret, &associated_data).unwrap();
+            assert_eq!(wrapped, base64(&vector.wrapped), "{}", vector.name);
+            assert_eq!(wrapped.len(), 72, "{}", vector.name);
+            let unwrapped = key.unwrap(&wrapped, &associated_data);
+            assert_eq!(unwrapped.as_deref(), Some(&secret), "{}", vector.name);
+        }
+    }
+
+    #[test]
+    fn what_the_vectors_say_is_refused_does_not_unwrap() {
+        let key = EnvKey::new("STATE_KEY", hashed());
+        for vector in vectors().refused {
+            let mut recipient = Recipient::new(vector.name);
+            if let Some(fingerprint) = vector.fingerprint {
+                recipient = recipient.with("fingerprint", fingerprint);
+            }
+            let opened = key
+                .decrypt(
+                    &recipient,
+                    &base64(&vector.wrapped),
+                    &hex(&vector.associated_data),
+                )
+                .unwrap();
+            assert_eq!(opened, None, "{}", vector.why);
+        }
+    }
+
+    #[test]
+    fn a_wrapped_secret_with_any_bit_changed_or_cut_anywhere_does_not_unwrap() {
+        let key = hashed();
+        let wrapped = key.wrap(&[7; 32], b"context").unwrap();
+        for bit in 0..8 * wrapped.len() {
+            let mut changed = wrapped.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(key.unwrap(&changed, b"context"), None, "bit {bit}");
+        }
+        for length in 0..wrapped.len() {
+            assert_eq!(
+                key.unwrap(&wrapped[..length], b"context"),
+                None,
+                "cut to {length}"
+            );
+        }
+        assert!(key.unwrap(&wrapped, b"context").is_some(), "unchanged it does");
+    }
+
+    #[test]
+    fn only_a_secret_of_32_bytes_is_wrapped() {
+        for length in [0, 1, 31, 33, 64] {
+            let error = hashed().wrap(&vec![7; length], b"").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Failed, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn the_same_secret_is_never_wrapped_twice_with_one_nonce() {
+        let key = hashed();
+        let nonces: std::collections::HashSet<_> = (0..1000)
+            .map(|_| key.wrap(&[7; 32], b"").unwrap()[..NONCE_BYTES].to_vec())
+            .collect();
+        assert_eq!(nonces.len(), 1000);
+    }
+
+    #[test]
+    fn generated_keys_differ_and_survive_being_stored() {
+        let (one, other) = (MasterKey::generate().unwrap(), MasterKey::generate().unwrap());
+        assert_ne!(one.fingerprint(), other.fingerprint());
+        let read = MasterKey::from_base64(&one.to_base64()).unwrap();
+        assert_eq!(read.fingerprint(), one.fingerprint());
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod memory {
+    use super::*;
+    use crate::{Encrypter as _, EnvKey};
+    use std::fs::{self, File};
+    use std::os::unix::fs::FileExt as _;
+    use std::sync::mpsc;
+    use std::thread;
+
+    /// Most pages hold nothing but zeros: they are passed over, which makes the search ten times as fast.
+    const ZEROS: [u8; 4096] = [0; 4096];
+
+    /// A byte string as its complement, so that looking for it does not put it into memory.
+    fn complement(hex: &str) -> Vec<u8> {
+        (0..hex.len() / 2)
+            .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
+            .collect()
+    }
+
+    /// How often the string is in the writable memory of this process.
+    fn occurrences(complement: &[u8]) -> usize {
+        let memory = File::open("/proc/self/mem").unwrap();
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let mut buffer = vec![0; 1 << 20];
+        let mut found = 0;
+        for map in maps.lines().filter(|map| map.contains(" rw")) {
+            let (start, rest) = map.split_once('-').unwrap();
+            let mut at = u64::from_str_radix(start, 16).unwrap();
+            let end = u64::from_str_radix(rest.split_once(' ').unwrap().0, 16).unwrap();
+            while at < end {
+                let wanted = buffer.len().min((end - at) as usize);
+                let Ok(length @ 1..) = memory.read_at(&mut buffer[..wanted], at) else {
+                    break;
+                };
+                for page in (0..length).step_by(ZEROS.len()) {
+                    let end = length.min(page + ZEROS.len());
+                    if buffer[page..end] == ZEROS[..end - page] {
+                        continue;
+                    }
+                    found += buffer[page..length.min(end + complement.len() - 1)]
+                        .windows(complement.len())
+                        .filter(|window| window.iter().zip(complement).all(|(byte, other)| *byte == !other))
+                        .count();
+                }
+                at += length as u64;
+            }
+        }
+        found
+    }
+
+    /// Uses a key, and returns it if it is to be kept.
+    type Work = fn() -> Option<EnvKey>;
+
+    /// Runs `work` on a thread that then stands still, so that what is left on its stack stays there, and counts.
+    fn occurrences_after(work: Work, complement: &[u8]) -> usize {
+        let (done, wait) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let worker = thread::spawn(move || {
+            let kept = work();
+            done.send(()).unwrap();
+            let _ = released.recv();
+            drop(kept);
+        });
+        wait.recv().unwrap();
+        let found = occurrences(complement);
+        drop(release);
+        worker.join().unwrap();
+        found
+    }
+
+    /// 32 times C3, put together in place: no array of it is ever moved.
+    fn key() -> EnvKey {
+        let mut key = MasterKey::zeros();
+        key.0.fill(0xC3);
+        EnvKey::new("STATE_KEY", key)
+    }
+
+    fn secret() -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(vec![0x9E; 32])
+    }
+
+    // One test, not several: tests run side by side, and one would see the other's keys.
+    #[test]
+    fn no_key_stays_in_memory_when_it_is_dropped() {
+        let master = [!0xC3; 32];
+        let data = [!0x9E; 32];
+        // HKDF(C3 * 32, "ubstate v2 wrap")
+        let wrapping = complement("93f400c03b009d964eeb10a43ee54741948052634f8ba56990469c61b1d44d15");
+        let control = occurrences_after(|| Some(key()), &master);
+        assert!(control > 0, "the search finds a key that is still there");
+
+        let cases: [(&str, Work); 3] = [
+            ("made and dropped", || {
+                drop(key());
+                None
+            }),
+            ("wrapped", || {
+                key().encrypt(&secret(), b"").unwrap();
+                None
+            }),
+            ("wrapped and unwrapped", || {
+                let key = key();
+                let wrapped = key.encrypt(&secret(), b"").unwrap();
+                let opened = key.decrypt(&wrapped.recipient, &wrapped.bytes, b"").unwrap();
+                assert_eq!(opened, Some(secret()));
+                None
+            }),
+        ];
+        for (name, work) in cases {
+            assert_eq!(occurrences_after(work, &master), 0, "the key itself, {name}");
+            assert_eq!(occurrences_after(work, &wrapping), 0, "the wrapping key, {name}");
+            assert_eq!(occurrences_after(work, &data), 0, "the wrapped secret, {name}");
+        }
+    }
 }

@@ -41,11 +41,18 @@ impl Recipient {
             }
     }
 
-    /// What an error message calls this recipient: its name and, if recorded, its fingerprint.
+    /// What an error message calls this recipient: its name and, if recorded, its fingerprint, each in 64 characters at
+    /// most. Both may come from a file that nobody has authenticated yet.
     pub fn describe(&self) -> String {
+        let shown = |text: &str| {
+            text.chars()
+                .take(64)
+                .flat_map(char::escape_debug)
+                .collect::<String>()
+        };
         match self.fingerprint() {
-            Some(fingerprint) => format!("{} {}", self.name.escape_debug(), fingerprint.escape_debug()),
-            None => self.name.escape_debug().to_string(),
+            Some(fingerprint) => format!("{} {}", shown(&self.name), shown(fingerprint)),
+            None => shown(&self.name),
         }
     }
 }
@@ -64,5 +71,57 @@ impl RecipientBody {
     /// Whether there is no member.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_key_has_the_same_name_and_fingerprint_whatever_else_is_recorded() {
+        let recipient = |name: &str, fingerprint: &str, variable: &str| {
+            Recipient::new(name)
+                .with("env-var", variable)
+                .with("fingerprint", fingerprint)
+        };
+        let mine = recipient("env-key", "3f9c", "A");
+        let cases = [
+            (recipient("env-key", "3f9c", "B"), true),
+            (recipient("env-key", "3f9d", "A"), false),
+            (recipient("key-file", "3f9c", "A"), false),
+            (Recipient::new("env-key").with("env-var", "A"), false),
+        ];
+        for (other, same) in cases {
+            assert_eq!(mine.is_same_key(&other), same, "{other:?}");
+            assert_eq!(other.is_same_key(&mine), same, "{other:?}");
+        }
+        let bodies = |one: &str, other: &str| {
+            Recipient::new("kms")
+                .with("key", one)
+                .is_same_key(&Recipient::new("kms").with("key", other))
+        };
+        assert!(bodies("a", "a") && !bodies("a", "b"));
+    }
+
+    #[test]
+    fn a_hostile_header_gives_a_short_message_on_one_line() {
+        let hostile =
+            Recipient::new("\n\u{1b}[2Jname".repeat(1000)).with("fingerprint", "\u{202e}".repeat(1000));
+        let shown = hostile.describe();
+        assert!(
+            shown
+                .chars()
+                .all(|shown| shown.is_ascii_graphic() || shown == ' '),
+            "{shown}"
+        );
+        assert!(shown.len() < 2000, "{} bytes", shown.len());
+    }
+
+    #[test]
+    fn a_fingerprint_that_is_no_text_is_none() {
+        let body: RecipientBody = serde_json::from_str(r#"{"fingerprint": 7}"#).unwrap();
+        assert_eq!(body.text("fingerprint"), None);
+        assert!(!body.is_empty() && RecipientBody::default().is_empty());
     }
 }
