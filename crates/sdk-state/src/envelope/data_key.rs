@@ -7,8 +7,10 @@ use hmac::{Hmac, Mac as _};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use sha2::Sha256;
-use zeroize::Zeroizing;
+use zeroize::{Zeroizing, zeroize_stack};
 
+/// More stack than an operation with a key needs, in an unoptimised build as well.
+const STACK_BYTES: usize = 16 * 1024;
 /// HKDF `info` of the key that authenticates the header.
 const HEADER_INFO: &[u8] = b"ubstate v2 header";
 /// HKDF `info` of the key that encrypts the body.
@@ -19,12 +21,14 @@ pub(super) const HEADER_TAG_BYTES: usize = 32;
 pub(super) const BODY_TAG_BYTES: usize = 16;
 
 /// The random key of one sealed file: it encrypts one body, once, which is why the body's nonce is zero.
-pub(super) struct DataKey(Zeroizing<[u8; 32]>);
+///
+/// It lies on the heap: moving an array copies it, and nobody erases the copy that stays behind on the stack.
+pub(super) struct DataKey(Box<Zeroizing<[u8; 32]>>);
 
 impl DataKey {
     pub(super) fn generate() -> Result<Self, Error> {
-        let mut key = Self(Zeroizing::new([0; 32]));
-        SysRng.try_fill_bytes(&mut *key.0).map_err(|source| {
+        let mut key = Self::zeros();
+        SysRng.try_fill_bytes(&mut **key.0).map_err(|source| {
             Error::new(
                 ErrorKind::Unavailable,
                 "the operating system gives no random bytes",
@@ -36,7 +40,7 @@ impl DataKey {
 
     /// `None` unless `bytes` are 32: no data key then.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut key = Self(Zeroizing::new([0; 32]));
+        let mut key = Self::zeros();
         if bytes.len() != key.0.len() {
             return None;
         }
@@ -83,6 +87,10 @@ impl DataKey {
         Ok(())
     }
 
+    fn zeros() -> Self {
+        Self(Box::new(Zeroizing::new([0; 32])))
+    }
+
     fn header_mac(&self, prefix: &[u8]) -> Hmac<Sha256> {
         #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
         let mut mac = Hmac::<Sha256>::new_from_slice(&*self.derive(HEADER_INFO)).expect("a key");
@@ -100,9 +108,21 @@ impl DataKey {
             clippy::expect_used,
             reason = "HKDF-SHA-256 gives up to 8160 bytes; 32 are asked for"
         )]
-        Hkdf::<Sha256>::new(None, &*self.0)
+        Hkdf::<Sha256>::new(None, &**self.0)
             .expand(info, &mut *output)
             .expect("a short output");
         output
     }
+}
+
+/// Runs `operation` and overwrites the stack that it used: the cipher crates erase their state, and not every temporary.
+pub(super) fn and_clear_the_stack<T>(operation: impl FnOnce() -> T) -> T {
+    // A frame of its own, so that what it leaves lies where the next call reaches.
+    #[inline(never)]
+    fn run<T>(operation: impl FnOnce() -> T) -> T {
+        operation()
+    }
+    let result = run(operation);
+    zeroize_stack::<STACK_BYTES>();
+    result
 }

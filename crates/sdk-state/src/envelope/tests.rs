@@ -1,1 +1,272 @@
+//! The published vectors of envelope version 2, which another implementation made: `tests/envelope_v2.py`.
 
+use super::compression::Compression;
+use super::data_key::DataKey;
+use super::v2::seal_with;
+use super::{Compressed, DEFAULT_LIMIT, Origin, Subject, header, open};
+use crate::{Error, ErrorKind, Provenance, StackId};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chacha20poly1305::aead::{Aead, Payload};
+use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305};
+use hkdf::Hkdf;
+use sdk_encrypt::{Encrypter, EnvKey, KeyFile, Keyring, MasterKey, Noop, Recipient, Wrapped};
+use serde::Deserialize;
+use serde_json::Value;
+use sha2::Sha256;
+use std::io::Write as _;
+use zeroize::Zeroizing;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Vector {
+    name: String,
+    key: Option<String>,
+    key_kind: Option<String>,
+    payload: String,
+    factory: String,
+    stack: String,
+    revision: String,
+    limit: Option<u64>,
+    sealed: String,
+    plaintext: Option<String>,
+    error: Option<String>,
+    compression: Option<Compression>,
+    data_key: Option<String>,
+    #[serde(default)]
+    recipients: Vec<VectorRecipient>,
+}
+
+#[derive(Clone, Deserialize)]
+struct VectorRecipient {
+    name: String,
+    body: Value,
+    key: String,
+    nonce: String,
+}
+
+/// An entry says only what differs from the defaults.
+fn vectors() -> Vec<Vector> {
+    let mut file: Value = serde_json::from_str(include_str!("../../tests/vectors.json")).unwrap();
+    let defaults = file["defaults"].take();
+    let Value::Array(entries) = file["vectors"].take() else {
+        panic!("a list of vectors");
+    };
+    entries
+        .into_iter()
+        .map(|entry| {
+            let mut vector = defaults.clone();
+            vector
+                .as_object_mut()
+                .unwrap()
+                .extend(entry.as_object().unwrap().clone());
+            serde_json::from_value(vector).unwrap()
+        })
+        .collect()
+}
+
+impl Vector {
+    fn ring(&self) -> Keyring {
+        let Some(key) = &self.key else {
+            return Noop.into();
+        };
+        match self.key_kind.as_deref() {
+            Some("env-key") => EnvKey::new("KEY", MasterKey::from_base64(key).unwrap()).into(),
+            Some("key-file") => {
+                let mut file = tempfile::NamedTempFile::new().unwrap();
+                file.write_all(key.as_bytes()).unwrap();
+                KeyFile::open(file.path()).unwrap().into()
+            }
+            kind => panic!("{kind:?}"),
+        }
+    }
+
+    fn open(&self) -> Result<Vec<u8>, Error> {
+        let (id, revision) = (self.id(), self.revision.parse().unwrap());
+        let subject = Subject {
+            payload: &self.payload,
+            id: &id,
+            revision: &revision,
+        };
+        open(
+            &self.ring(),
+            subject,
+            self.sealed(),
+            self.limit.unwrap_or(DEFAULT_LIMIT),
+        )
+    }
+
+    fn id(&self) -> StackId {
+        StackId::new(&self.factory, &self.stack).unwrap()
+    }
+
+    fn sealed(&self) -> Vec<u8> {
+        STANDARD.decode(&self.sealed).unwrap()
+    }
+}
+
+#[test]
+fn every_published_file_opens_to_its_plaintext_or_fails_by_the_rule_that_it_breaks() {
+    let (mut opened, mut failed) = (0, 0);
+    for vector in vectors() {
+        match (vector.open(), &vector.error) {
+            (Ok(plaintext), None) => {
+                assert_eq!(
+                    Some(&*String::from_utf8(plaintext).unwrap()),
+                    vector.plaintext.as_deref(),
+                    "{}",
+                    vector.name
+                );
+                opened += 1;
+            }
+            (Err(error), Some(expected)) => {
+                assert_eq!(
+                    format!("{:?}", error.kind()),
+                    *expected,
+                    "{}: {error}",
+                    vector.name
+                );
+                failed += 1;
+            }
+            (Ok(_), Some(expected)) => panic!("{} opens and should be {expected}", vector.name),
+            (Err(error), None) => panic!("{} does not open: {error:?}", vector.name),
+        }
+    }
+    assert!(opened > 20 && failed > 100, "{opened} opened, {failed} failed");
+}
+
+#[test]
+fn sealing_with_the_published_keys_gives_the_published_bytes() {
+    let mut compared = 0;
+    for vector in vectors() {
+        if vector.compression != Some(Compression::None) || vector.error.is_some() {
+            // Another version of zstd may compress to other bytes.
+            continue;
+        }
+        let sealed = vector.sealed();
+        let header = header(&sealed).unwrap();
+        let (id, revision) = (vector.id(), vector.revision.parse().unwrap());
+        let subject = Subject {
+            payload: &vector.payload,
+            id: &id,
+            revision: &revision,
+        };
+        let origin = Origin {
+            message: header.message.as_deref(),
+            parent: header.parent.as_ref(),
+            ..Origin::new(&header.provenance, header.written_at.unwrap())
+        };
+        let plaintext = vector.plaintext.clone().unwrap().into_bytes();
+        let payload = Compressed {
+            compression: Compression::None,
+            length: plaintext.len() as u64,
+            bytes: plaintext,
+        };
+        let mut recipients = vector.recipients.iter().cloned();
+        let ring = match recipients.next() {
+            Some(first) => recipients.fold(Keyring::from(first), |ring, next| {
+                ring.also_seal_for(next).unwrap()
+            }),
+            None => Noop.into(),
+        };
+        let data_key = match &vector.data_key {
+            Some(data_key) => DataKey::from_bytes(&hex(data_key)).unwrap(),
+            None => DataKey::generate().unwrap(),
+        };
+        let ours = seal_with(&data_key, &ring, subject, &origin, &payload).unwrap();
+        assert_eq!(ours, sealed, "{}", vector.name);
+        compared += 1;
+    }
+    assert!(compared >= 3, "{compared} compared");
+}
+
+#[test]
+fn what_the_compressor_makes_opens_again_at_every_size_around_its_limits() {
+    let id: StackId = "network/prod".parse().unwrap();
+    let revision = "2026-07-10T12:00:00Z".parse().unwrap();
+    let subject = Subject {
+        payload: "note",
+        id: &id,
+        revision: &revision,
+    };
+    let ring: Keyring = EnvKey::new("KEY", MasterKey::generate().unwrap()).into();
+    let provenance = Provenance::new();
+    let origin = Origin::new(&provenance, time::OffsetDateTime::UNIX_EPOCH);
+    for size in [0, 1, 2, 255, 256, 257, 65_535, 65_536, 131_073, 3_000_000] {
+        let plaintext: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+        let sealed = super::seal(&ring, subject, &origin, &plaintext).unwrap();
+        assert_eq!(
+            open(&ring, subject, sealed, size).unwrap(),
+            plaintext,
+            "{size} bytes"
+        );
+    }
+}
+
+#[test]
+fn a_payload_type_that_is_not_allowed_is_not_sealed() {
+    let id: StackId = "network/prod".parse().unwrap();
+    let revision = "2026-07-10T12:00:00Z".parse().unwrap();
+    let provenance = Provenance::new();
+    let origin = Origin::new(&provenance, time::OffsetDateTime::UNIX_EPOCH);
+    let long = "p".repeat(65);
+    for payload in ["", "a b", "ä", "a/b", &long] {
+        let subject = Subject {
+            payload,
+            id: &id,
+            revision: &revision,
+        };
+        let error = super::seal(&Noop.into(), subject, &origin, b"x").unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::InvalidName, "{payload:?}");
+    }
+}
+
+/// Wraps with a nonce that the vector gives, by the formula of `docs/format.md`.
+impl Encrypter for VectorRecipient {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn describe(&self) -> String {
+        self.name.clone()
+    }
+
+    fn encrypt(&self, plaintext: &[u8], associated_data: &[u8]) -> Result<Wrapped, sdk_encrypt::Error> {
+        let master = STANDARD.decode(&self.key).unwrap();
+        let mut wrap_key = [0; 32];
+        Hkdf::<Sha256>::new(None, &master)
+            .expand(b"ubstate v2 wrap", &mut wrap_key)
+            .unwrap();
+        let nonce: [u8; 24] = hex(&self.nonce).try_into().unwrap();
+        let payload = Payload {
+            msg: plaintext,
+            aad: associated_data,
+        };
+        let sealed = XChaCha20Poly1305::new(&wrap_key.into())
+            .encrypt(&nonce.into(), payload)
+            .unwrap();
+        Ok(Wrapped {
+            recipient: Recipient {
+                name: self.name.clone(),
+                body: serde_json::from_value(self.body.clone()).unwrap(),
+            },
+            bytes: [&nonce[..], &sealed].concat(),
+        })
+    }
+
+    fn decrypt(
+        &self,
+        _: &Recipient,
+        _: &[u8],
+        _: &[u8],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, sdk_encrypt::Error> {
+        Ok(None)
+    }
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
+}

@@ -1,4 +1,4 @@
-use super::data_key::{DataKey, HEADER_TAG_BYTES};
+use super::data_key::{DataKey, HEADER_TAG_BYTES, and_clear_the_stack};
 use super::header::{Header, Record, Seal, UnverifiedHeader, VERSION, WrappedKey, refuse_twins};
 use super::{Compressed, Origin, Subject, damaged, misplaced, refused, too_large};
 use crate::stack_id::Excerpt;
@@ -57,11 +57,13 @@ pub(super) fn seal_with(
         sealed.extend_from_slice(&digest);
         sealed.extend_from_slice(&payload.bytes);
     } else {
-        let tag = data_key.header_tag(&sealed);
-        sealed.extend_from_slice(&tag);
-        let body = sealed.len();
-        sealed.extend_from_slice(&payload.bytes);
-        data_key.encrypt(&mut sealed, body, &context)?;
+        and_clear_the_stack(|| {
+            let tag = data_key.header_tag(&sealed);
+            sealed.extend_from_slice(&tag);
+            let body = sealed.len();
+            sealed.extend_from_slice(&payload.bytes);
+            data_key.encrypt(&mut sealed, body, &context)
+        })?;
     }
     Ok(sealed)
 }
@@ -90,9 +92,11 @@ pub(super) fn open(
         sealed.drain(..body_start);
     } else {
         let data_key = unwrap_data_key(keyring, &header, &context)?;
-        data_key.verify_header(&sealed[..tag_start], &sealed[tag_start..body_start])?;
-        sealed.drain(..body_start);
-        data_key.decrypt(&mut sealed, &context)?;
+        and_clear_the_stack(|| {
+            data_key.verify_header(&sealed[..tag_start], &sealed[tag_start..body_start])?;
+            sealed.drain(..body_start);
+            data_key.decrypt(&mut sealed, &context)
+        })?;
     }
     header.compression.expand(sealed, header.length)
 }
