@@ -110,6 +110,64 @@ def open_body(data_key, body, associated_data):
         raise damaged("the body was changed") from None
 
 
+# ---- one body that opens under two keys -----------------------------------------------------------------------------
+
+P1305 = (1 << 130) - 5
+
+
+def chacha20_block(key, counter, nonce):
+    """RFC 8439, section 2.3."""
+    start = [0x61707865, 0x3320646E, 0x79622D32, 0x6B206574, *struct.unpack("<8I", key), counter,
+             *struct.unpack("<3I", nonce)]
+    x = list(start)
+    for a, b, c, d in [(0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
+                       (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14)] * 10:
+        for one, other, target, bits in [(a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)]:
+            x[one] = (x[one] + x[other]) & 0xFFFFFFFF
+            x[target] ^= x[one]
+            x[target] = ((x[target] << bits) | (x[target] >> (32 - bits))) & 0xFFFFFFFF
+    return struct.pack("<16I", *((word + first) & 0xFFFFFFFF for word, first in zip(x, start)))
+
+
+def body_for_two_keys(first, second, associated_data):
+    """Two blocks and a tag that ChaCha20-Poly1305 accepts under both body keys: it does not commit to its key.
+
+    The tag is a polynomial in the blocks modulo 2^130 - 5, so the second block is the solution of a linear equation,
+    and one solution in four or so is a block of 16 bytes.
+    """
+    def halves(data_key):
+        block = chacha20_block(hkdf(data_key, b"ubstate v2 body"), 0, bytes(12))
+        r = int.from_bytes(block[:16], "little") & 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF
+        return r, int.from_bytes(block[16:32], "little")
+
+    def number(block):
+        return int.from_bytes(block, "little") + (1 << 128)
+
+    (r1, s1), (r2, s2) = halves(first), halves(second)
+    lengths = struct.pack("<QQ", len(associated_data), 32)
+    padded = associated_data + bytes(-len(associated_data) % 16)
+    for trial in range(1000):
+        block = trial.to_bytes(16, "little")
+        known = [padded[at:at + 16] for at in range(0, len(padded), 16)] + [block]
+
+        def constant(r):
+            sum_ = 0
+            for one in known:
+                sum_ = (sum_ + number(one)) * r % P1305
+            return (sum_ * r + number(lengths)) * r % P1305
+
+        for carry in (-1, 0, 1):
+            difference = (s2 - s1 + (carry << 128)) - (constant(r1) - constant(r2))
+            free = difference * pow(r1 * r1 - r2 * r2, -1, P1305) % P1305 - (1 << 128)
+            if not 0 <= free < 1 << 128:
+                continue
+            tags = [((constant(r) + number(free.to_bytes(16, "little")) * r * r) % P1305 + s) % (1 << 128)
+                    for r, s in [(r1, s1), (r2, s2)]]
+            if tags[0] == tags[1]:
+                return block + free.to_bytes(16, "little") + tags[0].to_bytes(16, "little")
+    raise AssertionError("no solution in a thousand trials")
+
+
 # ---- sealing --------------------------------------------------------------------------------------------------------
 
 def recipient(master, nonce, name="env-key", variable="KEY"):
@@ -525,6 +583,16 @@ def vectors():
     add("two recipients hold two data keys, the right one's", two, plaintext=TEXT.decode())
     add("two recipients hold two data keys, the other one's", two, "Damaged",
         "the tag commits the file to one data key", key=OTHER, kind="key-file")
+
+    forged = make_header(recipients=(me,), compression="none", length=32, data_key=DATA_KEY, **defaults)
+    two_data_keys(forged)
+    body_for_both = body_for_two_keys(DATA_KEY, SECOND_DATA_KEY, context(forged))
+    in_clear = [open_body(key, body_for_both, context(forged)) for key in (DATA_KEY, SECOND_DATA_KEY)]
+    assert in_clear[0] != in_clear[1]
+    both = assemble(forged, DATA_KEY, body_for_both)
+    add("a body that the bare cipher opens under two data keys", both, "Damaged",
+        "the header tag commits the file to one data key", key=OTHER, kind="key-file",
+        **{"body-opens-under": [DATA_KEY.hex(), SECOND_DATA_KEY.hex()], "context": context(forged).hex()})
 
     # -- keys
     add("another key", base, "WrongKey", "no recipient has its fingerprint", key=OTHER)

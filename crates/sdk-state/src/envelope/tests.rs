@@ -35,6 +35,9 @@ struct Vector {
     data_key: Option<String>,
     #[serde(default)]
     recipients: Vec<VectorRecipient>,
+    #[serde(default)]
+    body_opens_under: Vec<String>,
+    context: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -178,6 +181,35 @@ fn sealing_with_the_published_keys_gives_the_published_bytes() {
         compared += 1;
     }
     assert!(compared >= 3, "{compared} compared");
+}
+
+/// ChaCha20-Poly1305 does not commit to its key. Without the header tag, whoever knows two keys could make one file that
+/// two readers open to two different states (E3).
+#[test]
+fn a_body_that_the_bare_cipher_opens_under_two_keys_opens_under_one_in_an_envelope() {
+    let vectors = vectors();
+    let forged = vectors
+        .iter()
+        .find(|vector| !vector.body_opens_under.is_empty())
+        .unwrap();
+    let context = hex(forged.context.as_deref().unwrap());
+    let sealed = forged.sealed();
+    let body = &sealed[sealed.len() - 48..];
+    let plaintexts: Vec<Vec<u8>> = forged
+        .body_opens_under
+        .iter()
+        .map(|key| {
+            let mut body = body.to_vec();
+            DataKey::from_bytes(&hex(key))
+                .unwrap()
+                .decrypt(&mut body, &context)
+                .unwrap();
+            body
+        })
+        .collect();
+    assert_eq!(plaintexts.len(), 2);
+    assert_ne!(plaintexts[0], plaintexts[1]);
+    assert_eq!(forged.open().unwrap_err().kind(), &ErrorKind::Damaged);
 }
 
 #[test]
