@@ -1,4 +1,5 @@
 //! The store over a storage in memory.
+#![cfg(test)]
 
 mod locks;
 mod pointer;
