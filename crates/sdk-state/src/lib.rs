@@ -27,7 +27,7 @@ pub use revision::Revision;
 pub use sdk_encrypt as encrypt;
 pub use snapshot::Snapshot;
 pub use stack_id::StackId;
-pub use state::State;
+pub use state::{Binding, Category, Entry, EntryKind, Factory, State};
 pub use storage::{Created, Expect, Storage, TryLock};
 pub use store::{EnvelopeVersion, Store};
 pub use wait::{Cancel, Wait};

@@ -1,16 +1,253 @@
-use crate::{Error, Snapshot, StackId};
+mod entries;
+mod entry;
+mod member;
+
+use crate::json::{indent, without_values};
+use crate::{Error, ErrorKind, Json, Snapshot, StackId};
+use entries::Entries;
+use entry::is_object;
+use member::{Buffer, Member, Read, Unknown, object};
+use serde::de::{Deserialize, Deserializer, Error as _};
+use std::fmt;
 use std::io;
-/// placeholder
-pub struct State;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+pub use entry::{Binding, Category, Entry, EntryKind};
+
+object! {
+    /// The state of one stack at one moment: what the factory believes exists.
+    ///
+    /// Its entries keep their order, and are found, replaced and removed by address in constant time. Numbers and strings
+    /// in inputs and outputs are kept to the byte, members that this version does not know are kept too. The rules of
+    /// the format are checked when a state is written or read.
+    ///
+    /// ```
+    /// use sdk_state::{Binding, Category, Entry, EntryKind, State};
+    ///
+    /// # fn main() -> Result<(), sdk_state::Error> {
+    /// # let now = time::OffsetDateTime::UNIX_EPOCH;
+    /// let mut state = State::new(&"network/prod".parse()?, "v1.2.0", "8c1f", now)?;
+    /// let binding = Binding::new("aws", "vpc");
+    /// state.upsert(Entry::new("resource.vpc", EntryKind::Leaf, Category::Resource, binding));
+    /// assert!(state.find("resource.vpc").is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub struct State = "a snapshot" {
+        required format_version: FormatVersion = "format-version",
+        /// Which program made it.
+        always pub factory: Factory = "factory",
+        /// The stack's name.
+        always pub stack: String = "stack",
+        /// When it was made, in RFC 3339, or empty.
+        always pub generated_at: String = "generated-at",
+        always entries: Entries = "entries",
+        /// What the stack hands to others: an object. An empty one is not written, and read as `None`.
+        optional pub outputs: Option<Json> = "outputs",
+    }
+}
+
+object! {
+    /// The program that made a state.
+    #[derive(Default)]
+    pub struct Factory = "a factory" {
+        /// Its name.
+        always pub name: String = "name",
+        /// Its version.
+        always pub version: String = "version",
+        /// The revision of its own content.
+        always pub content_revision: String = "content-revision",
+    }
+}
+
+/// The only one there is.
+#[derive(Clone, PartialEq)]
+struct FormatVersion;
+
+impl State {
+    /// A state without entries.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if the year of `generated_at` has not four digits.
+    pub fn new(
+        id: &StackId,
+        version: impl Into<String>,
+        content_revision: impl Into<String>,
+        generated_at: OffsetDateTime,
+    ) -> Result<Self, Error> {
+        let mut state = Self {
+            format_version: FormatVersion,
+            factory: Factory {
+                name: id.factory().into(),
+                version: version.into(),
+                content_revision: content_revision.into(),
+                unknown: Unknown::default(),
+            },
+            stack: id.stack().into(),
+            generated_at: String::new(),
+            entries: Entries::default(),
+            outputs: None,
+            unknown: Unknown::default(),
+        };
+        state.set_generated_at(generated_at)?;
+        Ok(state)
+    }
+
+    /// Records when the state was made.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if the year has not four digits.
+    pub fn set_generated_at(&mut self, time: OffsetDateTime) -> Result<(), Error> {
+        self.generated_at = time.format(&Rfc3339).map_err(|_| {
+            invalid("generated-at: RFC 3339 knows the years 0 to 9999 and whole minutes of offset")
+        })?;
+        Ok(())
+    }
+
+    /// The entries in the order of the document.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// The number of entries.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The entry with this address.
+    pub fn find(&self, address: &str) -> Option<&Entry> {
+        self.entries.find(address)
+    }
+
+    /// Puts `entry` in the place of the one with its address, which is returned, or else at the end.
+    pub fn upsert(&mut self, entry: Entry) -> Option<Entry> {
+        self.entries.upsert(entry)
+    }
+
+    /// Takes out the entry with this address; the others keep their order.
+    pub fn remove(&mut self, address: &str) -> Option<Entry> {
+        self.entries.remove(address)
+    }
+
+    /// Runs [`Json::check`] over every raw value: for a document that comes from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot), naming the entry by its position, from 1.
+    pub fn check_values(&self) -> Result<(), Error> {
+        self.check().map_err(|message| invalid(&message))
+    }
+
+    /// The document as people read it: indented by two spaces, without a final newline. Decoding takes it as well.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot).
+    pub fn to_indented(&self) -> Result<String, Error> {
+        let mut document = Vec::new();
+        self.encode(&mut document)?;
+        Ok(indent(text(&document)?))
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        if !self.generated_at.is_empty() && OffsetDateTime::parse(&self.generated_at, &Rfc3339).is_err() {
+            return Err(invalid("generated-at: expected a time in RFC 3339"));
+        }
+        if !is_object(self.outputs.as_ref()) {
+            return Err(invalid("outputs: expected an object"));
+        }
+        for (position, entry) in (1..).zip(self.entries()) {
+            if let Some(rule) = entry.broken_rule() {
+                return Err(invalid(&format!("entry {position}: {rule}")));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Snapshot for State {
     const PAYLOAD: &'static str = "state";
-    fn encode<W: io::Write>(&self, _out: W) -> Result<(), Error> {
-        Ok(())
+
+    fn encode<W: io::Write>(&self, out: W) -> Result<(), Error> {
+        self.validate()?;
+        let mut buffer = Buffer::new(out);
+        self.write(&mut buffer);
+        buffer.finish().map_err(|error| {
+            Error::new(ErrorKind::Io, "the snapshot cannot be written out").with_source(error)
+        })
     }
-    fn decode(_bytes: &[u8]) -> Result<Self, Error> {
-        Ok(Self)
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        // One check of the encoding here saves one for each string.
+        let Read(state) = serde_json::from_str::<Read<Self>>(text(bytes)?)
+            .map_err(|error| invalid(without_values(&error.to_string())))?;
+        state.validate()?;
+        Ok(state)
     }
-    fn check_stack(&self, _id: &StackId) -> Result<(), Error> {
-        Ok(())
+
+    fn check_stack(&self, id: &StackId) -> Result<(), Error> {
+        if self.factory.name == id.factory() && self.stack == id.stack() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::InvalidSnapshot,
+            format!("the snapshot names another factory or stack than {id}: write it where it belongs"),
+        ))
+    }
+}
+
+impl Member for FormatVersion {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u64::deserialize(deserializer)? {
+            1 => Ok(Self),
+            _ => Err(D::Error::custom(
+                "expected 1, the only version that is known here",
+            )),
+        }
+    }
+
+    fn write<W: io::Write>(&self, out: &mut Buffer<W>) {
+        out.text.push('1');
+    }
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Error> {
+    str::from_utf8(bytes).map_err(|error| invalid(&format!("not UTF-8 at byte {}", error.valid_up_to() + 1)))
+}
+
+/// The message names a place and a rule, and quotes no value.
+fn invalid(message: &str) -> Error {
+    // The list of entries needs no name beside that of an entry.
+    let message = message.strip_prefix("entries: ").unwrap_or(message);
+    Error::new(
+        ErrorKind::InvalidSnapshot,
+        format!("the snapshot is not valid: {message}"),
+    )
+}
+
+/// Without a value: states hold passwords.
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("entries", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Factory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Factory").finish_non_exhaustive()
     }
 }

@@ -1,0 +1,218 @@
+use super::member::{Buffer, Member, Name, Unknown, object};
+use crate::Json;
+use serde::de::{Deserialize, Deserializer, Error};
+use std::fmt;
+use std::io;
+
+object! {
+    /// One thing that the factory manages, or ran, or read: what is known of it since.
+    ///
+    /// Members that this version does not know are kept.
+    ///
+    /// ```
+    /// use sdk_state::{Binding, Category, Entry, EntryKind, Json};
+    ///
+    /// # fn main() -> Result<(), sdk_state::Error> {
+    /// let binding = Binding::new("aws", "vpc");
+    /// let mut vpc = Entry::new("resource.vpc", EntryKind::Leaf, Category::Resource, binding);
+    /// vpc.outputs = Some(Json::parse(r#"{"id":"vpc-1"}"#)?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub struct Entry = "an entry" {
+        /// The name, unique in the snapshot and not empty.
+        required pub address: String = "address",
+        /// What the entry stands for.
+        required pub entry_kind: EntryKind = "entry-kind",
+        /// What kind of thing it is; the entry's kind leaves a choice only to library calls.
+        required pub category: Category = "category",
+        /// Which library provides it.
+        required pub binding: Binding = "binding",
+        /// The version of the provider's schema that `inputs` and `outputs` follow.
+        optional pub schema_version: Option<i64> = "schema-version",
+        /// The names of the inputs that are secret.
+        optional pub sensitive_inputs: Vec<String> = "sensitive-inputs",
+        /// The names of the outputs that are secret.
+        optional pub sensitive_outputs: Vec<String> = "sensitive-outputs",
+        /// What an action ran for last; empty for none.
+        optional pub trigger_hash: String = "trigger-hash",
+        /// What it was made from: an object. An empty one is not written, and read as `None`.
+        optional pub inputs: Option<Json> = "inputs",
+        /// What became of it: an object. An empty one is not written, and read as `None`.
+        optional pub outputs: Option<Json> = "outputs",
+        /// The addresses that it needs. They may name what is not there.
+        optional pub depends_on: Vec<String> = "depends-on",
+    }
+}
+
+object! {
+    /// Which library provides an entry.
+    pub struct Binding = "a binding" {
+        /// The library's name in the factory, not empty.
+        required pub alias: String = "alias",
+        /// Where the library comes from; empty for a built-in one.
+        optional pub library_path: String = "library-path",
+        /// What it is called in the library, not empty.
+        required pub kind: String = "kind",
+    }
+}
+
+/// What an entry stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EntryKind {
+    /// A resource.
+    Leaf,
+    /// A call of a library, which consists of other entries.
+    LibraryCall,
+    /// An action that ran.
+    Action,
+    /// Something that was read.
+    DataSource,
+}
+
+/// What kind of thing an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Category {
+    /// It exists.
+    Resource,
+    /// It was read.
+    DataSource,
+    /// It ran.
+    Action,
+}
+
+impl Entry {
+    /// An entry with the members that each one has.
+    pub fn new(
+        address: impl Into<String>,
+        entry_kind: EntryKind,
+        category: Category,
+        binding: Binding,
+    ) -> Self {
+        Self {
+            address: address.into(),
+            entry_kind,
+            category,
+            binding,
+            schema_version: None,
+            sensitive_inputs: Vec::new(),
+            sensitive_outputs: Vec::new(),
+            trigger_hash: String::new(),
+            inputs: None,
+            outputs: None,
+            depends_on: Vec::new(),
+            unknown: Unknown::default(),
+        }
+    }
+
+    /// The rule that the entry breaks, if it does.
+    pub(super) fn broken_rule(&self) -> Option<&'static str> {
+        let category_fits = match self.entry_kind {
+            EntryKind::Leaf => self.category == Category::Resource,
+            EntryKind::LibraryCall => true,
+            EntryKind::Action => self.category == Category::Action,
+            EntryKind::DataSource => self.category == Category::DataSource,
+        };
+        [
+            (!self.address.is_empty(), "address is missing"),
+            (category_fits, "category does not fit entry-kind"),
+            (!self.binding.alias.is_empty(), "binding: alias is missing"),
+            (!self.binding.kind.is_empty(), "binding: kind is missing"),
+            (is_object(self.inputs.as_ref()), "inputs: expected an object"),
+            (is_object(self.outputs.as_ref()), "outputs: expected an object"),
+        ]
+        .into_iter()
+        .find_map(|(holds, message)| (!holds).then_some(message))
+    }
+}
+
+impl Binding {
+    /// The binding to `kind` of the library that the factory calls `alias`.
+    pub fn new(alias: impl Into<String>, kind: impl Into<String>) -> Self {
+        Self {
+            alias: alias.into(),
+            library_path: String::new(),
+            kind: kind.into(),
+            unknown: Unknown::default(),
+        }
+    }
+}
+
+impl EntryKind {
+    const ALL: [Self; 4] = [Self::Leaf, Self::LibraryCall, Self::Action, Self::DataSource];
+
+    /// As in the document: `leaf`, `library-call`, `action` or `data-source`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Leaf => "leaf",
+            Self::LibraryCall => "library-call",
+            Self::Action => "action",
+            Self::DataSource => "data-source",
+        }
+    }
+}
+
+impl Category {
+    const ALL: [Self; 3] = [Self::Resource, Self::DataSource, Self::Action];
+
+    /// As in the document: `resource`, `data-source` or `action`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Resource => "resource",
+            Self::DataSource => "data-source",
+            Self::Action => "action",
+        }
+    }
+}
+
+/// Whether an optional raw value is absent or an object.
+pub(super) fn is_object(value: Option<&Json>) -> bool {
+    value.is_none_or(Json::is_object)
+}
+
+impl Member for EntryKind {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Name(name) = Name::deserialize(deserializer)?;
+        let kind = Self::ALL.into_iter().find(|kind| kind.as_str() == name);
+        kind.ok_or_else(|| D::Error::custom("expected leaf, library-call, action or data-source"))
+    }
+
+    fn write<W: io::Write>(&self, out: &mut Buffer<W>) {
+        out.string(self.as_str());
+    }
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+impl Member for Category {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Name(name) = Name::deserialize(deserializer)?;
+        let category = Self::ALL.into_iter().find(|category| category.as_str() == name);
+        category.ok_or_else(|| D::Error::custom("expected resource, data-source or action"))
+    }
+
+    fn write<W: io::Write>(&self, out: &mut Buffer<W>) {
+        out.string(self.as_str());
+    }
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// Without a value: even an address may tell too much.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Binding").finish_non_exhaustive()
+    }
+}
