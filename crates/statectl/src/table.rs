@@ -1,4 +1,5 @@
 use crate::output::{FAINT, GOOD, HEADING};
+use anstyle::Style;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Width, presets};
 use std::io::{self, Write};
 use terminal_size::{Width as TerminalWidth, terminal_size_of};
@@ -6,34 +7,37 @@ use terminal_size::{Width as TerminalWidth, terminal_size_of};
 /// The mark of the row that matters most, in its first column.
 pub(crate) const MARK: &str = "*";
 
-/// The last column is never narrower than this, as long as the terminal has room.
-const NARROWEST_TEXT: u16 = 16;
+/// With less room than this for the last column, its texts get lines of their own.
+const NARROWEST_TEXT: u16 = 20;
+/// Between two columns.
+const GAP: u16 = 2;
 
-/// Aligned columns without lines. On a terminal that is too narrow the last column is wrapped, and no other.
+/// Aligned columns without lines. On a terminal that is too narrow the last column is wrapped, or goes below its row.
 pub(crate) struct Table {
     table: comfy_table::Table,
-    columns: usize,
+    /// The last column.
+    texts: Vec<String>,
+    width: Option<u16>,
 }
 
 impl Table {
     pub(crate) fn new<const COLUMNS: usize>(headings: [&str; COLUMNS]) -> Self {
         let mut table = comfy_table::Table::new();
-        table.load_preset(presets::NOTHING);
-        if let Some((TerminalWidth(width), _)) = terminal_size_of(io::stdout()) {
-            table
-                .set_content_arrangement(ContentArrangement::Dynamic)
-                .set_width(width);
-        }
-        if headings.iter().any(|heading| !heading.is_empty()) {
-            table.set_header(headings);
+        table.load_preset(presets::NOTHING).set_header(headings);
+        for column in table.column_iter_mut() {
+            column.set_padding((0, GAP));
+            column.set_constraint(ColumnConstraint::ContentWidth);
         }
         Self {
             table,
-            columns: COLUMNS,
+            texts: Vec::new(),
+            width: terminal_size_of(io::stdout()).map(|(TerminalWidth(width), _)| width),
         }
     }
 
+    /// No cell has more than one line.
     pub(crate) fn row<const COLUMNS: usize>(&mut self, cells: [String; COLUMNS]) {
+        self.texts.extend(cells.last().cloned());
         self.table.add_row(cells);
     }
 
@@ -45,26 +49,46 @@ impl Table {
     }
 
     pub(crate) fn print(mut self, page: &mut Vec<u8>) -> io::Result<()> {
-        let has_header = self.table.header().is_some();
-        for (index, column) in self.table.column_iter_mut().enumerate() {
-            column.set_padding((0, 2));
-            column.set_constraint(match index + 1 == self.columns {
-                true => ColumnConstraint::LowerBoundary(Width::Fixed(NARROWEST_TEXT)),
-                false => ColumnConstraint::ContentWidth,
-            });
-        }
-        for (index, line) in self.table.trim_fmt().lines().enumerate() {
-            let style = match (index, line.starts_with(MARK)) {
-                (0, _) if has_header => HEADING,
-                (_, true) => GOOD,
-                _ => {
-                    writeln!(page, "{line}")?;
-                    continue;
-                }
+        let below = self.fit();
+        let lines = self.table.trim_fmt();
+        for (index, line) in lines.lines().enumerate() {
+            let style = match index {
+                0 => HEADING,
+                _ if line.starts_with(MARK) => GOOD,
+                _ => Style::new(),
             };
             writeln!(page, "{style}{line}{style:#}")?;
+            let row = index.checked_sub(1).filter(|_| below);
+            if let Some(text) = row
+                .and_then(|row| self.texts.get(row))
+                .filter(|text| !text.is_empty())
+            {
+                writeln!(page, "     {text}")?;
+            }
         }
         Ok(())
+    }
+
+    /// Makes room for the last column. True when there is none.
+    fn fit(&mut self) -> bool {
+        let widths = self.table.column_max_content_widths();
+        let (Some(width), Some((text, others))) = (self.width, widths.split_last()) else {
+            return false;
+        };
+        let left = others
+            .iter()
+            .fold(width, |left, column| left.saturating_sub(column + GAP));
+        let below = left < NARROWEST_TEXT.min(*text);
+        if let Some(column) = self.table.column_mut(others.len()) {
+            column.set_constraint(match below {
+                true => ColumnConstraint::Hidden,
+                false => ColumnConstraint::UpperBoundary(Width::Fixed(left + GAP)),
+            });
+        }
+        self.table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(if below { u16::MAX } else { width + GAP });
+        below
     }
 }
 

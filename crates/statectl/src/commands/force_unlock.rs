@@ -59,14 +59,12 @@ impl ForceUnlock {
     }
 
     fn confirm(&self, context: &Context, status: &LockStatus) -> Result<(), Failure> {
-        let output = context.output();
-        let mut page = Vec::new();
-        HolderOf::from(status.clone()).in_full(&mut page)?;
-        let page = String::from_utf8_lossy(&page);
         if self.yes {
             return Ok(());
         }
-        output.notice(format_args!("{} is locked\n{}", self.stack, page.trim_end()));
+        let output = context.output();
+        let holder = HolderOf::from(status.clone());
+        output.notice(format_args!("{} is {}", self.stack, holder.in_short()));
         if !io::stdin().is_terminal() {
             return Err(
                 Failure::usage("nobody can be asked here: say --yes or --token TOKEN")

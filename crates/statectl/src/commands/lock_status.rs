@@ -83,12 +83,20 @@ impl From<LockStatus> for HolderOf {
 }
 
 impl HolderOf {
-    /// One line, for lists.
+    /// One line: who, since when, alive or not.
     pub(super) fn in_short(&self) -> String {
-        match self.liveness {
-            "alive" => format!("held by {}", self.words),
-            liveness => format!("held by {} ({liveness})", self.words),
-        }
+        let since = self
+            .time
+            .map(|time| format!("taken {}, ", age(time, clock::now())));
+        format!(
+            "held by {}, {}{}",
+            self.words,
+            since.unwrap_or_default(),
+            match self.liveness {
+                "unknown" => "perhaps alive",
+                liveness => liveness,
+            }
+        )
     }
 
     /// Everything, one fact a line.
