@@ -10,7 +10,6 @@ use sdk_state::encrypt::{
 use sdk_state::envelope::UnverifiedHeader;
 use sdk_state::{EnvelopeVersion, StackId};
 use std::path::PathBuf;
-use std::str::FromStr;
 
 /// Which keys seal and open.
 #[derive(Debug, Args)]
@@ -18,11 +17,11 @@ pub(crate) struct KeyOptions {
     /// Seals for this key and opens with it: env-key:VAR, key-file:PATH, or noop alone (no encryption). May be repeated
     /// [env: STATECTL_ENCRYPTER, comma-separated] [default: the key file statectl/key in your configuration directory]
     #[arg(long = "encrypter", global = true, value_name = "SPEC")]
-    encrypters: Vec<Spec>,
+    encrypters: Vec<String>,
 
     /// Opens with this key and seals nothing for it. May be repeated [env: STATECTL_ALSO_OPEN, comma-separated]
     #[arg(long = "also-open", global = true, value_name = "SPEC")]
-    also_open: Vec<Spec>,
+    also_open: Vec<String>,
 
     /// Opens the original's files too (envelope version 1), which cannot tell that they were moved or replaced
     #[arg(long, global = true, env = "STATECTL_ACCEPT_V1", value_parser = flag_in_environment())]
@@ -34,8 +33,8 @@ pub(crate) struct KeyOptions {
 }
 
 /// Where a key is, as the operator says it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Spec {
+#[derive(Debug, PartialEq)]
+enum Spec {
     EnvKey(String),
     KeyFile(PathBuf),
     Noop,
@@ -198,18 +197,21 @@ fn option_for(recipient: &Recipient) -> String {
     }
 }
 
-/// What is said on the command line comes before the environment.
-fn given(options: &[Spec], environment: &str) -> Result<Vec<Spec>, Failure> {
-    if !options.is_empty() {
-        return Ok(options.to_vec());
-    }
-    let list = variable(environment).unwrap_or_default();
-    list.split(',')
-        .map(str::trim)
-        .filter(|spec| !spec.is_empty())
+/// What is said on the command line comes before the environment. A text that is no SPEC is not repeated: it may be the
+/// key itself.
+fn given(options: &[String], environment: &str) -> Result<Vec<Spec>, Failure> {
+    let list = match options {
+        [] => variable(environment).unwrap_or_default(),
+        _ => String::new(),
+    };
+    let of_environment = list.split(',').map(str::trim).filter(|spec| !spec.is_empty());
+    options
+        .iter()
+        .map(String::as_str)
+        .chain(of_environment)
         .map(|spec| {
-            spec.parse()
-                .map_err(|problem| Failure::usage(format!("{environment}: {problem}")))
+            Spec::parse(spec)
+                .ok_or_else(|| Failure::usage("a key is given as env-key:VAR, key-file:PATH or noop"))
         })
         .collect()
 }
@@ -233,16 +235,13 @@ fn default_key() -> Result<Key, NoRing> {
         })
 }
 
-impl FromStr for Spec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
+impl Spec {
+    fn parse(text: &str) -> Option<Self> {
         match text.split_once(':') {
-            Some(("env-key", variable)) if !variable.is_empty() => Ok(Self::EnvKey(variable.into())),
-            Some(("key-file", path)) if !path.is_empty() => Ok(Self::KeyFile(path.into())),
-            None if text == Noop::NAME => Ok(Self::Noop),
-            // Not repeated: somebody may have given the key itself.
-            _ => Err("a key is given as env-key:VAR, key-file:PATH or noop".into()),
+            Some(("env-key", variable)) if !variable.is_empty() => Some(Self::EnvKey(variable.into())),
+            Some(("key-file", path)) if !path.is_empty() => Some(Self::KeyFile(path.into())),
+            None if text == Noop::NAME => Some(Self::Noop),
+            _ => None,
         }
     }
 }

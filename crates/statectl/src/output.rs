@@ -116,11 +116,12 @@ impl Output {
     }
 
     fn tell(&self, what: &str, style: Style, text: &impl Display) {
+        let text = text.to_string();
         if self.is_json() {
-            let message = json!({ "message": text.to_string() });
+            let message = json!({ "message": text });
             self.complain(&json!({ what: message }).to_string());
         } else {
-            self.complain(&format!("{style}{what}:{style:#} {text}"));
+            self.complain(&format!("{style}{what}:{style:#} {}", plain(&text)));
         }
     }
 

@@ -125,7 +125,8 @@ impl<'a> Stack<'a> {
     }
 }
 
-fn dangling(rev: &Revision) -> Error {
+/// `current` names what is not there.
+pub(crate) fn dangling(rev: &Revision) -> Error {
     Error::new(
         ErrorKind::Damaged,
         "`current` names this revision, which does not exist",

@@ -3,10 +3,12 @@ use crate::context::Context;
 use crate::exit::Failure;
 use crate::held;
 use crate::output::Answer;
-use crate::stack::Stack;
+use crate::stack::{Stack, dangling};
 use clap::Args;
 use sdk_state::envelope::DEFAULT_LIMIT;
-use sdk_state::{Backend as _, Error, ErrorKind, Expect, Revision, Snapshot as _, State, WriteOptions};
+use sdk_state::{
+    Backend as _, EnvelopeVersion, Error, ErrorKind, Expect, Revision, Snapshot as _, State, WriteOptions,
+};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
@@ -90,6 +92,9 @@ impl Push {
                 "without --expect an edit that somebody made after the pull is overwritten; {rev} was current"
             ));
         }
+        if self.message.is_some() && context.options().keys.envelope() == EnvelopeVersion::V1 {
+            output.warning("version 1 keeps no message");
+        }
         let rev = stack.store().write(&state, &self.options(expected))?;
         stack
             .store()
@@ -126,11 +131,13 @@ impl Push {
         let Some(rev) = rev else {
             return Ok(Found { rev, bytes: None });
         };
-        match stack.store().head() {
-            Ok((rev, state)) => Ok(Found {
+        // Not `head`: what it finds may already be another revision than the expected one.
+        match stack.store().get(&rev) {
+            Ok(state) => Ok(Found {
                 rev: Some(rev),
                 bytes: Some(encoded(&state)?),
             }),
+            Err(error) if error.kind() == &ErrorKind::NotFound => Err(dangling(&rev).into()),
             Err(error) => match error.kind() {
                 ErrorKind::WrongKey | ErrorKind::Refused if self.new_key => Ok(Found {
                     rev: Some(rev),

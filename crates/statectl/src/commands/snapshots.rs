@@ -68,7 +68,7 @@ impl Snapshots {
         let current = match stack.current_rev() {
             Ok(rev) => Some(rev),
             Err(Failure::Told(told)) => {
-                context.output().warning(plain(&told.message));
+                context.output().warning(&told.message);
                 None
             }
             Err(Failure::Quiet) => None,

@@ -40,7 +40,7 @@ impl Stacks {
         if ids.is_empty() {
             context.output().notice(format_args!(
                 "there is no stack in {}",
-                plain(&context.options().address()?)
+                context.options().address()?
             ));
         }
         let mut stacks = Vec::new();
