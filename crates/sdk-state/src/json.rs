@@ -144,3 +144,152 @@ fn expectation(message: &str) -> Option<&str> {
 fn invalid(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidSnapshot, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn nested(levels: usize) -> String {
+        "[".repeat(levels) + &"]".repeat(levels)
+    }
+
+    #[test]
+    fn a_value_keeps_every_byte_of_its_numbers_and_strings() {
+        for text in [
+            "9007199254740993",
+            "18446744073709551616",
+            "1e400",
+            "123456789012345678901234567890",
+            "-0",
+            "1.10",
+            "1E+2",
+            r#""\u0061\/\ud83d\ude80 \ud83d <b>""#,
+            r#"{"b": 1,  "a": [ ], "b": 2}"#,
+        ] {
+            assert_eq!(Json::parse(text).unwrap().as_str(), text);
+            assert_eq!(Json::parse(format!(" \n{text}\t")).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_value_on_several_lines_is_stored_on_one() {
+        let json = Json::parse("{\n  \"a\": \"x \\n y\",\n  \"b\": [1.10, 2]\n}").unwrap();
+        assert_eq!(json.as_str(), r#"{"a":"x \n y","b":[1.10,2]}"#);
+        let wrapped = [RawValue::from_string("[\n1\n]".into()).unwrap()];
+        assert_eq!(Json::from_value(&wrapped).unwrap().as_str(), "[[1]]");
+    }
+
+    #[test]
+    fn anything_but_one_value_is_refused() {
+        for text in [
+            "",
+            " ",
+            "1 2",
+            "{} x",
+            "{",
+            "[1,]",
+            "{\"a\"}",
+            "01",
+            "+1",
+            "1.",
+            ".5",
+            "NaN",
+            "nul",
+            "'a'",
+            "\"a",
+            "\"\n\"",
+            "\"\\x\"",
+            "[1 /* one */]",
+            "\u{feff}1",
+        ] {
+            let error = Json::parse(text).unwrap_err();
+            assert_eq!(error.kind(), &ErrorKind::InvalidSnapshot, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn typed_access_reads_what_the_check_lets_pass_up_to_the_last_level() {
+        let json = Json::parse(r#"{"ports":[80,443]}"#).unwrap();
+        let ports: BTreeMap<String, Vec<u16>> = json.to().unwrap();
+        assert_eq!(ports["ports"], [80, 443]);
+
+        let deepest = Json::parse(nested(Json::MAX_DEPTH)).unwrap();
+        assert!(deepest.to::<serde_json::Value>().is_ok());
+        for text in [nested(Json::MAX_DEPTH + 1), r#"[{"a":1,"\u0061":1}]"#.into()] {
+            let json = Json::parse(text).unwrap();
+            assert_eq!(json.check().unwrap_err().kind(), &ErrorKind::InvalidSnapshot);
+            let error = json.to::<serde_json::Value>().unwrap_err();
+            assert_eq!(error.kind(), &ErrorKind::InvalidSnapshot);
+        }
+    }
+
+    #[test]
+    fn a_million_levels_are_kept_and_refused_by_the_check() {
+        let json = Json::parse(nested(1_000_000)).unwrap();
+        assert_eq!(json.as_str().len(), 2_000_000);
+        assert!(json.check().unwrap_err().to_string().contains("128 levels"));
+        assert!(Json::parse("[".repeat(1_000_000)).is_err());
+        assert!(Json::parse("{\"a\":".repeat(1_000_000)).is_err());
+    }
+
+    #[test]
+    fn only_an_object_without_members_is_an_empty_object() {
+        for (text, expected) in [
+            ("{}", true),
+            ("{ \t}", true),
+            ("{\n}", true),
+            ("[]", false),
+            ("{\"\":{}}", false),
+            ("\"{}\"", false),
+        ] {
+            assert_eq!(Json::parse(text).unwrap().is_empty_object(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn neither_debug_nor_an_error_tells_what_a_value_holds() {
+        struct Refuses;
+        impl Serialize for Refuses {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("hunter2"))
+            }
+        }
+        #[derive(Debug, serde::Deserialize)]
+        enum Choice {
+            First,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+
+        let secret = Json::parse(r#""x, expected hunter2""#).unwrap();
+        let member = Json::parse(r#"{"hunter2":"hunter2"}"#).unwrap();
+        assert_eq!(format!("{secret:?}"), "Json(21 bytes)");
+        let errors = [
+            secret.to::<u64>().unwrap_err(),
+            secret.to::<Vec<String>>().unwrap_err(),
+            secret.to::<Choice>().unwrap_err(),
+            secret.to::<char>().unwrap_err(),
+            secret.to::<std::net::IpAddr>().unwrap_err(),
+            member.to::<Nothing>().unwrap_err(),
+            member.to::<BTreeMap<u8, String>>().unwrap_err(),
+            member.to::<BTreeMap<String, bool>>().unwrap_err(),
+            Json::parse(r#"{"hunter2": hunter2}"#).unwrap_err(),
+            Json::parse(r#"{"hunter2":1,"hunter2":2}"#)
+                .unwrap()
+                .check()
+                .unwrap_err(),
+            Json::from_value(&Refuses).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+            assert!(std::error::Error::source(&error).is_none());
+        }
+        let message = secret.to::<u64>().unwrap_err().to_string();
+        assert!(
+            message.ends_with(": expected u64 at line 1 column 21"),
+            "{message}"
+        );
+    }
+}

@@ -172,3 +172,115 @@ impl PartialEq for Entries {
         self.len() == other.len() && self.iter().eq(other.iter())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Binding, Category, EntryKind};
+    use proptest::prelude::*;
+
+    fn entry(address: &str, version: i64) -> Entry {
+        let binding = Binding::new("aws", "vpc");
+        let mut entry = Entry::new(address, EntryKind::Leaf, Category::Resource, binding);
+        entry.schema_version = Some(version);
+        entry
+    }
+
+    fn numbered(count: usize) -> Entries {
+        let mut entries = Entries::default();
+        for number in 0..count {
+            entries.upsert(entry(&format!("r{number}"), 0));
+        }
+        entries
+    }
+
+    #[test]
+    fn an_entry_that_is_replaced_keeps_its_place_and_is_handed_back() {
+        let mut entries = numbered(3);
+        let replaced = entries.upsert(entry("r1", 7)).unwrap();
+        assert_eq!(replaced.schema_version, Some(0));
+        let addresses: Vec<_> = entries.iter().map(|entry| entry.address.as_str()).collect();
+        assert_eq!(addresses, ["r0", "r1", "r2"]);
+        assert_eq!(entries.find("r1").unwrap().schema_version, Some(7));
+    }
+
+    #[test]
+    fn removing_one_by_one_closes_the_gaps_a_logarithmic_number_of_times() {
+        const COUNT: usize = 16_384;
+        for backwards in [true, false] {
+            let mut entries = numbered(COUNT);
+            let mut closed = 0;
+            for step in 0..COUNT {
+                let number = if backwards { COUNT - 1 - step } else { step };
+                let before = entries.slots.len();
+                assert!(entries.remove(&format!("r{number}")).is_some());
+                closed += usize::from(entries.slots.len() < before);
+                assert!(entries.slots.len() <= 2 * entries.len());
+            }
+            assert!(closed <= 15, "{closed}");
+            assert_eq!(entries.len(), 0);
+        }
+    }
+
+    #[test]
+    fn what_comes_and_goes_leaves_no_slots_behind() {
+        let mut entries = numbered(10);
+        for round in 0..10_000 {
+            entries.upsert(entry("passing", round));
+            entries.remove("passing");
+        }
+        assert!(entries.slots.len() <= 20);
+    }
+
+    #[test]
+    fn a_removed_address_is_gone_and_may_come_back_at_the_end() {
+        let mut entries = numbered(5);
+        assert!(entries.remove("r1").is_some());
+        assert!(entries.remove("r1").is_none());
+        assert!(entries.find("r1").is_none());
+        assert!(entries.upsert(entry("r1", 1)).is_none());
+        let addresses: Vec<_> = entries.iter().map(|entry| entry.address.as_str()).collect();
+        assert_eq!(addresses, ["r0", "r2", "r3", "r4", "r1"]);
+    }
+
+    #[test]
+    fn equality_looks_at_the_entries_and_not_at_the_gaps() {
+        let mut with_gap = numbered(4);
+        with_gap.remove("r3");
+        assert!(with_gap == numbered(3));
+        with_gap.upsert(entry("r0", 1));
+        assert!(with_gap != numbered(3));
+        assert!(numbered(2) != numbered(3));
+    }
+
+    proptest! {
+        #[test]
+        fn entries_behave_like_a_list_that_is_searched_from_the_front(
+            steps in prop::collection::vec((0_u8..3, 0_u8..12), 0..200),
+        ) {
+            let mut entries = Entries::default();
+            let mut model: Vec<Entry> = Vec::new();
+            for (version, (step, address)) in (0..).zip(steps) {
+                let address = format!("r{address}");
+                let place = model.iter().position(|entry| entry.address == address);
+                match step {
+                    0 => prop_assert_eq!(entries.remove(&address), place.map(|at| model.remove(at))),
+                    1 => prop_assert_eq!(entries.find(&address), place.map(|at| &model[at])),
+                    _ => {
+                        let new = entry(&address, version);
+                        let old = match place {
+                            Some(at) => Some(std::mem::replace(&mut model[at], new.clone())),
+                            None => {
+                                model.push(new.clone());
+                                None
+                            }
+                        };
+                        prop_assert_eq!(entries.upsert(new), old);
+                    }
+                }
+                prop_assert_eq!(entries.len(), model.len());
+                prop_assert!(entries.iter().eq(&model));
+            }
+        }
+    }
+}
