@@ -1,8 +1,9 @@
 use crate::exit::{Failure, NOT_OPENED};
 use crate::key_file::{self, Published};
-use crate::options::{flag_in_environment, variable};
+use crate::options::variable;
 use crate::output::Output;
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use etcetera::BaseStrategy as _;
 use sdk_state::encrypt::{
     self, Encrypter, EnvKey, ErrorKind, KeyFile, Keyring, LegacyCipher, MasterKey, Noop, Recipient, Wrapped,
@@ -24,7 +25,7 @@ pub(crate) struct KeyOptions {
     also_open: Vec<String>,
 
     /// Opens the original's files too (envelope version 1), which cannot tell that they were moved or replaced
-    #[arg(long, global = true, env = "STATECTL_ACCEPT_V1", value_parser = flag_in_environment())]
+    #[arg(long, global = true, env = "STATECTL_ACCEPT_V1", value_parser = BoolishValueParser::new())]
     accept_v1: bool,
 
     /// Writes files that the original opens, with the first env-key, or noop; implies --accept-v1
@@ -62,26 +63,18 @@ impl KeyOptions {
                 _ => Err(Failure::usage("noop stands alone: a snapshot is encrypted or it is not").into()),
             };
         }
-        let mut keys = Vec::new();
-        if encrypters.is_empty() {
-            keys.push(default_key()?);
+        let (first, others) = match encrypters.split_first() {
+            None => (default_key()?, Vec::new()),
+            Some((first, others)) => (Key::open(first)?, Key::open_all(others)?),
+        };
+        let openers = Key::open_all(&also_open)?;
+        let legacy = first
+            .legacy()
+            .or_else(|| others.iter().chain(&openers).find_map(Key::legacy));
+        let mut ring = Keyring::from(first);
+        for key in others {
+            ring = ring.also_seal_for(key)?;
         }
-        for spec in &encrypters {
-            keys.push(Key::open(spec)?);
-        }
-        let mut openers = Vec::new();
-        for spec in &also_open {
-            openers.push(Key::open(spec)?);
-        }
-        let legacy = keys.iter().chain(&openers).find_map(Key::legacy);
-        let mut ring = None;
-        for key in keys {
-            ring = Some(match ring {
-                None => Keyring::from(key),
-                Some(ring) => Keyring::also_seal_for(ring, key)?,
-            });
-        }
-        let mut ring = ring.unwrap_or_default();
         for key in openers {
             ring = ring.also_open(key)?;
         }
@@ -259,6 +252,10 @@ impl Key {
             Spec::KeyFile(path) => Ok(Self::File(KeyFile::open(path)?)),
             Spec::Noop => Err(Failure::usage("noop stands alone").into()),
         }
+    }
+
+    fn open_all(specs: &[Spec]) -> Result<Vec<Self>, NoRing> {
+        specs.iter().map(Self::open).collect()
     }
 
     fn legacy(&self) -> Option<LegacyCipher> {

@@ -1,6 +1,5 @@
 use crate::exit::Failure;
 use crate::keys::KeyOptions;
-use clap::builder::BoolishValueParser;
 use clap::{Args, ColorChoice, ValueEnum};
 use std::env;
 use std::path::PathBuf;
@@ -89,11 +88,6 @@ impl Options {
 pub(crate) fn variable(name: &str) -> Option<String> {
     let value = env::var_os(name).filter(|value| !value.is_empty())?;
     Some(value.to_string_lossy().into_owned())
-}
-
-/// `1`, `true`, `yes` and `on`, and their opposites.
-pub(crate) fn flag_in_environment() -> BoolishValueParser {
-    BoolishValueParser::new()
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
