@@ -66,6 +66,11 @@ impl Json {
         &self.0
     }
 
+    /// The value as people read it: indented by two spaces for each level down to [`MAX_DEPTH`](Self::MAX_DEPTH).
+    pub fn to_indented(&self) -> String {
+        indent(&self.0)
+    }
+
     /// The value as a type of the caller's, after a [`check`](Self::check).
     ///
     /// # Errors

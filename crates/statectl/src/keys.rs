@@ -1,0 +1,322 @@
+use crate::exit::{Failure, NOT_OPENED};
+use crate::key_file::{self, Published};
+use crate::options::variable;
+use crate::output::Output;
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use etcetera::BaseStrategy as _;
+use sdk_state::encrypt::{
+    self, Encrypter, EnvKey, ErrorKind, KeyFile, Keyring, LegacyCipher, MasterKey, Noop, Recipient, Wrapped,
+};
+use sdk_state::envelope::UnverifiedHeader;
+use sdk_state::{EnvelopeVersion, StackId};
+use std::path::PathBuf;
+
+/// Which keys seal and open.
+#[derive(Debug, Args)]
+pub(crate) struct KeyOptions {
+    /// Seals for this key and opens with it: env-key:VAR, key-file:PATH, or noop alone (no encryption). May be repeated
+    /// [env: STATECTL_ENCRYPTER, comma-separated] [default: the key file statectl/key in your configuration directory]
+    #[arg(long = "encrypter", global = true, value_name = "SPEC")]
+    encrypters: Vec<String>,
+
+    /// Opens with this key and seals nothing for it. May be repeated [env: STATECTL_ALSO_OPEN, comma-separated]
+    #[arg(long = "also-open", global = true, value_name = "SPEC")]
+    also_open: Vec<String>,
+
+    /// Opens the original's files too (envelope version 1), which cannot tell that they were moved or replaced
+    #[arg(long, global = true, env = "STATECTL_ACCEPT_V1", value_parser = BoolishValueParser::new())]
+    accept_v1: bool,
+
+    /// Writes files that the original opens, with the first env-key, or noop; implies --accept-v1
+    #[arg(long, global = true)]
+    write_v1: bool,
+}
+
+/// Where a key is, as the operator says it.
+#[derive(Debug, PartialEq)]
+enum Spec {
+    EnvKey(String),
+    KeyFile(PathBuf),
+    Noop,
+}
+
+/// Why there is no ring.
+#[derive(Debug)]
+pub(crate) enum NoRing {
+    /// The default key was to be used, and its file does not exist.
+    NoDefault { path: PathBuf, failure: Failure },
+    /// A key that was asked for is not there.
+    Missing(Failure),
+    /// Something else is wrong with the keys.
+    Other(Failure),
+}
+
+impl KeyOptions {
+    /// The keys that the operator gave, or else the default key.
+    pub(crate) fn ring(&self) -> Result<Keyring, NoRing> {
+        let encrypters = given(&self.encrypters, "STATECTL_ENCRYPTER")?;
+        let also_open = given(&self.also_open, "STATECTL_ALSO_OPEN")?;
+        if encrypters.contains(&Spec::Noop) || also_open.contains(&Spec::Noop) {
+            return match encrypters.len() + also_open.len() {
+                1 if also_open.is_empty() => self.plain_ring(),
+                _ => Err(Failure::usage("noop stands alone: a snapshot is encrypted or it is not").into()),
+            };
+        }
+        let (first, others) = match encrypters.split_first() {
+            None => (default_key()?, Vec::new()),
+            Some((first, others)) => (Key::open(first)?, Key::open_all(others)?),
+        };
+        let openers = Key::open_all(&also_open)?;
+        let legacy = first
+            .legacy()
+            .or_else(|| others.iter().chain(&openers).find_map(Key::legacy));
+        let mut ring = Keyring::from(first);
+        for key in others {
+            ring = ring.also_seal_for(key)?;
+        }
+        for key in openers {
+            ring = ring.also_open(key)?;
+        }
+        if self.accepts_v1() {
+            let legacy = legacy.ok_or_else(|| {
+                Failure::usage("version 1 knows env-key and noop alone: add --encrypter env-key:VAR")
+            })?;
+            ring = ring.accept_v1(legacy)?;
+        }
+        Ok(ring)
+    }
+
+    /// Makes the default key, once, and gives the ring that needed it.
+    pub(crate) fn ring_with_new_default(&self, missing: NoRing, output: &Output) -> Result<Keyring, Failure> {
+        let NoRing::NoDefault { path, .. } = missing else {
+            return Err(missing.into());
+        };
+        let key = MasterKey::generate()?;
+        let published = key_file::make_parents(&path)
+            .and_then(|()| key_file::publish(&path, &key))
+            .map_err(|source| Failure::io(format!("cannot make the key {}", path.display()), &source))?;
+        if published == Published::Now {
+            output.notice(format_args!(
+                "made the key {} (fingerprint {}): back it up, without it nothing sealed with it can be opened",
+                path.display(),
+                key.fingerprint()
+            ));
+        }
+        Ok(self.ring()?)
+    }
+
+    pub(crate) fn accepts_v1(&self) -> bool {
+        self.accept_v1 || self.write_v1
+    }
+
+    pub(crate) fn envelope(&self) -> EnvelopeVersion {
+        match self.write_v1 {
+            true => EnvelopeVersion::V1,
+            false => EnvelopeVersion::V2,
+        }
+    }
+
+    /// What opens a file that says this of itself.
+    pub(crate) fn how_to_open(&self, header: &UnverifiedHeader) -> String {
+        let mut options: Vec<String> = header.recipients.iter().map(option_for).collect();
+        if options.is_empty() {
+            options.push("--encrypter noop".into());
+        }
+        let mut hint = format!("give {}", options.join(" or "));
+        if header.version == 1 && !self.accepts_v1() {
+            hint.push_str(" and --accept-v1");
+        }
+        hint
+    }
+
+    fn plain_ring(&self) -> Result<Keyring, NoRing> {
+        let ring = Keyring::from(Noop);
+        match self.accepts_v1() {
+            true => Ok(ring.accept_v1(Noop)?),
+            false => Ok(ring),
+        }
+    }
+}
+
+impl NoRing {
+    /// The failure, with what the snapshot that was to be opened or followed is sealed for.
+    pub(crate) fn of(self, id: &StackId, header: &UnverifiedHeader, options: &KeyOptions) -> Failure {
+        let (Self::NoDefault { failure, .. } | Self::Missing(failure)) = self else {
+            return self.into();
+        };
+        let Failure::Told(told) = failure else {
+            return failure;
+        };
+        Failure::new(
+            NOT_OPENED,
+            "missing-key",
+            format!("{}, and {id} is {}", told.message, sealed_for(header)),
+        )
+        .hint(options.how_to_open(header))
+    }
+}
+
+/// For whom a file is sealed, as it says.
+pub(crate) fn sealed_for(header: &UnverifiedHeader) -> String {
+    if header.recipients.is_empty() {
+        return "not encrypted".into();
+    }
+    let recipients: Vec<String> = header.recipients.iter().map(name_of).collect();
+    format!("sealed for {}", recipients.join(", "))
+}
+
+/// What a list calls a recipient: kind, fingerprint, variable.
+pub(crate) fn name_of(recipient: &Recipient) -> String {
+    let mut name = recipient.describe();
+    if let Some(variable) = recipient.body.text("env-var") {
+        name.push_str(&format!(" (${})", variable.escape_debug()));
+    }
+    name
+}
+
+fn option_for(recipient: &Recipient) -> String {
+    match recipient.name.as_str() {
+        EnvKey::NAME => {
+            // What a file says is only shown if it can be nothing but a variable's name.
+            let variable = recipient.body.text("env-var").filter(|name| {
+                name.bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            });
+            format!("--encrypter env-key:{}", variable.unwrap_or("VAR"))
+        }
+        KeyFile::NAME => "--encrypter key-file:PATH".into(),
+        _ => format!("the key {}", recipient.describe()),
+    }
+}
+
+/// What is said on the command line comes before the environment. A text that is no SPEC is not repeated: it may be the
+/// key itself.
+fn given(options: &[String], environment: &str) -> Result<Vec<Spec>, Failure> {
+    let list = match options {
+        [] => variable(environment).unwrap_or_default(),
+        _ => String::new(),
+    };
+    let of_environment = list.split(',').map(str::trim).filter(|spec| !spec.is_empty());
+    options
+        .iter()
+        .map(String::as_str)
+        .chain(of_environment)
+        .map(|spec| {
+            Spec::parse(spec)
+                .ok_or_else(|| Failure::usage("a key is given as env-key:VAR, key-file:PATH or noop"))
+        })
+        .collect()
+}
+
+fn default_key() -> Result<Key, NoRing> {
+    let path = etcetera::choose_base_strategy()
+        .map_err(|error| {
+            Failure::usage(format!("there is no place for the default key: {error}"))
+                .hint("set HOME, or give --encrypter")
+        })?
+        .config_dir()
+        .join("statectl/key");
+    KeyFile::open(&path)
+        .map(Key::File)
+        .map_err(|error| match error.kind() {
+            ErrorKind::MissingKey => NoRing::NoDefault {
+                path,
+                failure: error.into(),
+            },
+            _ => error.into(),
+        })
+}
+
+impl Spec {
+    fn parse(text: &str) -> Option<Self> {
+        match text.split_once(':') {
+            Some(("env-key", variable)) if !variable.is_empty() => Some(Self::EnvKey(variable.into())),
+            Some(("key-file", path)) if !path.is_empty() => Some(Self::KeyFile(path.into())),
+            None if text == Noop::NAME => Some(Self::Noop),
+            _ => None,
+        }
+    }
+}
+
+/// An encrypter that a SPEC can name.
+enum Key {
+    Env(EnvKey),
+    File(KeyFile),
+}
+
+impl Key {
+    fn open(spec: &Spec) -> Result<Self, NoRing> {
+        match spec {
+            Spec::EnvKey(variable) => Ok(Self::Env(EnvKey::from_env(variable)?)),
+            Spec::KeyFile(path) => Ok(Self::File(KeyFile::open(path)?)),
+            Spec::Noop => Err(Failure::usage("noop stands alone").into()),
+        }
+    }
+
+    fn open_all(specs: &[Spec]) -> Result<Vec<Self>, NoRing> {
+        specs.iter().map(Self::open).collect()
+    }
+
+    fn legacy(&self) -> Option<LegacyCipher> {
+        match self {
+            Self::Env(key) => Some(key.legacy()),
+            Self::File(_) => None,
+        }
+    }
+
+    fn inner(&self) -> &dyn Encrypter {
+        match self {
+            Self::Env(key) => key,
+            Self::File(key) => key,
+        }
+    }
+}
+
+impl Encrypter for Key {
+    fn name(&self) -> &str {
+        self.inner().name()
+    }
+
+    fn describe(&self) -> String {
+        self.inner().describe()
+    }
+
+    fn encrypt(&self, plaintext: &[u8], associated_data: &[u8]) -> Result<Wrapped, encrypt::Error> {
+        self.inner().encrypt(plaintext, associated_data)
+    }
+
+    fn decrypt(
+        &self,
+        recipient: &Recipient,
+        wrapped: &[u8],
+        associated_data: &[u8],
+    ) -> Result<Option<Plaintext>, encrypt::Error> {
+        self.inner().decrypt(recipient, wrapped, associated_data)
+    }
+}
+
+type Plaintext = zeroize::Zeroizing<Vec<u8>>;
+
+impl From<encrypt::Error> for NoRing {
+    fn from(error: encrypt::Error) -> Self {
+        match error.kind() {
+            ErrorKind::MissingKey => Self::Missing(error.into()),
+            _ => Self::Other(error.into()),
+        }
+    }
+}
+
+impl From<Failure> for NoRing {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+impl From<NoRing> for Failure {
+    fn from(missing: NoRing) -> Self {
+        match missing {
+            NoRing::NoDefault { failure, .. } | NoRing::Missing(failure) | NoRing::Other(failure) => failure,
+        }
+    }
+}

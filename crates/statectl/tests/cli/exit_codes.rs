@@ -1,0 +1,129 @@
+use crate::sandbox::{Sandbox, everything_in};
+
+const PROD: &str = "demo/prod";
+
+#[test]
+fn hostile_names_are_refused_before_any_path_is_built() {
+    let sandbox = Sandbox::new();
+    let long = format!("demo/{}", "x".repeat(129));
+    for name in [
+        "..",
+        "../prod",
+        "demo/..",
+        "demo/../../x",
+        "demo",
+        "demo/",
+        "/prod",
+        "a/b/c",
+        "demo/a b",
+        "demo/\u{1b}[31m",
+        &long,
+        "",
+    ] {
+        for arguments in [
+            &["pull", name][..],
+            &["push", name, "state.json"],
+            &["snapshots", name],
+            &["lock", name, "--", "true"],
+            &["lock-status", name],
+            &["delete", name, "2026-07-10T12:00:00Z"],
+        ] {
+            let run = sandbox.run(arguments).expect(7);
+            assert!(!run.err.contains('\u{1b}'), "{:?}", run.err);
+        }
+    }
+    for rev in ["../x", "a/b", ".hidden", "", "x\ny"] {
+        for arguments in [
+            &["pull", PROD, "--rev", rev][..],
+            &["set-current", PROD, rev],
+            &["delete", PROD, rev],
+            &["push", PROD, "state.json", "--expect", rev],
+        ] {
+            sandbox.run(arguments).expect(7);
+        }
+    }
+    sandbox.run(&["force-unlock", PROD, "--token", "../x"]).expect(7);
+    assert!(everything_in(&sandbox.path("")).is_empty());
+}
+
+#[test]
+fn what_is_not_understood_is_usage() {
+    let sandbox = Sandbox::new();
+    for arguments in [
+        &[][..],
+        &["frobnicate"],
+        &["pull"],
+        &["pull", PROD, "--wait", "soon"],
+        &["pull", PROD, "--encrypter", "password:x"],
+        &["pull", PROD, "--root", "a", "--backend", "local:b"],
+        &["pull", PROD, "--backend", "s3:nowhere"],
+        &["pull", PROD, "--backend", "nowhere"],
+        &["lock", PROD],
+        &["completions", "tcl"],
+    ] {
+        sandbox.run(arguments).expect(2);
+    }
+}
+
+#[test]
+fn what_does_not_exist_is_three_and_what_the_system_refuses_is_one() {
+    let (sandbox, _) = Sandbox::with_snapshot("first");
+    sandbox
+        .run(&["show", PROD, "resource.nothing"])
+        .expect(3)
+        .says(&["statectl list demo/prod"]);
+    sandbox
+        .run(&["pull", PROD, "--rev", "2026-07-10T12:00:00Z"])
+        .expect(3);
+    sandbox
+        .run(&["pull", "demo/prodd"])
+        .expect(3)
+        .says(&["statectl stacks"]);
+    sandbox
+        .run(&["push", PROD, "no-such-file"])
+        .expect(1)
+        .says(&["no-such-file"]);
+    sandbox.run(&["push", PROD, "."]).expect(1);
+}
+
+#[test]
+fn damaged_and_moved_files_do_not_open() {
+    let (sandbox, first) = Sandbox::with_snapshot("first");
+    let second = sandbox.push("second", &["--expect", &first]);
+    std::fs::copy(sandbox.snapshot_file(&first), sandbox.snapshot_file(&second)).unwrap();
+    sandbox.run(&["pull", PROD]).expect(5);
+    let mut bytes = std::fs::read(sandbox.snapshot_file(&first)).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(sandbox.snapshot_file(&first), bytes).unwrap();
+    sandbox.run(&["pull", PROD, "--rev", &first]).expect(5);
+}
+
+#[test]
+fn the_root_may_be_named_in_four_ways() {
+    let (sandbox, rev) = Sandbox::with_snapshot("first");
+    std::fs::rename(sandbox.path(".unobin/state"), sandbox.path("elsewhere")).unwrap();
+    sandbox.run(&["current", PROD]).expect(3);
+    assert_eq!(sandbox.answer(&["current", PROD, "--root", "elsewhere"]), rev);
+    assert_eq!(
+        sandbox.answer(&["--backend", "local:elsewhere", "current", PROD]),
+        rev
+    );
+    for (variable, value) in [
+        ("STATECTL_ROOT", "elsewhere"),
+        ("STATECTL_BACKEND", "local:elsewhere"),
+    ] {
+        let output = sandbox
+            .command(&["current", PROD])
+            .env(variable, value)
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), rev);
+        // What is said on the command line counts more.
+        let output = sandbox
+            .command(&["current", PROD, "--root", "x"])
+            .env(variable, value)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3));
+    }
+}

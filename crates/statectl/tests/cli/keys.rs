@@ -1,0 +1,204 @@
+use crate::sandbox::{Run, SECRET, Sandbox, everything_in, snapshot};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+const PROD: &str = "demo/prod";
+
+fn fingerprint_of_default(sandbox: &Sandbox) -> String {
+    let snapshots = sandbox.document(&["snapshots", PROD]);
+    let sealed_for = snapshots["snapshots"][0]["sealed-for"][0].as_str().unwrap();
+    sealed_for.strip_prefix("key-file ").unwrap().to_owned()
+}
+
+#[test]
+fn the_first_push_into_an_empty_root_makes_the_default_key_and_says_so_once() {
+    let sandbox = Sandbox::new();
+    sandbox.write("state.json", &snapshot("prod", "first"));
+    let run = sandbox.run(&["push", PROD, "state.json"]).expect(0);
+    run.says(&["made the key", "back it up", &fingerprint_of_default(&sandbox)]);
+    let mode = fs::metadata(sandbox.default_key()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+    let directory = sandbox.path("config/statectl");
+    assert_eq!(
+        fs::metadata(&directory).unwrap().permissions().mode() & 0o7777,
+        0o700
+    );
+    assert_eq!(everything_in(&directory), [sandbox.default_key()]);
+    sandbox.write("state.json", &snapshot("prod", "second"));
+    let run = sandbox.run(&["push", PROD, "state.json"]).expect(0);
+    assert!(!run.err.contains("made the key"), "{}", run.err);
+}
+
+#[test]
+fn of_two_first_pushes_one_makes_the_key_and_both_use_it() {
+    for _ in 0..10 {
+        let sandbox = Sandbox::new();
+        let push = |stack: &str| {
+            let file = format!("{stack}.json");
+            sandbox.write(&file, &snapshot(stack, "first"));
+            sandbox.run(&["push", &format!("demo/{stack}"), &file])
+        };
+        let runs: Vec<Run> = std::thread::scope(|scope| {
+            let threads = ["prod", "dev", "test"].map(|stack| scope.spawn(move || push(stack)));
+            threads.map(|thread| thread.join().unwrap()).into()
+        });
+        let made = runs.iter().filter(|run| run.err.contains("made the key")).count();
+        assert_eq!(made, 1, "{runs:?}");
+        for (stack, run) in ["demo/prod", "demo/dev", "demo/test"].into_iter().zip(runs) {
+            run.expect(0);
+            sandbox.run(&["pull", stack]).expect(0);
+        }
+    }
+}
+
+#[test]
+fn without_its_default_key_a_root_with_snapshots_gets_no_new_one() {
+    let (sandbox, rev) = Sandbox::with_snapshot("first");
+    let fingerprint = fingerprint_of_default(&sandbox);
+    fs::rename(sandbox.default_key(), sandbox.path("saved")).unwrap();
+    sandbox.write("dev.json", &snapshot("dev", "first"));
+    for arguments in [
+        &["push", PROD, "state.json"][..],
+        &["push", "demo/dev", "dev.json"],
+        &["pull", PROD],
+        &["list", PROD, "--rev", &rev],
+        &["show", PROD, "resource.database"],
+    ] {
+        let run = sandbox.run(arguments).expect(5);
+        run.says(&[&fingerprint, "config/statectl/key", "--encrypter key-file:PATH"]);
+        assert!(!sandbox.default_key().exists());
+    }
+    // What needs no key still works, and what does not exist is still told.
+    assert_eq!(sandbox.answer(&["current", PROD]), rev);
+    assert!(sandbox.answer(&["snapshots", PROD]).contains(&rev));
+    sandbox
+        .run(&["pull", PROD, "--rev", "2026-07-10T12:00:00Z"])
+        .expect(3);
+    sandbox.run(&["pull", "demo/dev"]).expect(3);
+    sandbox
+        .run(&[
+            "pull",
+            PROD,
+            "--encrypter",
+            &format!("key-file:{}", sandbox.path("saved").display()),
+        ])
+        .expect(0);
+}
+
+#[test]
+fn another_key_neither_opens_nor_writes_unless_that_is_wanted() {
+    let (sandbox, first) = Sandbox::with_snapshot("first");
+    let other = sandbox.key("other");
+    let fingerprint = fingerprint_of_default(&sandbox);
+    sandbox
+        .run(&["pull", PROD, "--encrypter", &other])
+        .expect(5)
+        .says(&[&fingerprint]);
+    sandbox.write("state.json", &snapshot("prod", "second"));
+    let push = [
+        "push",
+        PROD,
+        "state.json",
+        "--expect",
+        &first,
+        "--encrypter",
+        &other,
+    ];
+    sandbox.run(&push).expect(5).says(&[&fingerprint, "--new-key"]);
+    sandbox.run(&[&push[..], &["--new-key"]].concat()).expect(0);
+    sandbox.run(&["pull", PROD]).expect(5);
+    sandbox.run(&["pull", PROD, "--encrypter", &other]).expect(0);
+}
+
+#[test]
+fn every_recipient_opens_and_a_retired_key_only_opens() {
+    let sandbox = Sandbox::new();
+    let [a, b, old] = ["a", "b", "old"].map(|name| sandbox.key(name));
+    let first = sandbox.push("first", &["--encrypter", &old]);
+    let second = sandbox.push(
+        "second",
+        &[
+            "--encrypter",
+            &a,
+            "--encrypter",
+            &b,
+            "--also-open",
+            &old,
+            "--expect",
+            &first,
+        ],
+    );
+    for key in [&a, &b] {
+        sandbox.run(&["pull", PROD, "--encrypter", key]).expect(0);
+    }
+    sandbox.run(&["pull", PROD, "--encrypter", &old]).expect(5);
+    let both = [&a, &b].map(|key| key.as_str()).join(",");
+    let mut command = sandbox.command(&["pull", PROD, "--rev", &first]);
+    command.env("STATECTL_ENCRYPTER", &both);
+    Run::of(command.output().unwrap()).expect(5);
+    command.env("STATECTL_ALSO_OPEN", &old);
+    Run::of(command.output().unwrap()).expect(0);
+    let listing = sandbox.document(&["snapshots", PROD]);
+    assert_eq!(listing["current"], second.as_str());
+    assert_eq!(listing["snapshots"][1]["sealed-for"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_key_in_the_environment_seals_and_opens_and_a_missing_one_is_named() {
+    let sandbox = Sandbox::new();
+    let key = sandbox.answer(&["keygen"]);
+    sandbox.write("state.json", &snapshot("prod", "first"));
+    let run = |arguments: &[&str], key: Option<&str>| {
+        let mut command = sandbox.command(arguments);
+        command.env("STATECTL_ENCRYPTER", "env-key:MY_KEY");
+        key.map(|key| command.env("MY_KEY", key));
+        Run::of(command.output().unwrap())
+    };
+    run(&["push", PROD, "state.json"], Some(&key)).expect(0);
+    assert!(run(&["pull", PROD], Some(&key)).expect(0).out.contains(SECRET));
+    run(&["pull", PROD], None)
+        .expect(5)
+        .says(&["$MY_KEY", "env-key:MY_KEY"]);
+    let wrong = run(&["pull", PROD], Some("not a key")).expect(5);
+    assert!(!wrong.err.contains("not a key"));
+    assert!(!sandbox.default_key().exists());
+}
+
+#[test]
+fn noop_stands_alone_and_says_what_it_is() {
+    let sandbox = Sandbox::new();
+    sandbox.push("first", &["--encrypter", "noop"]);
+    assert!(!sandbox.default_key().exists());
+    sandbox.run(&["pull", PROD, "--encrypter", "noop"]).expect(0);
+    let key = sandbox.key("key");
+    // A real ring refuses plaintext, whatever the file says.
+    sandbox
+        .run(&["pull", PROD, "--encrypter", &key])
+        .expect(5)
+        .says(&["--encrypter noop"]);
+    sandbox
+        .run(&["pull", PROD, "--encrypter", "noop", "--encrypter", &key])
+        .expect(2);
+    sandbox
+        .run(&["pull", PROD, "--encrypter", &key, "--also-open", "noop"])
+        .expect(2);
+    let given_by_mistake = sandbox.run(&["pull", PROD, "--encrypter", SECRET]);
+    assert_eq!(given_by_mistake.code, 2);
+}
+
+#[test]
+fn keygen_makes_a_private_file_and_never_replaces_one() {
+    let sandbox = Sandbox::new();
+    let document = sandbox.document(&["keygen", "key"]);
+    let content = fs::read_to_string(sandbox.path("key")).unwrap();
+    assert_eq!(
+        fs::metadata(sandbox.path("key")).unwrap().permissions().mode() & 0o7777,
+        0o600
+    );
+    assert_eq!(document["fingerprint"].as_str().unwrap().len(), 16);
+    assert!(!document.to_string().contains(content.trim()));
+    sandbox.run(&["keygen", "key"]).expect(1);
+    assert_eq!(fs::read_to_string(sandbox.path("key")).unwrap(), content);
+    assert_eq!(sandbox.answer(&["keygen"]).len(), 44);
+    assert_ne!(sandbox.answer(&["keygen"]), sandbox.answer(&["keygen"]));
+}

@@ -1,0 +1,118 @@
+use crate::sandbox::{Run, Sandbox};
+use std::fs;
+use std::path::Path;
+
+/// A root that the original wrote, and its key.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/root");
+const KEY: &str = include_str!("../data/key.base64");
+
+fn run(sandbox: &Sandbox, arguments: &[&str]) -> Run {
+    let mut command = sandbox.command(arguments);
+    command
+        .env("UB_STATE_KEY", KEY.trim())
+        .env("STATECTL_ROOT", sandbox.path("root"));
+    Run::of(command.output().unwrap())
+}
+
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    copy(Path::new(ROOT), &sandbox.path("root"));
+    sandbox
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_the_original_wrote_is_refused_with_the_way_to_open_it_and_then_opens() {
+    let sandbox = sandbox();
+    let hint = ["--encrypter env-key:UB_STATE_KEY and --accept-v1"];
+    run(&sandbox, &["pull", "network/prod"]).expect(5).says(&hint);
+    let with_key = ["pull", "network/prod", "--encrypter", "env-key:UB_STATE_KEY"];
+    run(&sandbox, &with_key).expect(5).says(&hint);
+    let pulled = run(&sandbox, &[&with_key[..], &["--accept-v1"]].concat()).expect(0);
+    assert!(pulled.out.contains("\"network\""));
+    let mut command = sandbox.command(&with_key);
+    command
+        .env("UB_STATE_KEY", KEY.trim())
+        .env("STATECTL_ROOT", sandbox.path("root"))
+        .env("STATECTL_ACCEPT_V1", "1");
+    assert_eq!(Run::of(command.output().unwrap()).expect(0).out, pulled.out);
+
+    let noop = ["pull", "network/dev", "--encrypter", "noop"];
+    run(&sandbox, &noop).expect(5).says(&["--accept-v1"]);
+    run(&sandbox, &[&noop[..], &["--accept-v1"]].concat()).expect(0);
+    run(
+        &sandbox,
+        &[
+            "pull",
+            "network/empty",
+            "--encrypter",
+            "env-key:UB_STATE_KEY",
+            "--accept-v1",
+        ],
+    )
+    .expect(0);
+}
+
+#[test]
+fn the_originals_snapshots_are_listed_without_a_key() {
+    let sandbox = sandbox();
+    let out = run(&sandbox, &["snapshots", "network/prod"]).expect(0).out;
+    assert!(
+        out.contains("version 1") && out.contains("not-a-revision"),
+        "{out}"
+    );
+}
+
+#[test]
+fn an_edit_is_written_as_version_one_for_the_original_and_as_version_two_otherwise() {
+    let sandbox = sandbox();
+    let options = ["--encrypter", "env-key:UB_STATE_KEY"];
+    let pull = run(
+        &sandbox,
+        &[&["pull", "network/prod", "--accept-v1"], &options[..]].concat(),
+    )
+    .expect(0);
+    sandbox.write(
+        "one.json",
+        &pull.out.replace("\"generated-at\": \"2", "\"generated-at\": \"3"),
+    );
+    sandbox.write("two.json", &pull.out);
+    let push = |file: &str, how: &str| {
+        run(
+            &sandbox,
+            &[&["push", "network/prod", file, how], &options[..]].concat(),
+        )
+        .expect(0);
+        let listing = run(&sandbox, &["snapshots", "network/prod", "--format", "json"])
+            .expect(0)
+            .out;
+        let listing: serde_json::Value = serde_json::from_str(&listing).unwrap();
+        let rows = listing["snapshots"].as_array().unwrap().clone();
+        rows.into_iter().find(|row| row["current"] == true).unwrap()["envelope-version"].clone()
+    };
+    assert_eq!(push("one.json", "--write-v1"), 1);
+    assert_eq!(push("two.json", "--accept-v1"), 2);
+    run(&sandbox, &[&["pull", "network/prod"], &options[..]].concat()).expect(0);
+}
+
+#[test]
+fn version_one_knows_no_key_file() {
+    let sandbox = sandbox();
+    let key = sandbox.key("key");
+    for option in ["--accept-v1", "--write-v1"] {
+        let arguments = ["pull", "network/prod", option, "--encrypter", &key];
+        run(&sandbox, &arguments).expect(2).says(&["env-key"]);
+    }
+}
