@@ -50,3 +50,27 @@ pub struct Wrapped {
     /// The wrapped secret, at most 64 KiB.
     pub bytes: Vec<u8>,
 }
+
+/// So that a program can choose its encrypter when it runs.
+impl Encrypter for Box<dyn Encrypter> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+
+    fn encrypt(&self, plaintext: &[u8], associated_data: &[u8]) -> Result<Wrapped, Error> {
+        (**self).encrypt(plaintext, associated_data)
+    }
+
+    fn decrypt(
+        &self,
+        recipient: &Recipient,
+        wrapped: &[u8],
+        associated_data: &[u8],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        (**self).decrypt(recipient, wrapped, associated_data)
+    }
+}

@@ -51,3 +51,4 @@ pub use legacy::LegacyCipher;
 pub use master_key::{Fingerprint, MasterKey};
 pub use noop::Noop;
 pub use recipient::{Recipient, RecipientBody};
+pub use zeroize::Zeroizing;

@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use etcetera::BaseStrategy as _;
 use sdk_state::encrypt::{
-    self, Encrypter, EnvKey, ErrorKind, KeyFile, Keyring, LegacyCipher, MasterKey, Noop, Recipient, Wrapped,
+    self, Encrypter, EnvKey, ErrorKind, KeyFile, Keyring, LegacyCipher, MasterKey, Noop, Recipient,
 };
 use sdk_state::envelope::UnverifiedHeader;
 use sdk_state::{EnvelopeVersion, StackId};
@@ -67,16 +67,15 @@ impl KeyOptions {
             None => (default_key()?, Vec::new()),
             Some((first, others)) => (Key::open(first)?, Key::open_all(others)?),
         };
-        let openers = Key::open_all(&also_open)?;
-        let legacy = first
-            .legacy()
-            .or_else(|| others.iter().chain(&openers).find_map(Key::legacy));
-        let mut ring = Keyring::from(first);
+        let mut legacy = first.legacy;
+        let mut ring = Keyring::from(first.encrypter);
         for key in others {
-            ring = ring.also_seal_for(key)?;
+            ring = ring.also_seal_for(key.encrypter)?;
+            legacy = legacy.or(key.legacy);
         }
-        for key in openers {
-            ring = ring.also_open(key)?;
+        for key in Key::open_all(&also_open)? {
+            ring = ring.also_open(key.encrypter)?;
+            legacy = legacy.or(key.legacy);
         }
         if self.accepts_v1() {
             let legacy = legacy.ok_or_else(|| {
@@ -218,7 +217,7 @@ fn default_key() -> Result<Key, NoRing> {
         .config_dir()
         .join("statectl/key");
     KeyFile::open(&path)
-        .map(Key::File)
+        .map(Key::from)
         .map_err(|error| match error.kind() {
             ErrorKind::MissingKey => NoRing::NoDefault {
                 path,
@@ -239,17 +238,23 @@ impl Spec {
     }
 }
 
-/// An encrypter that a SPEC can name.
-enum Key {
-    Env(EnvKey),
-    File(KeyFile),
+/// A key that a SPEC names, and what it opens of the original's.
+struct Key {
+    encrypter: Box<dyn Encrypter>,
+    legacy: Option<LegacyCipher>,
 }
 
 impl Key {
     fn open(spec: &Spec) -> Result<Self, NoRing> {
         match spec {
-            Spec::EnvKey(variable) => Ok(Self::Env(EnvKey::from_env(variable)?)),
-            Spec::KeyFile(path) => Ok(Self::File(KeyFile::open(path)?)),
+            Spec::EnvKey(variable) => {
+                let key = EnvKey::from_env(variable)?;
+                Ok(Self {
+                    legacy: Some(key.legacy()),
+                    encrypter: Box::new(key),
+                })
+            }
+            Spec::KeyFile(path) => Ok(KeyFile::open(path)?.into()),
             Spec::Noop => Err(Failure::usage("noop stands alone").into()),
         }
     }
@@ -257,46 +262,16 @@ impl Key {
     fn open_all(specs: &[Spec]) -> Result<Vec<Self>, NoRing> {
         specs.iter().map(Self::open).collect()
     }
+}
 
-    fn legacy(&self) -> Option<LegacyCipher> {
-        match self {
-            Self::Env(key) => Some(key.legacy()),
-            Self::File(_) => None,
-        }
-    }
-
-    fn inner(&self) -> &dyn Encrypter {
-        match self {
-            Self::Env(key) => key,
-            Self::File(key) => key,
+impl From<KeyFile> for Key {
+    fn from(key: KeyFile) -> Self {
+        Self {
+            encrypter: Box::new(key),
+            legacy: None,
         }
     }
 }
-
-impl Encrypter for Key {
-    fn name(&self) -> &str {
-        self.inner().name()
-    }
-
-    fn describe(&self) -> String {
-        self.inner().describe()
-    }
-
-    fn encrypt(&self, plaintext: &[u8], associated_data: &[u8]) -> Result<Wrapped, encrypt::Error> {
-        self.inner().encrypt(plaintext, associated_data)
-    }
-
-    fn decrypt(
-        &self,
-        recipient: &Recipient,
-        wrapped: &[u8],
-        associated_data: &[u8],
-    ) -> Result<Option<Plaintext>, encrypt::Error> {
-        self.inner().decrypt(recipient, wrapped, associated_data)
-    }
-}
-
-type Plaintext = zeroize::Zeroizing<Vec<u8>>;
 
 impl From<encrypt::Error> for NoRing {
     fn from(error: encrypt::Error) -> Self {
