@@ -40,14 +40,10 @@ pub(crate) fn try_lock(directory: &Arc<StackDirectory>, holder: &Holder) -> Resu
             }
         };
         holder = marker.read()?;
-        match marker.claim()? {
-            Claim::Vanished => {}
+        match marker.claim(&content)? {
+            Claim::Adopted => return Ok(held(directory, marker.file, info, Some(holder))),
             Claim::Refused => break,
-            Claim::Dead => match marker.adopt(&content)? {
-                Adoption::Done(file) => return Ok(held(directory, file, info, Some(holder))),
-                Adoption::Vanished => {}
-                Adoption::GateHeld => break,
-            },
+            Claim::Vanished => {}
         }
     }
     Ok(TryLock::Busy {
@@ -61,24 +57,16 @@ pub(crate) fn try_lock(directory: &Arc<StackDirectory>, holder: &Holder) -> Resu
 }
 
 pub(crate) fn status(directory: &StackDirectory) -> Result<Option<LockStatus>, Failure> {
-    let Some(marker) = Marker::open(directory, Access::Read)? else {
-        return Ok(None);
-    };
-    let info = marker.read()?;
-    let liveness = if marker.can_be_proved_dead()? {
-        // Shared, so that two who look do not take each other for the holder.
-        match flock::try_shared(&marker.file) {
-            Ok(true) => {
-                flock::unlock(&marker.file);
-                Liveness::Dead
-            }
-            Ok(false) => Liveness::Alive,
-            Err(_) => Liveness::Unknown,
+    for _ in 0..LOOKS {
+        let Some(marker) = Marker::open(directory, Access::Read)? else {
+            return Ok(None);
+        };
+        let info = marker.read()?;
+        if let Some(liveness) = marker.liveness()? {
+            return Ok(Some(LockStatus::new(info, liveness)));
         }
-    } else {
-        Liveness::Unknown
-    };
-    Ok(Some(LockStatus::new(info, liveness)))
+    }
+    Ok(None)
 }
 
 pub(crate) fn force_unlock(
@@ -113,32 +101,43 @@ pub(crate) fn demand_token(directory: &StackDirectory, token: &LockToken) -> Res
 struct Marker<'a> {
     directory: &'a StackDirectory,
     file: File,
+    /// Only our own markers are flocked by their holders, and only a trusted filesystem tells it.
+    is_proof: bool,
 }
 
+#[derive(Debug, PartialEq, Eq)]
 enum Claim {
-    /// The holder is dead, and this handle has its flock now.
-    Dead,
+    /// The holder was dead, and the marker is the caller's now.
+    Adopted,
     /// The holder lives, or cannot be proved dead.
     Refused,
     /// The marker is another one by now.
     Vanished,
 }
 
-enum Adoption {
-    Done(File),
-    Vanished,
-    GateHeld,
-}
-
 impl<'a> Marker<'a> {
     fn open(directory: &'a StackDirectory, access: Access) -> Result<Option<Self>, Failure> {
-        match directory.stack.open_file(layout::LOCK, access) {
-            Ok(file) => Ok(Some(Self { directory, file })),
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(directory
-                .stack
-                .failure("open the lock marker", layout::LOCK, errno)),
+        let stack = &directory.stack;
+        let file = match stack.open_file(layout::LOCK, access) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            // A link, a socket, a directory.
+            Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => {
+                return Err(Failure::MarkerNotPlain(stack.path_of(layout::LOCK)));
+            }
+            Err(errno) => return Err(stack.failure("open the lock marker", layout::LOCK, errno)),
+        };
+        let metadata = file
+            .metadata()
+            .map_err(|source| stack.failure("look at the lock marker", layout::LOCK, source))?;
+        if !metadata.is_file() {
+            return Err(Failure::MarkerNotPlain(stack.path_of(layout::LOCK)));
         }
+        Ok(Some(Self {
+            directory,
+            file,
+            is_proof: directory.filesystem.is_trusted() && metadata.len() == marker::BYTES as u64,
+        }))
     }
 
     fn read(&self) -> Result<LockInfo, Failure> {
@@ -155,19 +154,25 @@ impl<'a> Marker<'a> {
         Ok(marker::decode(&content[..length]))
     }
 
-    /// Only our own markers are flocked by their holders, and only a trusted filesystem tells it.
-    fn can_be_proved_dead(&self) -> Result<bool, Failure> {
-        let metadata = self
-            .file
-            .metadata()
-            .map_err(|source| self.failure("look at the lock marker", source))?;
-        Ok(self.directory.filesystem.is_trusted()
-            && metadata.is_file()
-            && metadata.len() == marker::BYTES as u64)
+    /// Whether the holder lives; `None` when it has given the lock back since the marker was opened.
+    fn liveness(&self) -> Result<Option<Liveness>, Failure> {
+        if !self.is_proof {
+            return Ok(Some(Liveness::Unknown));
+        }
+        // Shared, so that two who look do not take each other for the holder.
+        match flock::try_shared(&self.file) {
+            Ok(true) => flock::unlock(&self.file),
+            Ok(false) => return Ok(Some(Liveness::Alive)),
+            Err(_) => return Ok(Some(Liveness::Unknown)),
+        }
+        // A holder removes the marker before it gives its flock back.
+        let lies_there = self.directory.stack.leads_to(layout::LOCK, &self.file)?;
+        Ok(lies_there.then_some(Liveness::Dead))
     }
 
-    fn claim(&self) -> Result<Claim, Failure> {
-        if !self.can_be_proved_dead()? {
+    /// Makes a dead holder's marker the caller's.
+    fn claim(&self, content: &[u8; marker::BYTES]) -> Result<Claim, Failure> {
+        if !self.is_proof {
             return Ok(Claim::Refused);
         }
         match flock::try_exclusive(&self.file) {
@@ -175,25 +180,30 @@ impl<'a> Marker<'a> {
             Ok(false) => return Ok(Claim::Refused),
             Err(source) => return Err(self.failure("lock the lock marker", source)),
         }
-        match self.directory.stack.leads_to(layout::LOCK, &self.file)? {
-            true => Ok(Claim::Dead),
-            false => Ok(Claim::Vanished),
+        let claim = self.adopt(content);
+        if !matches!(claim, Ok(Claim::Adopted)) {
+            // Closing is not enough: a child that was forked meanwhile would keep it, and the dead holder would live on.
+            flock::unlock(&self.file);
         }
+        claim
     }
 
-    /// Writes over a dead holder's marker in place. It never disappears, so nobody slips in between; and it is never
-    /// shorter, so a crash leaves a marker that can be adopted again.
-    fn adopt(self, content: &[u8; marker::BYTES]) -> Result<Adoption, Failure> {
+    /// Writes over a dead holder's marker in place, with its flock. It never disappears, so nobody slips in between; and
+    /// it is never shorter, so a crash leaves a marker that can be adopted again.
+    fn adopt(&self, content: &[u8; marker::BYTES]) -> Result<Claim, Failure> {
         let stack = &self.directory.stack;
+        if !stack.leads_to(layout::LOCK, &self.file)? {
+            return Ok(Claim::Vanished);
+        }
         let Some(_gate) = Gate::try_for(ADOPTION_PATIENCE, stack, self.directory.filesystem)? else {
-            return Ok(Adoption::GateHeld);
+            return Ok(Claim::Refused);
         };
         self.file
             .write_all_at(content, 0)
             .map_err(|source| self.failure("write the lock marker", source))?;
         match stack.leads_to(layout::LOCK, &self.file)? {
-            true => Ok(Adoption::Done(self.file)),
-            false => Ok(Adoption::Vanished),
+            true => Ok(Claim::Adopted),
+            false => Ok(Claim::Vanished),
         }
     }
 
@@ -203,14 +213,15 @@ impl<'a> Marker<'a> {
 }
 
 /// Makes a marker that is complete, durable and already flocked when it appears; `None` when somebody was faster.
-fn create(directory: &StackDirectory, content: &[u8]) -> Result<Option<File>, Failure> {
+fn create(directory: &StackDirectory, content: &[u8; marker::BYTES]) -> Result<Option<File>, Failure> {
     let stack = &directory.stack;
+    let content = match directory.filesystem.is_trusted() {
+        true => content.as_slice(),
+        false => &content[..marker::BYTES_UNTRUSTED],
+    };
     let temporary = Temporary::write(stack, directory.filesystem, Purpose::Lock, content)?;
     match temporary.link(layout::LOCK) {
-        Ok(true) => temporary
-            .into_file()
-            .map(Some)
-            .map_err(|source| stack.failure("keep the lock marker open", layout::LOCK, source)),
+        Ok(true) => Ok(Some(temporary.into_file())),
         Ok(false) | Err(Errno::NOENT) => Ok(None),
         Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::OPNOTSUPP)
             if !directory.filesystem.is_trusted() =>
@@ -261,11 +272,9 @@ struct LocalLock {
 }
 
 impl LocalLock {
-    /// Held means that the marker is our file and says so. To be asked inside the gate.
+    /// Held means that the marker says so: nobody else ever writes our token. The number of its file would say less, since
+    /// some network filesystems give a file another one with each name. To be asked inside the gate.
     fn demand_held(&self) -> Result<(), Failure> {
-        if !self.directory.stack.leads_to(layout::LOCK, &self.file)? {
-            return Err(Failure::LockLost);
-        }
         demand_token(&self.directory, self.own_token()?)
     }
 
