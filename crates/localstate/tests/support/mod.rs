@@ -200,11 +200,16 @@ pub(crate) fn process(test: &str, root: &Path) -> Command {
     command
 }
 
-/// The same command, run by a shell after `prelude`.
+/// The same command after `prelude` in a shell, skipped where that is not permitted.
 pub(crate) fn after(prelude: &str, command: &Command) -> Command {
+    by_shell(&format!("{prelude} || exit 77\nexec \"$0\" \"$@\""), command)
+}
+
+/// The same command, run by a script that executes `"$0" "$@"`, or ends with 77 where that is not permitted.
+pub(crate) fn by_shell(script: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell
-        .args(["-c", &format!("{prelude} || exit 77\nexec \"$0\" \"$@\"")])
+        .args(["-c", script])
         .arg(command.get_program())
         .args(command.get_args());
     for (name, value) in command.get_envs() {
