@@ -172,3 +172,122 @@ fn is_old(file: &File) -> bool {
         .and_then(|modified| now.duration_since(modified).ok())
         .is_some_and(|age| age > STALE_AFTER)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    fn open(root: &Path) -> Directory {
+        Directory::open_root(root).unwrap().unwrap()
+    }
+
+    fn make_old(path: &Path) {
+        let file = File::options().write(true).open(path).unwrap();
+        let now = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(now - STALE_AFTER - Duration::from_secs(60))
+            .unwrap();
+    }
+
+    fn names(root: &Path) -> Vec<String> {
+        let names = fs::read_dir(root).unwrap();
+        let mut names: Vec<_> = names
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn only_old_temporaries_of_ours_that_nobody_holds_are_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = open(root.path());
+        let held = Temporary::write(&directory, Filesystem::Trusted, Purpose::Snapshot, b"held").unwrap();
+        let held_name = held.name.name.clone();
+        for name in [
+            held_name.as_str(),
+            ".snapshot.0123456789abcdef",
+            ".current.0123456789abcdef",
+            ".lock.0123456789abcdef",
+            ".current.tmp",
+            ".snapshot.0123456789abcdef.tmp",
+            "current",
+            "2026-07-10T12:00:00Z.json.enc",
+        ] {
+            let path = root.path().join(name);
+            if !path.exists() {
+                fs::write(&path, "left").unwrap();
+            }
+            make_old(&path);
+        }
+        fs::write(root.path().join(".snapshot.0000000000000000"), "").unwrap();
+        fs::create_dir(root.path().join(".lock.0000000000000000")).unwrap();
+        std::os::unix::fs::symlink("current", root.path().join(".current.0000000000000000")).unwrap();
+        let mut expected = names(root.path());
+
+        remove_stale(&directory, Filesystem::Untrusted).unwrap();
+        assert_eq!(names(root.path()), expected);
+
+        remove_stale(&directory, Filesystem::Trusted).unwrap();
+        expected.retain(|name| name == &held_name || !name.ends_with(".0123456789abcdef"));
+        assert_eq!(names(root.path()), expected);
+
+        drop(held);
+        assert!(!names(root.path()).contains(&held_name));
+    }
+
+    /// A creator that was killed between linking its marker and removing the temporary name left the lock two names. The
+    /// lock was adopted, and is old.
+    #[test]
+    fn the_second_name_of_a_held_marker_is_not_removed_and_goes_once_the_lock_is_free() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = open(root.path());
+        let temporary = Temporary::write(&directory, Filesystem::Trusted, Purpose::Lock, b"marker").unwrap();
+        assert!(temporary.link("lock").unwrap());
+        fs::hard_link(
+            root.path().join("lock"),
+            root.path().join(".lock.0123456789abcdef"),
+        )
+        .unwrap();
+        let held = temporary.into_file();
+        make_old(&root.path().join("lock"));
+        assert_eq!(names(root.path()), [".lock.0123456789abcdef", "lock"]);
+        remove_stale(&directory, Filesystem::Trusted).unwrap();
+        assert_eq!(names(root.path()), [".lock.0123456789abcdef", "lock"]);
+        drop(held);
+        remove_stale(&directory, Filesystem::Trusted).unwrap();
+        assert_eq!(names(root.path()), ["lock"]);
+    }
+
+    #[test]
+    fn publishing_replaces_nothing_and_says_whether_the_name_or_the_temporary_is_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = open(root.path());
+        let write = |content: &[u8]| {
+            Temporary::write(&directory, Filesystem::Trusted, Purpose::Snapshot, content).unwrap()
+        };
+        assert_eq!(write(b"first").publish("name").unwrap(), Published::Done);
+        assert_eq!(write(b"second").publish("name").unwrap(), Published::NameTaken);
+        let removed = write(b"third");
+        directory.unlink(&removed.name.name).unwrap();
+        assert_eq!(removed.publish("other").unwrap(), Published::Gone);
+        assert_eq!(names(root.path()), ["name"]);
+        assert_eq!(fs::read(root.path().join("name")).unwrap(), b"first");
+    }
+
+    /// Two links of a file were taken as a proof that the second one is the real name. A backup that is made of links, of
+    /// the temporary as of all else, adds a link too: two processes believed that they had created the lock marker.
+    #[test]
+    fn a_backup_made_of_links_is_not_taken_for_a_name_that_was_won() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = open(root.path());
+        fs::write(root.path().join("lock"), "another's").unwrap();
+        let temporary = Temporary::write(&directory, Filesystem::Trusted, Purpose::Lock, b"ours").unwrap();
+        directory.link(&temporary.name.name, "backup").unwrap();
+        assert!(!temporary.link("lock").unwrap());
+        // Its own name is a name that was won, whoever says that it is taken.
+        directory.link(&temporary.name.name, "own").unwrap();
+        assert!(temporary.link("own").unwrap());
+    }
+}

@@ -108,9 +108,12 @@ fn deletes_and_moves_together_never_leave_current_dangling() {
     assert!(support::litter(root.path()).is_empty());
 }
 
+/// What damages the pointer at this path.
+type Damage = Box<dyn Fn(&Path)>;
+
 /// Every way to damage the pointer, by name.
-fn damages() -> Vec<(&'static str, Box<dyn Fn(&Path)>)> {
-    fn content(content: impl Into<Vec<u8>>) -> Box<dyn Fn(&Path)> {
+fn damages() -> Vec<(&'static str, Damage)> {
+    fn content(content: impl Into<Vec<u8>>) -> Damage {
         let content = content.into();
         Box::new(move |path| fs::write(path, &content).unwrap())
     }

@@ -46,7 +46,7 @@ fn assert_io(error: &Error, hint: &str) {
 #[test]
 fn a_full_disk_loses_nothing_and_the_next_write_after_freeing_space_works() {
     let root = tempfile::tempdir().unwrap();
-    let _ = succeeds(support::by_shell(
+    succeeds(support::by_shell(
         r#"unshare -rm true || exit 77
            exec unshare -rm sh -c 'mount -t tmpfs -o size=512k tmpfs "$LOCALSTATE_TEST_ROOT" || exit 77
                                    exec "$0" "$@"' "$0" "$@""#,
@@ -123,7 +123,7 @@ fn a_read_only_place_is_read_and_every_change_is_refused() {
     let root = tempfile::tempdir().unwrap();
     prepare(root.path());
     let before = names_below(root.path());
-    let _ = succeeds(support::by_shell(
+    succeeds(support::by_shell(
         r#"unshare -rm true || exit 77
            exec unshare -rm sh -c 'mount --bind "$LOCALSTATE_TEST_ROOT" "$LOCALSTATE_TEST_ROOT" || exit 77
                                    mount -o remount,ro,bind "$LOCALSTATE_TEST_ROOT" || exit 77
