@@ -192,9 +192,6 @@ impl<'a> Marker<'a> {
     /// it is never shorter, so a crash leaves a marker that can be adopted again.
     fn adopt(&self, holder: &Holder) -> Result<Claim, Failure> {
         let stack = &self.directory.stack;
-        if !stack.leads_to(layout::LOCK, &self.file)? {
-            return Ok(Claim::Vanished);
-        }
         let Some(_gate) = Gate::try_for(ADOPTION_PATIENCE, stack, self.directory.filesystem)? else {
             return Ok(Claim::Refused);
         };
@@ -295,8 +292,6 @@ impl LocalLock {
         stack
             .unlink(layout::LOCK)
             .map_err(|errno| stack.failure("remove the lock marker", layout::LOCK, errno))?;
-        // A child that inherited the handle is no holder any more.
-        flock::unlock(&self.file);
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use sdk_state::{
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use time::OffsetDateTime;
 
@@ -299,10 +299,10 @@ impl Partner {
         self.stdin.write_all(b"\n").unwrap();
     }
 
-    /// Kill −9, and its death.
-    pub(crate) fn kill(&mut self) {
+    /// Kill −9, and how it died: perhaps on its own before.
+    pub(crate) fn kill(&mut self) -> ExitStatus {
         self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child.wait().unwrap()
     }
 
     /// Its end, which must be a good one.
