@@ -51,18 +51,21 @@ impl Directory {
 
     /// Opens the directory `name`, making it first where it is missing, and makes its existence durable.
     pub(crate) fn make_directory(&self, name: &str) -> Result<Self, Failure> {
-        let made = match retry_on_intr(|| rustix::fs::mkdirat(&self.handle, name, PRIVATE_DIRECTORY)) {
-            Ok(()) => true,
-            Err(Errno::EXIST) => false,
+        match retry_on_intr(|| rustix::fs::mkdirat(&self.handle, name, PRIVATE_DIRECTORY)) {
+            // A umask that takes bits from the owner leaves a directory that cannot even be opened. To change it by its
+            // name would follow a link that somebody put there meanwhile, so it is done only where it must be.
+            Ok(()) => {
+                let mode = self.stat(name)?.map(|stat| Mode::from_raw_mode(stat.st_mode));
+                if mode.is_some_and(|mode| !mode.contains(PRIVATE_DIRECTORY)) {
+                    rustix::fs::chmodat(&self.handle, name, PRIVATE_DIRECTORY, AtFlags::empty())
+                        .map_err(|errno| self.failure("set the mode of the directory", name, errno))?;
+                }
+            }
+            Err(Errno::EXIST) => {}
             Err(errno) => return Err(self.failure("make the directory", name, errno)),
-        };
+        }
         let missing = || self.failure("open the directory", name, Errno::NOENT);
         let directory = self.open_directory(name)?.ok_or_else(missing)?;
-        if made {
-            // The umask may have taken some bits away.
-            rustix::fs::fchmod(&directory.handle, PRIVATE_DIRECTORY)
-                .map_err(|errno| self.failure("set the mode of the directory", name, errno))?;
-        }
         // A filesystem that is blind to case opens `prod` for `Prod`.
         if !self.lists_exactly(name)? {
             return Err(Failure::OtherSpelling(self.path.join(name)));
@@ -76,7 +79,7 @@ impl Directory {
         Ok(directory)
     }
 
-    /// A second handle that shares nothing with this one, such as its flock.
+    /// A second handle that shares nothing with this one: neither its flock nor the errors that it has been told.
     pub(crate) fn reopen(&self) -> Result<File, Failure> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         retry_on_intr(|| rustix::fs::openat(&self.handle, ".", flags, Mode::empty()))
@@ -146,12 +149,9 @@ impl Directory {
         retry_on_intr(|| rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()))
     }
 
-    /// Makes the names in this directory durable. A filesystem that cannot flush a directory has nothing to flush.
+    /// Makes the names in this directory durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        match self.handle.sync_all() {
-            Err(error) if is_unsupported(&error) => Ok(()),
-            result => result,
-        }
+        sync(&self.handle)
     }
 
     /// Calls `visit` with every name but `.` and `..`.
@@ -218,6 +218,17 @@ impl Directory {
         let mut found = false;
         self.names(|entry, _| found |= entry.to_bytes() == name.as_bytes())?;
         Ok(found)
+    }
+}
+
+/// Makes the names in the open `directory` durable. A filesystem that cannot flush a directory has nothing to flush.
+///
+/// A failure is told once to each handle that was open when it happened. Whoever must hear of the failure of a certain
+/// change takes a handle of his own before the change: on a shared one another thread may have been told instead.
+pub(crate) fn sync(directory: &File) -> io::Result<()> {
+    match directory.sync_all() {
+        Err(error) if is_unsupported(&error) => Ok(()),
+        result => result,
     }
 }
 

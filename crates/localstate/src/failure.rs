@@ -39,6 +39,8 @@ pub(crate) enum Failure {
         #[source]
         source: Option<io::Error>,
     },
+    #[error("the lock marker is no regular file: remove what somebody put in its place")]
+    MarkerNotPlain(PathBuf),
     #[error("the lock is no longer held: lock again before changing anything")]
     LockLost,
     #[error("the lock belongs to another process")]
@@ -79,7 +81,7 @@ impl From<Failure> for Error {
             Failure::NotWritable(rev) => Self::new(ErrorKind::InvalidName, message).at_revision(&rev),
             Failure::IsCurrent(rev) => Self::new(ErrorKind::RevisionIsCurrent, message).at_revision(&rev),
             Failure::Contract(error) => error,
-            Failure::PointerNotPlain(path) | Failure::NotADirectory(path) => {
+            Failure::PointerNotPlain(path) | Failure::MarkerNotPlain(path) | Failure::NotADirectory(path) => {
                 Self::new(ErrorKind::Damaged, message).at_path(path)
             }
             Failure::Moved { expected, found } => Self::current_moved(expected, found),

@@ -1,4 +1,4 @@
-use crate::directory::Directory;
+use crate::directory::{self, Directory};
 use crate::failure::Failure;
 use crate::filesystem::Filesystem;
 use crate::flock;
@@ -18,6 +18,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 /// it is held, so it is held for microseconds. On an untrusted filesystem it may be open to several at once; what
 /// depends on it demands the lock there.
 #[derive(Debug)]
+#[must_use]
 pub(crate) struct Gate(File);
 
 impl Gate {
@@ -50,6 +51,13 @@ impl Gate {
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Opens the gate to others, then makes the names in the directory durable. The handle is older than the change that
+    /// was made inside, so a failure to flush that is told here.
+    pub(crate) fn leave_and_sync(self) -> io::Result<()> {
+        flock::unlock(&self.0);
+        directory::sync(&self.0)
     }
 }
 

@@ -5,8 +5,12 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Every marker of ours has exactly this length, and no marker of the original's does: its length says whose it is.
+/// Every marker that its holder keeps flocked has exactly this length, and no other does, the original's least of all:
+/// the length says whether a missing flock proves the holder dead.
 pub(crate) const BYTES: usize = 1024;
+/// The length of a marker that is made where an flock proves nothing. The same directory may be a trusted filesystem to
+/// another machine, such as the server of a network share, which must not take the holder for dead.
+pub(crate) const BYTES_UNTRUSTED: usize = BYTES - 1;
 /// Longer texts are cut, to this many characters and fewer where they still do not fit.
 const LONGEST_TEXT: usize = 128;
 /// Room for the decimal digits of a process id, and two line feeds.

@@ -7,39 +7,59 @@ use crate::temporary::Temporary;
 use crate::{lock, snapshots};
 use rustix::io::Errno;
 use sdk_state::{Expect, LockToken, Revision};
+use std::fs::File;
 use std::io::Read as _;
 use std::sync::Mutex;
 
 /// A name has 128 bytes at most; what is longer than this, blanks included, is no pointer.
 const LONGEST_POINTER: u64 = 4096;
 
-/// What `current` names; `None` when there is no such file.
-pub(crate) fn read(stack: &Directory) -> Result<Option<Revision>, Failure> {
-    let file = match stack.open_file(layout::CURRENT, Access::Read) {
-        Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(None),
-        Err(Errno::LOOP | Errno::NXIO) => {
+/// The pointer as it lies there now. Each move puts another file in its place.
+pub(crate) struct Pointer(Option<File>);
+
+impl Pointer {
+    pub(crate) fn open(stack: &Directory) -> Result<Self, Failure> {
+        match stack.open_file(layout::CURRENT, Access::Read) {
+            Ok(file) => Ok(Self(Some(file))),
+            Err(Errno::NOENT) => Ok(Self(None)),
+            Err(Errno::LOOP | Errno::NXIO) => Err(Failure::PointerNotPlain(stack.path_of(layout::CURRENT))),
+            Err(errno) => Err(stack.failure("open the pointer", layout::CURRENT, errno)),
+        }
+    }
+
+    /// What it names; `None` when there is no such file.
+    pub(crate) fn read(&self, stack: &Directory) -> Result<Option<Revision>, Failure> {
+        let Some(file) = &self.0 else {
+            return Ok(None);
+        };
+        let cannot_read = |source| stack.failure("read the pointer", layout::CURRENT, source);
+        if !file.metadata().map_err(cannot_read)?.is_file() {
             return Err(Failure::PointerNotPlain(stack.path_of(layout::CURRENT)));
         }
-        Err(errno) => return Err(stack.failure("open the pointer", layout::CURRENT, errno)),
-    };
-    let cannot_read = |source| stack.failure("read the pointer", layout::CURRENT, source);
-    if !file.metadata().map_err(cannot_read)?.is_file() {
-        return Err(Failure::PointerNotPlain(stack.path_of(layout::CURRENT)));
+        let mut content = Vec::with_capacity(256);
+        file.take(LONGEST_POINTER + 1)
+            .read_to_end(&mut content)
+            .map_err(cannot_read)?;
+        if content.len() as u64 > LONGEST_POINTER {
+            content.clear();
+        }
+        Revision::from_pointer(&content)
+            .map(Some)
+            .map_err(|error| Failure::Contract(error.at_path(stack.path_of(layout::CURRENT))))
     }
-    let mut content = Vec::with_capacity(256);
-    file.take(LONGEST_POINTER)
-        .read_to_end(&mut content)
-        .map_err(cannot_read)?;
-    Revision::from_pointer(&content)
-        .map(Some)
-        .map_err(|error| Failure::Contract(error.at_path(stack.path_of(layout::CURRENT))))
+
+    /// Whether nobody has moved it since it was opened. While it is open no other file gets its number.
+    pub(crate) fn is_unmoved(&self, stack: &Directory) -> Result<bool, Failure> {
+        match &self.0 {
+            Some(file) => stack.leads_to(layout::CURRENT, file),
+            None => Ok(stack.stat(layout::CURRENT)?.is_none()),
+        }
+    }
 }
 
-/// Which file the pointer is: each move puts another one in its place.
-pub(crate) fn identity(stack: &Directory) -> Result<Option<impl PartialEq + use<>>, Failure> {
-    let stat = stack.stat(layout::CURRENT)?;
-    Ok(stat.map(|stat| (stat.st_dev, stat.st_ino, stat.st_ctime, stat.st_ctime_nsec)))
+/// What `current` names; `None` when there is no such file.
+pub(crate) fn read(stack: &Directory) -> Result<Option<Revision>, Failure> {
+    Pointer::open(stack)?.read(stack)
 }
 
 /// Moves `current`: to a durable revision, by a durable file, in one step with all that is expected, durably.
@@ -62,11 +82,11 @@ pub(crate) fn set(
     let gate = Gate::enter(stack, directory.filesystem)?;
     demand(directory, expect, rev, held)?;
     temporary.replace(layout::CURRENT)?;
-    drop(gate);
-    stack.sync().map_err(|source| Failure::DurabilityUnknown {
-        rev: rev.clone(),
-        source: Some(source),
-    })
+    gate.leave_and_sync()
+        .map_err(|source| Failure::DurabilityUnknown {
+            rev: rev.clone(),
+            source: Some(source),
+        })
 }
 
 fn demand(
@@ -108,7 +128,7 @@ fn make_durable(directory: &StackDirectory, flushes: &Mutex<Flushes>, rev: &Revi
         }
     }
     match directory.snapshots() {
-        Some(names) => snapshots::flush(names, flushes, rev),
+        Some(names) => snapshots::note_flush(names.sync(), flushes, rev),
         None => Err(Failure::NoSuchRevision(rev.clone())),
     }
 }

@@ -1,5 +1,6 @@
 use crate::LocalStorage;
 use crate::directory::Directory;
+use crate::failure::Failure;
 use sdk_state::{Error, ErrorKind, Root, StackId, Storage};
 use std::path::PathBuf;
 
@@ -50,8 +51,11 @@ impl Root for LocalRoot {
             return Ok(stacks);
         };
         for factory in root.directories(StackId::is_name)? {
-            let Some(directory) = root.open_directory(&factory)? else {
-                continue;
+            let directory = match root.open_directory(&factory) {
+                Ok(Some(directory)) => directory,
+                // Removed meanwhile; or a file, where the filesystem does not tell that when it lists names.
+                Ok(None) | Err(Failure::NotADirectory(_)) => continue,
+                Err(failure) => return Err(failure.into()),
             };
             for stack in directory.directories(StackId::is_name)? {
                 stacks.push(StackId::new(&factory, &stack)?);

@@ -1,13 +1,14 @@
-use crate::directory::{Access, Directory, StackDirectory};
+use crate::directory::{self, Access, Directory, StackDirectory};
 use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::layout::{self, Purpose};
+use crate::lock;
+use crate::pointer::Pointer;
 use crate::storage::{Flushes, guard};
 use crate::temporary::{Published, Temporary};
-use crate::{lock, pointer};
 use rustix::io::Errno;
 use sdk_state::{Created, LockToken, Revision};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::sync::Mutex;
 
 /// Complete and durable under a temporary name, then visible under its own, then durable under its own.
@@ -22,19 +23,20 @@ pub(crate) fn create(
     }
     let snapshots = existing(directory, rev)?;
     let name = layout::snapshot(rev);
-    loop {
+    let names = loop {
         // Saves writing a file in vain; it decides nothing.
         if snapshots.stat(&name)?.is_some() {
             return Ok(Created::Exists);
         }
+        let names = snapshots.reopen()?;
         let temporary = Temporary::write(snapshots, directory.filesystem, Purpose::Snapshot, sealed)?;
         match temporary.publish(&name)? {
-            Published::Done => break,
+            Published::Done => break names,
             Published::NameTaken => return Ok(Created::Exists),
             Published::Gone => {}
         }
-    }
-    flush(snapshots, flushes, rev)?;
+    };
+    note_flush(directory::sync(&names), flushes, rev)?;
     guard(flushes).durable = Some(rev.clone());
     Ok(Created::Created)
 }
@@ -48,6 +50,7 @@ pub(crate) fn replace(
 ) -> Result<(), Failure> {
     let snapshots = existing(directory, rev)?;
     let name = layout::snapshot(rev);
+    let names = snapshots.reopen()?;
     let inode = || match snapshots.stat(&name)? {
         Some(stat) if Directory::is_plain(&stat) => Ok((stat.st_dev, stat.st_ino)),
         _ => Err(Failure::NoSuchRevision(rev.clone())),
@@ -60,7 +63,7 @@ pub(crate) fn replace(
     }
     temporary.replace(&name)?;
     drop(gate);
-    flush(snapshots, flushes, rev)
+    note_flush(directory::sync(&names), flushes, rev)
 }
 
 /// Reads as many bytes as the file has, after comparing that with the limit.
@@ -105,24 +108,24 @@ pub(crate) fn remove(
         return Err(Failure::Unguarded);
     }
     let Some(snapshots) = directory.snapshots() else {
-        return Ok(());
+        return held.map_or(Ok(()), |token| lock::demand_token(directory, token));
     };
     let stack = &directory.stack;
     loop {
         // Somebody may have moved `current` away from this revision and not have flushed that yet: were it removed now,
         // a power cut could leave `current` naming it. So what is compared inside the gate must have been flushed before.
-        let flushed = pointer::identity(stack)?;
+        let flushed = Pointer::open(stack)?;
         stack
             .sync()
             .map_err(|source| stack.own_failure("flush the directory", source))?;
         let _gate = Gate::enter(stack, directory.filesystem)?;
-        if pointer::identity(stack)? != flushed {
+        if !flushed.is_unmoved(stack)? {
             continue;
         }
         if let Some(token) = held {
             lock::demand_token(directory, token)?;
         }
-        if pointer::read(stack)?.as_ref() == Some(rev) {
+        if flushed.read(stack)?.as_ref() == Some(rev) {
             return Err(Failure::IsCurrent(rev.clone()));
         }
         let name = layout::snapshot(rev);
@@ -151,9 +154,13 @@ pub(crate) fn exists(directory: &StackDirectory, rev: &Revision) -> Result<bool,
     Ok(stat.is_some_and(|stat| Directory::is_plain(&stat) && stat.st_size > 0))
 }
 
-/// Makes the names of the snapshots durable, on behalf of `rev`.
-pub(crate) fn flush(snapshots: &Directory, flushes: &Mutex<Flushes>, rev: &Revision) -> Result<(), Failure> {
-    snapshots.sync().map_err(|source| {
+/// Remembers for `rev` whether the names of the snapshots became durable.
+pub(crate) fn note_flush(
+    flushed: io::Result<()>,
+    flushes: &Mutex<Flushes>,
+    rev: &Revision,
+) -> Result<(), Failure> {
+    flushed.map_err(|source| {
         let mut flushes = guard(flushes);
         flushes.failed = true;
         flushes.unknown.insert(rev.clone());

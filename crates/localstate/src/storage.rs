@@ -196,3 +196,119 @@ impl Storage for LocalStorage {
 pub(crate) fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filesystem::Filesystem;
+    use sdk_state::ErrorKind;
+    use std::fs;
+    use std::path::Path;
+    use time::OffsetDateTime;
+
+    fn storage(root: &Path, filesystem: Filesystem) -> LocalStorage {
+        LocalStorage {
+            filesystem: Some(filesystem),
+            ..LocalStorage::new(root, StackId::new("network", "prod").unwrap())
+        }
+    }
+
+    fn revision(text: &str) -> Revision {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn on_an_untrusted_filesystem_comparing_and_deleting_need_the_lock() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = storage(root.path(), Filesystem::Untrusted);
+        let (one, two) = (revision("2026-07-10T12:00:01Z"), revision("2026-07-10T12:00:02Z"));
+        for rev in [&one, &two] {
+            assert_eq!(storage.create(rev, b"sealed").unwrap(), Created::Created);
+        }
+        for error in [
+            storage.remove(&one, None).unwrap_err(),
+            storage
+                .set_current(Expect::Exactly(None), &one, None)
+                .unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), &ErrorKind::Unsupported);
+        }
+        storage.set_current(Expect::Anything, &one, None).unwrap();
+
+        let holder = Holder::new("test", OffsetDateTime::UNIX_EPOCH);
+        let TryLock::Held(lock) = storage.try_lock(&holder).unwrap() else {
+            panic!("nobody else locks");
+        };
+        let token = Some(lock.token().unwrap());
+        storage
+            .set_current(Expect::Exactly(Some(&one)), &two, token)
+            .unwrap();
+        storage.remove(&one, token).unwrap();
+        assert_eq!(storage.list().unwrap(), [two]);
+    }
+
+    /// The handle of a directory outlives the directory: what is written through it would be lost.
+    #[test]
+    fn a_stack_that_was_removed_under_an_open_storage_is_made_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = storage(root.path(), Filesystem::Trusted);
+        let rev = revision("2026-07-10T12:00:01Z");
+        for removed in ["network", "network/prod", "network/prod/snapshots"] {
+            assert_eq!(storage.create(&rev, b"sealed").unwrap(), Created::Created);
+            storage.set_current(Expect::Anything, &rev, None).unwrap();
+            fs::remove_dir_all(root.path().join(removed)).unwrap();
+            assert_eq!(storage.list().unwrap(), [], "{removed}");
+        }
+        assert_eq!(storage.create(&rev, b"sealed").unwrap(), Created::Created);
+        assert!(
+            root.path()
+                .join("network/prod/snapshots/2026-07-10T12:00:01Z.json.enc")
+                .exists()
+        );
+    }
+
+    #[test]
+    fn a_holder_whose_stack_was_removed_has_lost_the_lock() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = storage(root.path(), Filesystem::Trusted);
+        let holder = Holder::new("test", OffsetDateTime::UNIX_EPOCH);
+        let TryLock::Held(old) = storage.try_lock(&holder).unwrap() else {
+            panic!("nobody else locks");
+        };
+        let rev = revision("2026-07-10T12:00:01Z");
+        let lost = |result: Result<(), Error>| assert_eq!(result.unwrap_err().kind(), &ErrorKind::LockLost);
+        fs::remove_dir_all(root.path().join("network/prod/snapshots")).unwrap();
+        fs::remove_file(root.path().join("network/prod/lock")).unwrap();
+        lost(storage.remove(&rev, Some(old.token().unwrap())));
+        fs::remove_dir_all(root.path().join("network")).unwrap();
+        lost(storage.remove(&rev, Some(old.token().unwrap())));
+        let TryLock::Held(new) = storage.try_lock(&holder).unwrap() else {
+            panic!("nobody else locks");
+        };
+        lost(storage.remove(&rev, Some(old.token().unwrap())));
+        lost(old.check());
+        lost(old.unlock());
+        new.unlock().unwrap();
+    }
+
+    /// A second flush would say yes without having written anything: so an unknown durability stays unknown.
+    #[test]
+    fn a_revision_of_unknown_durability_is_not_pointed_at_until_the_store_is_opened_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = storage(root.path(), Filesystem::Trusted);
+        let (one, two) = (revision("2026-07-10T12:00:01Z"), revision("2026-07-10T12:00:02Z"));
+        for rev in [&one, &two] {
+            assert_eq!(storage.create(rev, b"sealed").unwrap(), Created::Created);
+        }
+        let failed = snapshots::note_flush(Err(std::io::Error::other("no")), &storage.flushes, &one);
+        let kind = ErrorKind::DurabilityUnknown { rev: one.clone() };
+        assert_eq!(Error::from(failed.unwrap_err()).kind(), &kind);
+        let error = storage.set_current(Expect::Anything, &one, None).unwrap_err();
+        assert_eq!(error.kind(), &kind);
+        assert_eq!(storage.current().unwrap(), None);
+        // What was durable before the failure still is.
+        storage.set_current(Expect::Anything, &two, None).unwrap();
+        let anew = LocalStorage::new(root.path(), storage.id);
+        anew.set_current(Expect::Anything, &one, None).unwrap();
+    }
+}

@@ -5,7 +5,7 @@ use crate::flock;
 use crate::layout::{self, Purpose};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
 /// Younger temporaries may belong to a process that has not come to locking them yet.
@@ -16,10 +16,9 @@ const STALE_AFTER: Duration = Duration::from_secs(3600);
 /// It is flocked for as long as it is open, so that a cleaner knows that somebody still works on it.
 #[derive(Debug)]
 pub(crate) struct Temporary<'a> {
-    directory: &'a Directory,
-    name: String,
+    // Goes first: the name is removed while the file is still locked.
+    name: TemporaryName<'a>,
     file: File,
-    is_ours: bool,
 }
 
 /// The answer of [`Temporary::publish`].
@@ -45,32 +44,31 @@ impl<'a> Temporary<'a> {
         let file = directory
             .create_file(&name)
             .map_err(|errno| directory.failure("create the file", &name, errno))?;
-        let mut temporary = Self {
+        let name = TemporaryName {
             directory,
             name,
-            file,
             is_ours: true,
         };
-        match flock::try_exclusive(&temporary.file) {
-            Ok(_) => {}
-            Err(_) if !filesystem.is_trusted() => {}
-            Err(source) => return Err(directory.failure("lock the file", &temporary.name, source)),
+        match flock::try_exclusive(&file) {
+            Ok(true) => {}
+            _ if !filesystem.is_trusted() => {}
+            // A cleaner whose clock has jumped is about to remove it. A lock marker that is published without its flock
+            // would look dead.
+            Ok(false) => return Err(directory.failure("lock the file", &name.name, Errno::WOULDBLOCK)),
+            Err(source) => return Err(directory.failure("lock the file", &name.name, source)),
         }
-        let written = temporary
-            .file
-            .write_all(content)
-            .and_then(|()| temporary.file.sync_all());
-        match written {
-            Ok(()) => Ok(temporary),
-            Err(source) => Err(directory.failure("write the file", &temporary.name, source)),
+        match (&file).write_all(content).and_then(|()| file.sync_all()) {
+            Ok(()) => Ok(Self { name, file }),
+            Err(source) => Err(directory.failure("write the file", &name.name, source)),
         }
     }
 
     /// Gives the file its real name, which must be free.
     pub(crate) fn publish(mut self, name: &str) -> Result<Published, Failure> {
-        match self.directory.rename_new(&self.name, name) {
+        let directory = self.name.directory;
+        match directory.rename_new(&self.name.name, name) {
             Ok(()) => {
-                self.is_ours = false;
+                self.name.is_ours = false;
                 Ok(Published::Done)
             }
             Err(Errno::EXIST) => Ok(Published::NameTaken),
@@ -80,18 +78,20 @@ impl<'a> Temporary<'a> {
                 Ok(true) => Ok(Published::Done),
                 Ok(false) => Ok(Published::NameTaken),
                 Err(Errno::NOENT) => Ok(Published::Gone),
-                Err(errno) => Err(self.directory.failure("publish the file", name, errno)),
+                Err(errno) => Err(directory.failure("publish the file", name, errno)),
             },
-            Err(errno) => Err(self.directory.failure("publish the file", name, errno)),
+            Err(errno) => Err(directory.failure("publish the file", name, errno)),
         }
     }
 
     /// Gives the file its real name beside the temporary one; false when it is taken.
     pub(crate) fn link(&self, name: &str) -> Result<bool, Errno> {
-        match self.directory.link(&self.name, name) {
+        let directory = self.name.directory;
+        match directory.link(&self.name.name, name) {
             Ok(()) => Ok(true),
-            // A network filesystem may repeat a request whose answer was lost, and then find its own link.
-            Err(_) if rustix::fs::fstat(&self.file).is_ok_and(|stat| stat.st_nlink == 2) => Ok(true),
+            // A network filesystem may repeat a request whose answer was lost, and then find its own link. To count the
+            // links would not do: a backup that is made of links adds one.
+            Err(_) if directory.leads_to(name, &self.file).unwrap_or(false) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
             Err(errno) => Err(errno),
         }
@@ -99,20 +99,29 @@ impl<'a> Temporary<'a> {
 
     /// Puts the file in the place of whatever has the name.
     pub(crate) fn replace(mut self, name: &str) -> Result<(), Failure> {
-        self.directory
-            .rename(&self.name, name)
-            .map_err(|errno| self.directory.failure("replace the file", name, errno))?;
-        self.is_ours = false;
+        let directory = self.name.directory;
+        directory
+            .rename(&self.name.name, name)
+            .map_err(|errno| directory.failure("replace the file", name, errno))?;
+        self.name.is_ours = false;
         Ok(())
     }
 
     /// The open file, and with it the flock; the temporary name goes.
-    pub(crate) fn into_file(self) -> io::Result<File> {
-        self.file.try_clone()
+    pub(crate) fn into_file(self) -> File {
+        self.file
     }
 }
 
-impl Drop for Temporary<'_> {
+/// Removes the name when it is dropped, unless it has become another one.
+#[derive(Debug)]
+struct TemporaryName<'a> {
+    directory: &'a Directory,
+    name: String,
+    is_ours: bool,
+}
+
+impl Drop for TemporaryName<'_> {
     fn drop(&mut self) {
         if self.is_ours {
             // What cannot be removed now is stale in an hour.
@@ -139,9 +148,12 @@ pub(crate) fn remove_stale(directory: &Directory, filesystem: Filesystem) -> Res
         if let Ok(file) = directory.open_file(&name, Access::Read)
             && is_old(&file)
             && flock::try_exclusive(&file).unwrap_or(false)
-            && directory.leads_to(&name, &file).unwrap_or(false)
         {
-            let _ = directory.unlink(&name);
+            if directory.leads_to(&name, &file).unwrap_or(false) {
+                let _ = directory.unlink(&name);
+            }
+            // It may be the second name of a dead holder's marker, which a child that is forked now must not keep.
+            flock::unlock(&file);
         }
     }
     Ok(())
@@ -159,4 +171,123 @@ fn is_old(file: &File) -> bool {
         .and_then(|metadata| metadata.modified().ok())
         .and_then(|modified| now.duration_since(modified).ok())
         .is_some_and(|age| age > STALE_AFTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    fn open(root: &Path) -> Directory {
+        Directory::open_root(root).unwrap().unwrap()
+    }
+
+    fn make_old(path: &Path) {
+        let file = File::options().write(true).open(path).unwrap();
+        let now = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(now - STALE_AFTER - Duration::from_secs(60))
+            .unwrap();
+    }
+
+    fn names(root: &Path) -> Vec<String> {
+        let names = fs::read_dir(root).unwrap();
+        let mut names: Vec<_> = names
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn only_old_temporaries_of_ours_that_nobody_holds_are_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = open(root.path());
+        let held = Temporary::write(&directory, Filesystem::Trusted, Purpose::Snapshot, b"held").unwrap();
+        let held_name = held.name.name.clone();
+        for name in [
+            held_name.as_str(),
+            ".snapshot.0123456789abcdef",
+            ".current.0123456789abcdef",
+            ".lock.0123456789abcdef",
+            ".current.tmp",
+            ".snapshot.0123456789abcdef.tmp",
+            "current",
+            "2026-07-10T12:00:00Z.json.enc",
+        ] {
+            let path = root.path().join(name);
+            if !path.exists() {
+                fs::write(&path, "left").unwrap();
+            }
+            make_old(&path);
+        }
+        fs::write(root.path().join(".snapshot.0000000000000000"), "").unwrap();
+        fs::create_dir(root.path().join(".lock.0000000000000000")).unwrap();
+        std::os::unix::fs::symlink("current", root.path().join(".current.0000000000000000")).unwrap();
+        let mut expected = names(root.path());
+
+        remove_stale(&directory, Filesystem::Untrusted).unwrap();
+        assert_eq!(names(root.path()), expected);
+
+        remove_stale(&directory, Filesystem::Trusted).unwrap();
+        expected.retain(|name| name == &held_name || !name.ends_with(".0123456789abcdef"));
+        assert_eq!(names(root.path()), expected);
+
+        drop(held);
+        assert!(!names(root.path()).contains(&held_name));
+    }
+
+    /// A creator that was killed between linking its marker and removing the temporary name left the lock two names. The
+    /// lock was adopted, and is old.
+    #[test]
+    fn the_second_name_of_a_held_marker_is_not_removed_and_goes_once_the_lock_is_free() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = open(root.path());
+        let temporary = Temporary::write(&directory, Filesystem::Trusted, Purpose::Lock, b"marker").unwrap();
+        assert!(temporary.link("lock").unwrap());
+        fs::hard_link(
+            root.path().join("lock"),
+            root.path().join(".lock.0123456789abcdef"),
+        )
+        .unwrap();
+        let held = temporary.into_file();
+        make_old(&root.path().join("lock"));
+        assert_eq!(names(root.path()), [".lock.0123456789abcdef", "lock"]);
+        remove_stale(&directory, Filesystem::Trusted).unwrap();
+        assert_eq!(names(root.path()), [".lock.0123456789abcdef", "lock"]);
+        drop(held);
+        remove_stale(&directory, Filesystem::Trusted).unwrap();
+        assert_eq!(names(root.path()), ["lock"]);
+    }
+
+    #[test]
+    fn publishing_replaces_nothing_and_says_whether_the_name_or_the_temporary_is_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = open(root.path());
+        let write = |content: &[u8]| {
+            Temporary::write(&directory, Filesystem::Trusted, Purpose::Snapshot, content).unwrap()
+        };
+        assert_eq!(write(b"first").publish("name").unwrap(), Published::Done);
+        assert_eq!(write(b"second").publish("name").unwrap(), Published::NameTaken);
+        let removed = write(b"third");
+        directory.unlink(&removed.name.name).unwrap();
+        assert_eq!(removed.publish("other").unwrap(), Published::Gone);
+        assert_eq!(names(root.path()), ["name"]);
+        assert_eq!(fs::read(root.path().join("name")).unwrap(), b"first");
+    }
+
+    /// Two links of a file were taken as a proof that the second one is the real name. A backup that is made of links, of
+    /// the temporary as of all else, adds a link too: two processes believed that they had created the lock marker.
+    #[test]
+    fn a_backup_made_of_links_is_not_taken_for_a_name_that_was_won() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = open(root.path());
+        fs::write(root.path().join("lock"), "another's").unwrap();
+        let temporary = Temporary::write(&directory, Filesystem::Trusted, Purpose::Lock, b"ours").unwrap();
+        directory.link(&temporary.name.name, "backup").unwrap();
+        assert!(!temporary.link("lock").unwrap());
+        // Its own name is a name that was won, whoever says that it is taken.
+        directory.link(&temporary.name.name, "own").unwrap();
+        assert!(temporary.link("own").unwrap());
+    }
 }
