@@ -1,4 +1,4 @@
-use crate::envelope::{self, Compressor, Origin, Subject, UnverifiedHeader};
+use crate::envelope::{self, Origin, Subject, UnverifiedHeader, Zstd};
 use crate::{
     Backend, Created, Error, ErrorKind, Expect, Holder, Lock, LockInfo, LockStatus, LockToken, Provenance,
     Revision, Snapshot, StackId, State, Storage, TryLock, Wait, WriteOptions,
@@ -40,7 +40,7 @@ pub struct Store<S, T = State> {
     clock: Box<dyn Fn() -> OffsetDateTime + Send + Sync>,
     limit: u64,
     envelope: EnvelopeVersion,
-    compressor: OnceLock<Compressor>,
+    zstd: OnceLock<Zstd>,
     snapshot: PhantomData<fn() -> T>,
 }
 
@@ -66,7 +66,7 @@ impl<S: Storage, T: Snapshot> Store<S, T> {
             clock: Box::new(OffsetDateTime::now_utc),
             limit: envelope::DEFAULT_LIMIT,
             envelope: EnvelopeVersion::V2,
-            compressor: OnceLock::new(),
+            zstd: OnceLock::new(),
             snapshot: PhantomData,
         }
     }
@@ -147,12 +147,12 @@ impl<S: Storage, T: Snapshot> Store<S, T> {
         })
     }
 
-    fn compressor(&self) -> Result<&Compressor, Error> {
-        if let Some(compressor) = self.compressor.get() {
-            return Ok(compressor);
+    fn zstd(&self) -> Result<&Zstd, Error> {
+        if let Some(zstd) = self.zstd.get() {
+            return Ok(zstd);
         }
-        let compressor = Compressor::new()?;
-        Ok(self.compressor.get_or_init(|| compressor))
+        let zstd = Zstd::new()?;
+        Ok(self.zstd.get_or_init(|| zstd))
     }
 
     /// Stores what `seal` makes for a revision under the first one that is free, beginning with `candidate`.
@@ -242,7 +242,7 @@ impl<S: Storage, T: Snapshot> Backend for Store<S, T> {
 
     fn get(&self, rev: &Revision) -> Result<T, Error> {
         let sealed = self.read(rev)?;
-        envelope::open(&self.keyring, self.subject(rev), sealed, self.limit)
+        envelope::open_with(self.zstd()?, &self.keyring, self.subject(rev), sealed, self.limit)
             .and_then(|plaintext| T::decode(&plaintext))
             .map_err(|error| error.at_revision(rev))
     }
@@ -262,7 +262,7 @@ impl<S: Storage, T: Snapshot> Backend for Store<S, T> {
                 self.create(candidate, |_| Ok(file.clone()))
             }
             EnvelopeVersion::V2 => {
-                let payload = self.compressor()?.compress(&plaintext)?;
+                let payload = self.zstd()?.compress(&plaintext)?;
                 drop(plaintext);
                 let origin = Origin {
                     provenance: &self.provenance,
