@@ -204,7 +204,10 @@ fn sealed_for(header: &Header) -> String {
 }
 
 fn header_for(subject: Subject<'_>, origin: &Origin<'_>, payload: &Compressed) -> Result<Header, Error> {
-    let written_at = origin.written_at.to_offset(time::UtcOffset::UTC).format(&Rfc3339);
+    let written_at = origin
+        .written_at
+        .checked_to_offset(time::UtcOffset::UTC)
+        .and_then(|time| time.format(&Rfc3339).ok());
     let provenance = origin.provenance;
     Ok(Header {
         envelope_version: VERSION,
@@ -223,12 +226,11 @@ fn header_for(subject: Subject<'_>, origin: &Origin<'_>, payload: &Compressed) -
             host: provenance.host.clone(),
             tool: provenance.tool.clone(),
             message: origin.message.map(Into::into),
-            written_at: written_at.map_err(|source| {
+            written_at: written_at.ok_or_else(|| {
                 Error::new(
                     ErrorKind::InvalidName,
                     "the clock is in a year that RFC 3339 has no name for",
                 )
-                .with_source(source)
             })?,
         },
     })
