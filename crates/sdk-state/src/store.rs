@@ -166,7 +166,12 @@ impl<S: Storage, T: Snapshot> Store<S, T> {
     ) -> Result<Revision, Error> {
         let mut spread_bits = 0;
         loop {
-            match self.storage.create(&candidate, &seal(&candidate)?)? {
+            let sealed = seal(&candidate)?;
+            // A reader would refuse it. Version 1 adds a third in base64.
+            if sealed.len() as u64 > self.limit.saturating_add(envelope::OVERHEAD) {
+                return Err(envelope::too_large(sealed.len() as u64, self.limit));
+            }
+            match self.storage.create(&candidate, &sealed)? {
                 Created::Created => return Ok(candidate),
                 Created::Exists => {
                     let largest = self
