@@ -159,19 +159,20 @@ impl<S: Storage, T: Snapshot> Store<S, T> {
     ///
     /// Writers in turn get dense suffixes, since the first collision moves to the one after the largest. Of n writers
     /// that collide at once each needs O(log n) tries, since each further collision doubles the range to draw from.
-    fn create(
+    fn create<B: AsRef<[u8]>>(
         &self,
         mut candidate: Revision,
-        seal: impl Fn(&Revision) -> Result<Vec<u8>, Error>,
+        seal: impl Fn(&Revision) -> Result<B, Error>,
     ) -> Result<Revision, Error> {
         let mut spread_bits = 0;
         loop {
             let sealed = seal(&candidate)?;
+            let sealed = sealed.as_ref();
             // A reader would refuse it. Version 1 adds a third in base64.
             if sealed.len() as u64 > self.limit.saturating_add(envelope::OVERHEAD) {
                 return Err(envelope::too_large(sealed.len() as u64, self.limit));
             }
-            match self.storage.create(&candidate, &sealed)? {
+            match self.storage.create(&candidate, sealed)? {
                 Created::Created => return Ok(candidate),
                 Created::Exists => {
                     let largest = self
@@ -264,7 +265,7 @@ impl<S: Storage, T: Snapshot> Backend for Store<S, T> {
         match self.envelope {
             EnvelopeVersion::V1 => {
                 let file = envelope::seal_v1(self.legacy_cipher()?, T::PAYLOAD, plaintext)?;
-                self.create(candidate, |_| Ok(file.clone()))
+                self.create(candidate, |_| Ok(&file))
             }
             EnvelopeVersion::V2 => {
                 let payload = self.zstd()?.compress(&plaintext)?;
