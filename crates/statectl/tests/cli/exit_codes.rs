@@ -1,4 +1,4 @@
-use crate::sandbox::{Sandbox, everything_in};
+use crate::sandbox::{Run, Sandbox, everything_in, snapshot};
 
 const PROD: &str = "demo/prod";
 
@@ -126,4 +126,23 @@ fn the_root_may_be_named_in_four_ways() {
             .unwrap();
         assert_eq!(output.status.code(), Some(3));
     }
+}
+
+/// Every `STACK` in a hint became the stack's name, also in `FACTORY/STACK` and in the name of a variable.
+#[test]
+fn a_hint_names_the_stack_only_where_a_command_takes_it() {
+    let sandbox = Sandbox::new();
+    let key = sandbox.answer(&["keygen"]);
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        Run::of(command.env("STACK_KEY", &key).output().unwrap())
+    };
+    sandbox.write("state.json", &snapshot("prod", "first"));
+    run(&["push", PROD, "state.json", "--encrypter", "env-key:STACK_KEY"]).expect(0);
+    run(&["pull", PROD])
+        .expect(5)
+        .says(&["give --encrypter env-key:STACK_KEY"]);
+    run(&["pull", PROD, "--rev", "a b"])
+        .expect(7)
+        .says(&["FACTORY/STACK", "`statectl snapshots demo/prod`"]);
 }
