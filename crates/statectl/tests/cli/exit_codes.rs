@@ -146,3 +146,24 @@ fn a_hint_names_the_stack_only_where_a_command_takes_it() {
         .expect(7)
         .says(&["FACTORY/STACK", "`statectl snapshots demo/prod`"]);
 }
+
+/// From the environment such a root was read with its stray bytes replaced, so that a push went to another directory.
+#[test]
+fn a_root_that_is_not_utf_8_is_refused_wherever_it_is_said() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let sandbox = Sandbox::new();
+    sandbox.write("state.json", &snapshot("prod", "first"));
+    let root = OsStr::from_bytes(b"root\xff");
+    let push = ["push", PROD, "state.json", "--encrypter", "noop"];
+    for variable in ["STATECTL_ROOT", "STATECTL_BACKEND"] {
+        let mut command = sandbox.command(&push);
+        Run::of(command.env(variable, root).output().unwrap())
+            .expect(2)
+            .says(&["not UTF-8"]);
+    }
+    let mut command = sandbox.command(&push);
+    Run::of(command.arg("--root").arg(root).output().unwrap()).expect(2);
+    assert_eq!(everything_in(&sandbox.path("")), [sandbox.path("state.json")]);
+}
