@@ -28,7 +28,7 @@ pub(crate) struct KeyOptions {
     #[arg(long, global = true, env = "STATECTL_ACCEPT_V1", value_parser = BoolishValueParser::new())]
     accept_v1: bool,
 
-    /// Writes files that the original opens, with the first env-key, or noop; implies --accept-v1
+    /// Writes files that the original opens, with the first env-key of --encrypter, or noop; implies --accept-v1
     #[arg(long, global = true)]
     write_v1: bool,
 }
@@ -75,7 +75,10 @@ impl KeyOptions {
         }
         for key in Key::open_all(&also_open)? {
             ring = ring.also_open(key.encrypter)?;
-            legacy = legacy.or(key.legacy);
+            // The same cipher opens and writes version 1, and nothing is written for a key that only opens.
+            if !self.write_v1 {
+                legacy = legacy.or(key.legacy);
+            }
         }
         if self.accepts_v1() {
             let legacy = legacy.ok_or_else(|| {
