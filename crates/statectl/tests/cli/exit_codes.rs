@@ -167,3 +167,25 @@ fn a_root_that_is_not_utf_8_is_refused_wherever_it_is_said() {
     Run::of(command.arg("--root").arg(root).output().unwrap()).expect(2);
     assert_eq!(everything_in(&sandbox.path("")), [sandbox.path("state.json")]);
 }
+
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let (sandbox, rev) = Sandbox::with_snapshot("first");
+    for variable in [
+        "STATECTL_ROOT",
+        "STATECTL_BACKEND",
+        "STATECTL_ENCRYPTER",
+        "STATECTL_ALSO_OPEN",
+        "STATECTL_ACCEPT_V1",
+        "STATECTL_WAIT",
+        "STATECTL_FORMAT",
+        "STATECTL_LOCK",
+    ] {
+        let mut command = sandbox.command(&["set-current", PROD, &rev]);
+        let run = Run::of(command.env(variable, "").output().unwrap());
+        assert_eq!(run.expect(0).out.trim_end(), rev, "{variable}");
+    }
+    // One that says something is still read.
+    let mut command = sandbox.command(&["current", PROD]);
+    Run::of(command.env("STATECTL_WAIT", "soon").output().unwrap()).expect(2);
+}
