@@ -1,6 +1,7 @@
 use super::damaged;
 use crate::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use zstd::bulk;
 use zstd::zstd_safe;
@@ -102,7 +103,14 @@ impl Zstd {
         let mut decompressor = self.decompressor.lock().unwrap_or_else(PoisonError::into_inner);
         decompressor
             .decompress(body, capacity)
-            .map_err(|source| damaged("the compressed part cannot be expanded").with_source(source))
+            .map_err(|source| match source.kind() {
+                // The file may be sound: nobody should give it up for that.
+                io::ErrorKind::OutOfMemory => Error::new(
+                    ErrorKind::Unavailable,
+                    format!("no memory for the {length} bytes that the file should hold"),
+                ),
+                _ => damaged("the compressed part cannot be expanded").with_source(source),
+            })
     }
 }
 
