@@ -100,17 +100,19 @@ impl Zstd {
             usize::try_from(length).map_err(|_| damaged("the file is too long for this machine"))?;
         // Decoding at one go writes straight into the output: neither a window nor the claims of the frame set memory
         // aside.
-        let mut decompressor = self.decompressor.lock().unwrap_or_else(PoisonError::into_inner);
-        decompressor
-            .decompress(body, capacity)
-            .map_err(|source| match source.kind() {
-                // The file may be sound: nobody should give it up for that.
-                io::ErrorKind::OutOfMemory => Error::new(
-                    ErrorKind::Unavailable,
-                    format!("no memory for the {length} bytes that the file should hold"),
-                ),
-                _ => damaged("the compressed part cannot be expanded").with_source(source),
-            })
+        let expanded = match self.decompressor.try_lock() {
+            Ok(mut decompressor) => decompressor.decompress(body, capacity),
+            // Another thread is expanding: to wait for it takes longer than to set up a second one.
+            Err(_) => bulk::decompress(body, capacity),
+        };
+        expanded.map_err(|source| match source.kind() {
+            // The file may be sound: nobody should give it up for that.
+            io::ErrorKind::OutOfMemory => Error::new(
+                ErrorKind::Unavailable,
+                format!("no memory for the {length} bytes that the file should hold"),
+            ),
+            _ => damaged("the compressed part cannot be expanded").with_source(source),
+        })
     }
 }
 
