@@ -1,0 +1,175 @@
+//! What a crash of the machine can leave: a script of store calls is traced, every state that a power cut could leave
+//! is made and opened with the real library, and the promises are held against what it finds.
+//!
+//! | file | is |
+//! |---|---|
+//! | `script` | the calls that are traced, and the traced process |
+//! | `mark` | what that process says of itself in the log |
+//! | `record` | runs it under strace |
+//! | `log` | the log, line by line |
+//! | `trace` | what the log does to files and directories |
+//! | `disk` | what of it is durable and what is pending |
+//! | `states` | what a crash can leave of that |
+//! | `observe` | what the library finds there |
+//! | `promises` | what it must find |
+//! | `explore` | all of that, at every crash point |
+//! | `mutants` | edits of the trace that must be noticed |
+
+mod disk;
+mod explore;
+mod log;
+mod mark;
+mod mutants;
+mod observe;
+mod promises;
+mod record;
+pub(crate) mod script;
+mod states;
+mod trace;
+
+use clap::Args;
+use explore::{Explorer, Story, Thoroughness};
+use mutants::{MUTANTS, Mutant};
+use record::Recording;
+use script::SCRIPTS;
+use states::Bounds;
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+use std::time::Instant;
+use trace::{Op, Trace};
+
+const QUICK: Bounds = Bounds {
+    changes: 12,
+    combinations: 4096,
+    random: 500,
+};
+const FULL: Bounds = Bounds {
+    changes: 16,
+    combinations: 65_536,
+    random: 10_000,
+};
+/// More stories of one recording tell nothing new.
+const STORIES: usize = 5;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Decides which states are tried where there are too many for all
+    #[arg(long, default_value_t = 1, value_name = "S")]
+    seed: u64,
+    /// Tries more of them
+    #[arg(long)]
+    full: bool,
+}
+
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match check_all(options, &mut out) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(problem) => {
+            let _ = io::Write::write_fmt(&mut out, format_args!("FAILED  {problem}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The number of recordings that break a promise and of mutants that nobody notices.
+fn check_all(options: &Options, out: &mut impl io::Write) -> Result<usize, Box<dyn Error>> {
+    if let Some(obstacle) = record::obstacle() {
+        writeln!(out, "SKIPPED  no crash was simulated: {obstacle}")?;
+        writeln!(out, "0 passed, 0 failed, 1 skipped")?;
+        return Ok(0);
+    }
+    let start = Instant::now();
+    writeln!(out, "seed {}", options.seed)?;
+    let recordings = record_all()?;
+    let mut explorer = Explorer::new(if options.full { FULL } else { QUICK }, options.seed);
+    let mut failed = 0;
+    for recording in &recordings {
+        let stories = explorer.explore(&recording.trace, Thoroughness::All)?;
+        failed += usize::from(!stories.is_empty());
+        report(recording, &stories, out)?;
+    }
+    let system_calls: usize = recordings.iter().map(|recording| calls(&recording.trace)).sum();
+    writeln!(
+        out,
+        "{system_calls} system calls in {} runs, {} crash points, {} crashes, {} distinct states",
+        recordings.len(),
+        explorer.crash_points,
+        explorer.crashes,
+        explorer.distinct_states()
+    )?;
+    let mut caught = 0;
+    for mutant in &MUTANTS {
+        caught += usize::from(is_caught(mutant, &recordings, &mut explorer, out)?);
+    }
+    failed += MUTANTS.len() - caught;
+    writeln!(
+        out,
+        "{caught} of {} mutants caught; {} distinct states in all; {:.1} s",
+        MUTANTS.len(),
+        explorer.distinct_states(),
+        start.elapsed().as_secs_f64()
+    )?;
+    let passed = recordings.len() + MUTANTS.len() - failed;
+    writeln!(out, "{passed} passed, {failed} failed")?;
+    Ok(failed)
+}
+
+fn record_all() -> Result<Vec<Recording>, Box<dyn Error>> {
+    let mut recordings = Vec::new();
+    for script in &SCRIPTS {
+        recordings.extend(record::record(script)?);
+    }
+    Ok(recordings)
+}
+
+fn report(recording: &Recording, stories: &[Story], out: &mut impl io::Write) -> io::Result<()> {
+    let verdict = match stories {
+        [] => "holds ",
+        _ => "BROKEN",
+    };
+    writeln!(out, "{verdict}  {}", recording.title)?;
+    for story in stories.iter().take(STORIES) {
+        writeln!(out, "  {story}")?;
+    }
+    if stories.len() > STORIES {
+        writeln!(out, "  and {} more", stories.len() - STORIES)?;
+    }
+    out.flush()
+}
+
+fn is_caught(
+    mutant: &Mutant,
+    recordings: &[Recording],
+    explorer: &mut Explorer,
+    out: &mut impl io::Write,
+) -> io::Result<bool> {
+    let mut is_edited = false;
+    for recording in recordings {
+        let edited = Trace {
+            ops: (mutant.edit)(&recording.trace),
+            inodes: recording.trace.inodes.clone(),
+        };
+        if edited == recording.trace {
+            continue;
+        }
+        is_edited = true;
+        if let Some(story) = explorer.explore(&edited, Thoroughness::UntilOneIsFound)?.first() {
+            writeln!(out, "caught  {}: {}", mutant.sentence, story.violation)?;
+            return Ok(true);
+        }
+    }
+    let why = match is_edited {
+        true => "nothing notices it",
+        false => "there is nothing to edit",
+    };
+    writeln!(out, "MISSED  {}: {why}", mutant.sentence)?;
+    Ok(false)
+}
+
+fn calls(trace: &Trace) -> usize {
+    let is_call = |op: &&Op| !matches!(op, Op::Mark(_));
+    trace.ops.iter().filter(is_call).count()
+}

@@ -1,0 +1,264 @@
+//! What is traced: processes that call the store, and the one that does what a script says.
+
+use super::mark::{Mark, Request};
+use crate::note::Note;
+use clap::Args;
+use localstate::{LocalStorage, LocalStore};
+use sdk_state::encrypt::Noop;
+use sdk_state::{Backend as _, Expect, Lock, Revision, StackId, Store, Wait, WriteOptions};
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use time::OffsetDateTime;
+
+/// From the base to the stack. The first three do not exist when a script begins.
+pub(super) const ROOT: &str = "absent/too/root";
+pub(super) const FACTORY: &str = "crash";
+pub(super) const STACK: &str = "prod";
+/// What lies in the stack's directory.
+pub(super) const LOCK: &str = "lock";
+pub(super) const CURRENT: &str = "current";
+pub(super) const SNAPSHOTS: &str = "snapshots";
+
+/// 2026-07-10T12:00:00Z: the clock stands still, so that every further revision needs a suffix.
+const NOON: i64 = 1_783_684_800;
+
+/// Processes that do their steps one after the other, each with a handle of its own, and end without giving back a lock.
+pub(super) struct Script {
+    pub(super) sentence: &'static str,
+    pub(super) processes: &'static [&'static [&'static str]],
+    /// This one is killed on entering its first flush; in another run its second; and so on.
+    pub(super) victim: Option<usize>,
+}
+
+/// Snapshots are named by what they hold; `newest` is the last one that is listed.
+pub(super) const SCRIPTS: [Script; 12] = [
+    Script {
+        sentence: "the first write makes the root and what is above it",
+        processes: &[&["write A", "set_current A"]],
+        victim: None,
+    },
+    Script {
+        sentence: "the pointer moves, and what it has left is deleted",
+        processes: &[&[
+            "write A",
+            "set_current A",
+            "write B",
+            "compare_and_set_current A B",
+            "delete A",
+            "write C",
+            "set_current C",
+            "delete B",
+        ]],
+        victim: None,
+    },
+    Script {
+        sentence: "writes on a clock that stands still, and a name that is given again",
+        processes: &[&[
+            "write A",
+            "write B",
+            "write C",
+            "set_current B",
+            "write D",
+            "delete D",
+            "delete C",
+            "write E",
+        ]],
+        victim: None,
+    },
+    Script {
+        sentence: "a run under the lock, twice",
+        processes: &[&[
+            "lock",
+            "write A",
+            "compare_and_set_current none A",
+            "unlock",
+            "lock",
+            "write B",
+            "compare_and_set_current A B",
+            "delete A",
+            "unlock",
+        ]],
+        victim: None,
+    },
+    Script {
+        sentence: "a lock whose holder has died is taken over",
+        processes: &[
+            &["lock", "write A", "set_current A"],
+            &["lock", "write B", "compare_and_set_current A B"],
+            &["lock", "unlock"],
+        ],
+        victim: None,
+    },
+    Script {
+        sentence: "a holder is evicted, and another one locks",
+        processes: &[&[
+            "lock",
+            "write A",
+            "set_current A",
+            "force_unlock",
+            "lock",
+            "write B",
+            "set_current B",
+            "unlock",
+        ]],
+        victim: None,
+    },
+    Script {
+        sentence: "the first writer is killed, and another one goes on with what it has made",
+        processes: &[&["write A"], &["write B", "set_current B"]],
+        victim: Some(0),
+    },
+    Script {
+        sentence: "a mover is killed, and what it has moved the pointer away from is deleted",
+        processes: &[
+            &["write A", "set_current A", "write B"],
+            &["set_current B"],
+            &["delete_unless_current A", "write C"],
+        ],
+        victim: Some(1),
+    },
+    Script {
+        sentence: "a writer is killed, and another process points at the newest revision",
+        processes: &[
+            &["write A", "set_current A"],
+            &["write B"],
+            &["set_current newest", "delete_unless_current A"],
+        ],
+        victim: Some(1),
+    },
+    Script {
+        sentence: "a deleter is killed, and another process writes",
+        processes: &[
+            &["write A", "write B", "set_current B", "write C"],
+            &["delete C"],
+            &["write D", "set_current D"],
+        ],
+        victim: Some(1),
+    },
+    Script {
+        sentence: "a holder is killed in its run, and the next one takes over",
+        processes: &[
+            &["write A", "set_current A"],
+            &["lock", "write B", "compare_and_set_current A B", "unlock"],
+            &["lock", "write C", "set_current C", "unlock"],
+        ],
+        victim: Some(1),
+    },
+    Script {
+        sentence: "the first holder is killed, and the next one goes on with what it has made",
+        processes: &[&["lock"], &["lock", "unlock", "write A", "set_current A"]],
+        victim: Some(0),
+    },
+];
+
+/// The arguments of a traced process.
+#[derive(Args)]
+pub(crate) struct ScriptOptions {
+    #[arg(long)]
+    base: PathBuf,
+    /// One step each
+    steps: Vec<String>,
+}
+
+/// The traced process: it does its steps, and leaves marks in the log.
+pub(crate) fn run_script(options: &ScriptOptions) -> ExitCode {
+    match run(&options.base, &options.steps) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            let _ = writeln!(io::stdout(), "{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A store under a base directory, as the scripts and those who look at what they have left open it.
+pub(super) fn open(base: &Path) -> Result<LocalStore<Note>, sdk_state::Error> {
+    let storage = LocalStorage::new(base.join(ROOT), StackId::new(FACTORY, STACK)?);
+    Ok(Store::new(storage, Noop)
+        .with_clock(|| OffsetDateTime::from_unix_timestamp(NOON).unwrap_or(OffsetDateTime::UNIX_EPOCH)))
+}
+
+fn run(base: &Path, steps: &[String]) -> Result<(), Box<dyn Error>> {
+    let store = open(base)?;
+    let mut locks = Vec::new();
+    for step in steps {
+        take(&store, &mut locks, step).map_err(|problem| format!("{step}: {problem}"))?;
+    }
+    // As if it were killed.
+    locks.into_iter().for_each(std::mem::forget);
+    Ok(())
+}
+
+fn take(store: &LocalStore<Note>, locks: &mut Vec<Box<dyn Lock>>, step: &str) -> Result<(), Box<dyn Error>> {
+    let held = || locks.last().map(AsRef::as_ref);
+    let words: Vec<&str> = step.split(' ').collect();
+    let mut written = None;
+    match words.as_slice() {
+        ["write", text] => {
+            begin(Request::Write((*text).into()));
+            written = Some(store.write(&Note((*text).into()), &WriteOptions::new())?);
+        }
+        ["set_current", text] => {
+            let rev = named(store, text)?;
+            begin(Request::Move(rev.clone()));
+            store.set_current(&rev)?;
+        }
+        ["compare_and_set_current", "none", text] => {
+            let rev = named(store, text)?;
+            begin(Request::Move(rev.clone()));
+            store.compare_and_set_current(Expect::Exactly(None), &rev, held())?;
+        }
+        ["compare_and_set_current", from, text] => {
+            let (from, rev) = (named(store, from)?, named(store, text)?);
+            begin(Request::Move(rev.clone()));
+            store.compare_and_set_current(Expect::Exactly(Some(&from)), &rev, held())?;
+        }
+        ["delete", text] => {
+            let rev = named(store, text)?;
+            begin(Request::Delete(rev.clone()));
+            store.delete(&rev, held())?;
+        }
+        ["delete_unless_current", text] => {
+            let rev = named(store, text)?;
+            if store.current_rev()? == rev {
+                return Ok(());
+            }
+            begin(Request::Delete(rev.clone()));
+            store.delete(&rev, held())?;
+        }
+        ["lock"] => {
+            begin(Request::Lock);
+            locks.push(store.lock("crash", &Wait::none())?);
+        }
+        ["unlock"] => {
+            begin(Request::Unlock);
+            locks.pop().ok_or("nothing is locked")?.unlock()?;
+        }
+        ["force_unlock"] => {
+            begin(Request::ForceUnlock);
+            store.force_unlock(None)?.ok_or("nothing was locked")?;
+        }
+        _ => return Err("there is no such step".into()),
+    }
+    Mark::Returned(written).leave();
+    Ok(())
+}
+
+fn begin(request: Request) {
+    Mark::Begins(request).leave();
+}
+
+fn named(store: &LocalStore<Note>, text: &str) -> Result<Revision, Box<dyn Error>> {
+    let mut listed = store.list()?;
+    if text == "newest" {
+        return listed.pop().ok_or_else(|| "there is none".into());
+    }
+    for rev in listed {
+        if store.get(&rev)?.0 == text {
+            return Ok(rev);
+        }
+    }
+    Err(format!("no revision holds {text}").into())
+}
