@@ -62,11 +62,9 @@ impl Explorer {
         let mut expected = Expected::new();
         let mut states = after_crash(&disk, self.bounds, &mut random);
         let mut stories: Vec<Story> = Vec::new();
-        let mut during = "before the first step".to_owned();
         for (at, op) in trace.ops.iter().enumerate() {
             if let Op::Mark(mark) = op {
                 expected.note(mark);
-                during = format!("during or after \"{mark}\"");
             }
             if disk.apply(op) {
                 states = after_crash(&disk, self.bounds, &mut random);
@@ -74,15 +72,16 @@ impl Explorer {
             self.crash_points += 1;
             for state in &states {
                 self.crashes += 1;
-                for violation in expected.check(&*self.observe(state)?) {
+                let seen = self.observe(state)?;
+                for violation in expected.check(&seen) {
                     // The same one at the next crash point tells nothing new.
                     if stories.iter().any(|story| story.violation == violation) {
                         continue;
                     }
                     stories.push(Story {
                         violation,
-                        during: during.clone(),
-                        after: format!("operation {at}, \"{}\"", trace.describe(op)),
+                        during: expected.in_progress(),
+                        after: format!("operation {at}: {}", trace.describe(op)),
                         survived: state.survived.clone(),
                     });
                     if thoroughness == Thoroughness::UntilOneIsFound {
@@ -112,7 +111,7 @@ impl fmt::Display for Story {
             survived => survived,
         };
         writeln!(f, "{}", self.violation)?;
-        writeln!(f, "    {}, after {}", self.during, self.after)?;
+        writeln!(f, "    crash after {}, with {}", self.after, self.during)?;
         write!(f, "    {survived}")
     }
 }

@@ -10,11 +10,15 @@ const PREFIX: &str = "/crash-mark/";
 /// Where a script is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// Another process goes on with the script.
-    Process,
+    /// What follows is done by this process. Comes from the recorder, not from the log.
+    Runs(usize),
+    /// It has ended, or was killed. Comes from the recorder, too.
+    Ended,
     Begins(Request),
     /// It has returned without an error; a write with its revision.
     Returned(Option<Revision>),
+    /// It has returned with an error.
+    Failed,
 }
 
 /// A call of the store.
@@ -40,7 +44,7 @@ impl Mark {
         let words = str::from_utf8(path).ok()?.strip_prefix(PREFIX)?;
         let mut words = words.split(' ');
         let mark = match (words.next()?, words.next()) {
-            ("process", None) => Self::Process,
+            ("failed", None) => Self::Failed,
             ("returned", None) => Self::Returned(None),
             ("returned", Some(rev)) => Self::Returned(Some(rev.parse().ok()?)),
             ("write", Some(text)) => Self::Begins(Request::Write(text.into())),
@@ -58,7 +62,9 @@ impl Mark {
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Process => f.write_str("process"),
+            Self::Runs(process) => write!(f, "process {process} runs"),
+            Self::Ended => f.write_str("ended"),
+            Self::Failed => f.write_str("failed"),
             Self::Begins(request) => request.fmt(f),
             Self::Returned(None) => f.write_str("returned"),
             Self::Returned(Some(rev)) => write!(f, "returned {rev}"),
@@ -87,7 +93,7 @@ mod tests {
     fn every_mark_is_read_as_it_was_left() {
         let rev: Revision = "2026-07-10T12:00:00Z_2".parse().unwrap();
         for mark in [
-            Mark::Process,
+            Mark::Failed,
             Mark::Returned(None),
             Mark::Returned(Some(rev.clone())),
             Mark::Begins(Request::Write("A".into())),

@@ -57,7 +57,7 @@ pub(super) const MUTANTS: [Mutant; 22] = [
     },
     Mutant {
         sentence: "who finds a directory made does not flush its parent",
-        edit: |trace| without_flushes(trace, |flush| flush.made.is_some_and(|made| made.by_another)),
+        edit: |trace| without_flushes(trace, |flush| flush.was_made_by_another()),
     },
     Mutant {
         sentence: "a write does not flush the snapshots' directory",
@@ -124,17 +124,22 @@ struct Flush<'a> {
     is_directory: bool,
     /// The last directory that was made in this one and not flushed before.
     made: Option<&'a Made>,
+    by: usize,
     request: Option<&'a Request>,
 }
 
 struct Made {
     name: String,
-    by_another: bool,
+    by: usize,
 }
 
 impl Flush<'_> {
     fn has_made(&self, name: &str) -> bool {
         self.made.is_some_and(|made| made.name == name)
+    }
+
+    fn was_made_by_another(&self) -> bool {
+        self.made.is_some_and(|made| made.by != self.by)
     }
 
     fn writes(&self) -> bool {
@@ -152,16 +157,19 @@ impl Flush<'_> {
 
 fn without_flushes(trace: &Trace, is_dropped: impl Fn(&Flush<'_>) -> bool) -> Vec<Op> {
     let mut made: BTreeMap<Inode, Made> = BTreeMap::new();
-    let mut request = None;
+    let mut requests = BTreeMap::new();
+    let mut running = 0;
     let mut kept = Vec::new();
     for op in &trace.ops {
         match op {
-            Op::Mark(Mark::Process) => made.values_mut().for_each(|made| made.by_another = true),
-            Op::Mark(Mark::Begins(begun)) => request = Some(begun),
+            Op::Mark(Mark::Runs(process)) => running = *process,
+            Op::Mark(Mark::Begins(request)) => {
+                requests.insert(running, request);
+            }
             Op::Make { dir, name, inode } if trace.inodes[*inode].is_directory => {
                 let by_this = Made {
                     name: name.clone(),
-                    by_another: false,
+                    by: running,
                 };
                 made.insert(*dir, by_this);
             }
@@ -173,7 +181,8 @@ fn without_flushes(trace: &Trace, is_dropped: impl Fn(&Flush<'_>) -> bool) -> Ve
                     name: &info.name,
                     is_directory: info.is_directory,
                     made: made.as_ref(),
-                    request,
+                    by: running,
+                    request: requests.get(&running).copied(),
                 };
                 if is_dropped(&flush) {
                     continue;
@@ -244,9 +253,9 @@ mod tests {
         };
         Trace {
             ops: vec![
-                Op::Mark(Mark::Process),
+                Op::Mark(Mark::Runs(1)),
                 make(BASE, SNAPSHOTS, 1),
-                Op::Mark(Mark::Process),
+                Op::Mark(Mark::Runs(2)),
                 Op::Flush { inode: BASE },
                 make(1, ".snapshot.1", 2),
                 Op::Flush { inode: 2 },
@@ -273,7 +282,7 @@ mod tests {
     #[test]
     fn a_flush_knows_whether_a_directory_was_made_and_by_whom() {
         assert_eq!(dropped(|flush| flush.has_made(SNAPSHOTS)), 1);
-        assert_eq!(dropped(|flush| flush.made.is_some_and(|made| made.by_another)), 1);
+        assert_eq!(dropped(|flush| flush.was_made_by_another()), 1);
         assert_eq!(dropped(|flush| flush.has_made(STACK)), 0);
         assert_eq!(dropped(|flush| !flush.is_directory), 1);
     }

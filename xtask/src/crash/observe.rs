@@ -45,16 +45,17 @@ pub(super) fn observe(tree: &Tree, base: &Path) -> Observation {
 }
 
 fn look(base: &Path, seen: &mut Observation) -> Result<(), String> {
-    let store = open(base).map_err(words)?;
-    for rev in store.list().map_err(words)? {
-        let held = store.get(&rev).map(|note| note.0).map_err(words);
+    let words = words(base);
+    let store = open(base).map_err(&words)?;
+    for rev in store.list().map_err(&words)? {
+        let held = store.get(&rev).map(|note| note.0).map_err(&words);
         seen.listed.insert(rev, held);
     }
     match store.current_rev() {
         Err(error) if matches!(error.kind(), ErrorKind::NoCurrent { .. }) => {}
         current => {
-            seen.current = Some(current.map_err(words));
-            seen.head = Some(store.current().map(|note| note.0).map_err(words));
+            seen.current = Some(current.map_err(&words));
+            seen.head = Some(store.current().map(|note| note.0).map_err(&words));
         }
     }
     Ok(())
@@ -62,7 +63,8 @@ fn look(base: &Path, seen: &mut Observation) -> Result<(), String> {
 
 /// A whole run, as the next user of the store makes it: litter must not disturb it, and it must not disturb the rest.
 fn use_it(base: &Path, seen: &mut Observation) -> Result<(), String> {
-    let store = open(base).map_err(words)?;
+    let words = words(base);
+    let store = open(base).map_err(&words)?;
     let lock = match store.lock("afterwards", &Wait::none()) {
         Ok(lock) => lock,
         Err(error) => {
@@ -74,38 +76,38 @@ fn use_it(base: &Path, seen: &mut Observation) -> Result<(), String> {
     let text = "afterwards";
     let rev = store
         .write(&Note(text.into()), &WriteOptions::new())
-        .map_err(words)?;
-    if let Some(Ok(current)) = &seen.current {
-        if rev <= *current {
-            return Err(format!(
-                "the next write got {rev}, which does not sort after the current {current}"
-            ));
-        }
+        .map_err(&words)?;
+    if let Some(Ok(current)) = &seen.current
+        && rev <= *current
+    {
+        return Err(format!(
+            "the next write got {rev}, which does not sort after the current {current}"
+        ));
     }
     store
         .compare_and_set_current(Expect::Anything, &rev, Some(lock.as_ref()))
-        .map_err(words)?;
-    let head = store.head().map_err(words)?;
-    if head != (rev.clone(), Note(text.into())) {
+        .map_err(&words)?;
+    let head = store.head().map_err(&words)?;
+    if head.0 != rev || head.1.0 != text {
         return Err(format!("after the next set_current the head is {head:?}"));
     }
     for (listed, held) in &seen.listed {
-        if &store.get(listed).map(|note| note.0).map_err(words) != held {
+        if &store.get(listed).map(|note| note.0).map_err(&words) != held {
             return Err(format!("the next write has changed {listed}"));
         }
     }
-    if store.list().map_err(words)?.len() != seen.listed.len() + 1 {
+    if store.list().map_err(&words)?.len() != seen.listed.len() + 1 {
         return Err("the next write has added or removed more than one revision".into());
     }
     if let Some(oldest) = seen.listed.keys().next() {
-        store.delete(oldest, Some(lock.as_ref())).map_err(words)?;
+        store.delete(oldest, Some(lock.as_ref())).map_err(&words)?;
     }
-    lock.unlock().map_err(words)?;
-    let again = store.lock("again", &Wait::none()).map_err(words)?;
+    lock.unlock().map_err(&words)?;
+    let again = store.lock("again", &Wait::none()).map_err(&words)?;
     if again.took_over().is_some() {
         return Err("a lock that was given back is taken over".into());
     }
-    again.unlock().map_err(words)
+    again.unlock().map_err(&words)
 }
 
 /// What lies under a name in the stack's directory.
@@ -115,13 +117,16 @@ fn stack_file<'a>(tree: &'a Tree, name: &str) -> Option<&'a Tree> {
     tree.at(&path)
 }
 
-/// The whole chain.
-fn words(error: sdk_state::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        words = format!("{words}: {cause}");
-        source = cause.source();
+/// An error with all its causes, and without the place of the base, which is another one each time.
+fn words(base: &Path) -> impl Fn(sdk_state::Error) -> String {
+    let base = format!("{}/", base.display());
+    move |error| {
+        let mut words = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            words = format!("{words}: {cause}");
+            source = cause.source();
+        }
+        words.replace(&base, "")
     }
-    words
 }

@@ -18,11 +18,24 @@ pub(super) struct Expected {
     deleted: BTreeMap<Revision, String>,
     /// Of all writes that have begun.
     texts: BTreeSet<String>,
-    /// The last move that has returned, and those that have begun since. A killed mover's move may happen or not.
-    currents: BTreeSet<Option<Revision>>,
-    request: Option<Request>,
-    /// What the revision holds whose delete has begun.
-    deleting: Option<String>,
+    moves: Vec<Move>,
+    /// The process that runs, and what each one has asked for.
+    running: usize,
+    requests: BTreeMap<usize, Request>,
+    /// What the revisions hold whose delete has begun.
+    deleting: BTreeMap<usize, String>,
+    /// Counts the marks.
+    now: usize,
+}
+
+/// A move of the pointer that happens at some moment between its begin and its end, or not at all if it does not return.
+#[derive(Debug, Clone, Default)]
+struct Move {
+    rev: Option<Revision>,
+    by: usize,
+    begun: usize,
+    ended: Option<usize>,
+    has_returned: bool,
 }
 
 /// A broken promise.
@@ -33,32 +46,25 @@ pub(super) struct Violation {
 }
 
 impl Expected {
+    /// Nothing is written, and nothing is current.
     pub(super) fn new() -> Self {
+        let nothing = Move {
+            ended: Some(0),
+            has_returned: true,
+            ..Move::default()
+        };
         Self {
-            currents: BTreeSet::from([None]),
+            moves: vec![nothing],
             ..Self::default()
         }
     }
 
     pub(super) fn note(&mut self, mark: &Mark) {
+        self.now += 1;
         match mark {
-            Mark::Process => self.request = None,
-            Mark::Begins(request) => {
-                match request {
-                    Request::Write(text) => {
-                        self.texts.insert(text.clone());
-                    }
-                    Request::Move(rev) => {
-                        self.currents.insert(Some(rev.clone()));
-                    }
-                    Request::Delete(rev) => {
-                        self.deleting = self.written.remove(rev);
-                    }
-                    Request::Lock | Request::Unlock | Request::ForceUnlock => {}
-                }
-                self.request = Some(request.clone());
-            }
-            Mark::Returned(written) => match self.request.take() {
+            Mark::Runs(process) => self.running = *process,
+            Mark::Begins(request) => self.begin(request),
+            Mark::Returned(written) => match self.end(true) {
                 Some(Request::Write(text)) => {
                     if let Some(rev) = written {
                         self.deleted.remove(rev);
@@ -66,14 +72,86 @@ impl Expected {
                     }
                 }
                 Some(Request::Delete(rev)) => {
-                    if let Some(text) = self.deleting.take() {
+                    if let Some(text) = self.deleting.remove(&self.running) {
                         self.deleted.insert(rev, text);
                     }
                 }
-                Some(Request::Move(rev)) => self.currents = BTreeSet::from([Some(rev)]),
                 _ => {}
             },
+            Mark::Failed => match self.end(false) {
+                Some(Request::Delete(rev)) => {
+                    if let Some(text) = self.deleting.remove(&self.running) {
+                        self.written.insert(rev, text);
+                    }
+                }
+                // An error does not move the pointer.
+                Some(Request::Move(_)) => {
+                    let last = self.moves.iter().rposition(|one| one.by == self.running);
+                    last.map(|last| self.moves.remove(last));
+                }
+                _ => {}
+            },
+            // What a killed process has begun has happened or not, and will not happen later.
+            Mark::Ended => {
+                self.end(false);
+            }
         }
+    }
+
+    /// What was asked for and has not been answered, in words.
+    pub(super) fn in_progress(&self) -> String {
+        let requests = self.requests.iter();
+        let words: Vec<String> = requests
+            .map(|(process, request)| format!("{request} of process {process} in progress"))
+            .collect();
+        match words.is_empty() {
+            true => "nothing in progress".into(),
+            false => words.join(" and "),
+        }
+    }
+
+    fn begin(&mut self, request: &Request) {
+        match request {
+            Request::Write(text) => {
+                self.texts.insert(text.clone());
+            }
+            Request::Move(rev) => self.moves.push(Move {
+                rev: Some(rev.clone()),
+                by: self.running,
+                begun: self.now,
+                ..Move::default()
+            }),
+            Request::Delete(rev) => {
+                if let Some(text) = self.written.remove(rev) {
+                    self.deleting.insert(self.running, text);
+                }
+            }
+            Request::Lock | Request::Unlock | Request::ForceUnlock => {}
+        }
+        self.requests.insert(self.running, request.clone());
+    }
+
+    fn end(&mut self, has_returned: bool) -> Option<Request> {
+        let request = self.requests.remove(&self.running)?;
+        if matches!(request, Request::Move(_))
+            && let Some(last) = self.moves.iter_mut().rfind(|one| one.by == self.running)
+        {
+            last.ended = Some(self.now);
+            last.has_returned = has_returned;
+        }
+        Some(request)
+    }
+
+    /// What the moves have left: each but those after whose end another one has begun and returned.
+    fn currents(&self) -> BTreeSet<Option<&Revision>> {
+        let is_over = |one: &Move, other: &Move| {
+            other.has_returned && one.ended.is_some_and(|ended| ended < other.begun)
+        };
+        self.moves
+            .iter()
+            .filter(|one| !self.moves.iter().any(|other| is_over(one, other)))
+            .map(|one| one.rev.as_ref())
+            .collect()
     }
 
     /// The promises that what was found breaks.
@@ -114,16 +192,17 @@ impl Expected {
     fn check_pointer(&self, seen: &Observation, say: &mut impl FnMut(&'static str, String)) {
         let current = match &seen.current {
             None => None,
-            Some(Ok(rev)) => Some(rev.clone()),
+            Some(Ok(rev)) => Some(rev),
             Some(Err(problem)) => return say("C1", format!("the pointer is damaged: {problem}")),
         };
-        if !self.currents.contains(&current) {
-            let expected: Vec<String> = self.currents.iter().map(|rev| name(rev.as_ref())).collect();
+        let currents = self.currents();
+        if !currents.contains(&current) {
+            let expected: Vec<String> = currents.iter().map(|rev| name(*rev)).collect();
             say(
                 "C1",
                 format!(
                     "{} is current, and {} was expected",
-                    name(current.as_ref()),
+                    name(current),
                     expected.join(" or ")
                 ),
             );
@@ -249,11 +328,52 @@ mod tests {
         assert!(promises(&after(&marks), &at(Some(a.clone()))).is_empty());
         assert!(promises(&after(&marks), &at(Some(b.clone()))).is_empty());
         // A mover who was killed has moved it, or not.
-        marks.push(Mark::Process);
+        marks.push(Mark::Ended);
         assert!(promises(&after(&marks), &at(Some(a.clone()))).is_empty());
         assert!(promises(&after(&marks), &at(Some(b.clone()))).is_empty());
         marks.extend([Mark::Begins(Request::Move(b)), Mark::Returned(None)]);
         assert_eq!(promises(&after(&marks), &at(Some(a))), ["C1"]);
+    }
+
+    #[test]
+    fn of_two_moves_that_overlap_either_may_be_the_last_one_until_another_one_has_begun_and_returned() {
+        let revs = [rev(""), rev("_1"), rev("_2")];
+        let begins = |at: usize| Mark::Begins(Request::Move(revs[at].clone()));
+        let mut marks = vec![
+            Mark::Runs(1),
+            begins(0),
+            Mark::Runs(2),
+            begins(1),
+            Mark::Returned(None),
+        ];
+        let at = |at: usize| seen(&[], Some(revs[at].clone()));
+        for end in [Vec::new(), vec![Mark::Runs(1), Mark::Returned(None)]] {
+            marks.extend(end);
+            assert!(promises(&after(&marks), &at(0)).is_empty());
+            assert!(promises(&after(&marks), &at(1)).is_empty());
+            assert_eq!(promises(&after(&marks), &seen(&[], None)), ["C1"]);
+        }
+        marks.extend([begins(2), Mark::Returned(None)]);
+        assert_eq!(promises(&after(&marks), &at(0)), ["C1"]);
+        assert_eq!(promises(&after(&marks), &at(1)), ["C1"]);
+        assert!(promises(&after(&marks), &at(2)).is_empty());
+    }
+
+    #[test]
+    fn an_error_moves_and_deletes_nothing() {
+        let marks = [
+            write("A"),
+            Mark::Returned(Some(rev(""))),
+            Mark::Begins(Request::Move(rev("_1"))),
+            Mark::Failed,
+            Mark::Begins(Request::Delete(rev(""))),
+            Mark::Failed,
+        ];
+        assert!(promises(&after(&marks), &seen(&[(rev(""), "A")], None)).is_empty());
+        assert_eq!(
+            promises(&after(&marks), &seen(&[], Some(rev("_1")))),
+            ["W1", "C1"]
+        );
     }
 
     #[test]

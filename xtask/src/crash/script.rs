@@ -28,16 +28,26 @@ const NOON: i64 = 1_783_684_800;
 pub(super) struct Script {
     pub(super) sentence: &'static str,
     pub(super) processes: &'static [&'static [&'static str]],
-    /// This one is killed on entering its first flush; in another run its second; and so on.
-    pub(super) victim: Option<usize>,
+    pub(super) fate: Fate,
 }
 
-/// Snapshots are named by what they hold; `newest` is the last one that is listed.
-pub(super) const SCRIPTS: [Script; 12] = [
+/// What happens to a process, given by its place, at its first flush; in another run at its second; and so on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// All processes are left alone.
+    None,
+    /// It is killed before the flush.
+    Killed(usize),
+    /// It is stopped before the flush until the process after it has ended.
+    Overtaken(usize),
+}
+
+/// Snapshots are named by what they hold; `newest` is the last one that is listed. What is only tried may fail.
+pub(super) const SCRIPTS: [Script; 19] = [
     Script {
         sentence: "the first write makes the root and what is above it",
         processes: &[&["write A", "set_current A"]],
-        victim: None,
+        fate: Fate::None,
     },
     Script {
         sentence: "the pointer moves, and what it has left is deleted",
@@ -51,7 +61,7 @@ pub(super) const SCRIPTS: [Script; 12] = [
             "set_current C",
             "delete B",
         ]],
-        victim: None,
+        fate: Fate::None,
     },
     Script {
         sentence: "writes on a clock that stands still, and a name that is given again",
@@ -65,7 +75,7 @@ pub(super) const SCRIPTS: [Script; 12] = [
             "delete C",
             "write E",
         ]],
-        victim: None,
+        fate: Fate::None,
     },
     Script {
         sentence: "a run under the lock, twice",
@@ -80,7 +90,7 @@ pub(super) const SCRIPTS: [Script; 12] = [
             "delete A",
             "unlock",
         ]],
-        victim: None,
+        fate: Fate::None,
     },
     Script {
         sentence: "a lock whose holder has died is taken over",
@@ -89,7 +99,7 @@ pub(super) const SCRIPTS: [Script; 12] = [
             &["lock", "write B", "compare_and_set_current A B"],
             &["lock", "unlock"],
         ],
-        victim: None,
+        fate: Fate::None,
     },
     Script {
         sentence: "a holder is evicted, and another one locks",
@@ -103,30 +113,30 @@ pub(super) const SCRIPTS: [Script; 12] = [
             "set_current B",
             "unlock",
         ]],
-        victim: None,
+        fate: Fate::None,
     },
     Script {
         sentence: "the first writer is killed, and another one goes on with what it has made",
         processes: &[&["write A"], &["write B", "set_current B"]],
-        victim: Some(0),
+        fate: Fate::Killed(0),
     },
     Script {
         sentence: "a mover is killed, and what it has moved the pointer away from is deleted",
         processes: &[
             &["write A", "set_current A", "write B"],
             &["set_current B"],
-            &["delete_unless_current A", "write C"],
+            &["try delete A", "write C"],
         ],
-        victim: Some(1),
+        fate: Fate::Killed(1),
     },
     Script {
         sentence: "a writer is killed, and another process points at the newest revision",
         processes: &[
             &["write A", "set_current A"],
             &["write B"],
-            &["set_current newest", "delete_unless_current A"],
+            &["set_current newest", "try delete A"],
         ],
-        victim: Some(1),
+        fate: Fate::Killed(1),
     },
     Script {
         sentence: "a deleter is killed, and another process writes",
@@ -135,7 +145,7 @@ pub(super) const SCRIPTS: [Script; 12] = [
             &["delete C"],
             &["write D", "set_current D"],
         ],
-        victim: Some(1),
+        fate: Fate::Killed(1),
     },
     Script {
         sentence: "a holder is killed in its run, and the next one takes over",
@@ -144,12 +154,71 @@ pub(super) const SCRIPTS: [Script; 12] = [
             &["lock", "write B", "compare_and_set_current A B", "unlock"],
             &["lock", "write C", "set_current C", "unlock"],
         ],
-        victim: Some(1),
+        fate: Fate::Killed(1),
     },
     Script {
         sentence: "the first holder is killed, and the next one goes on with what it has made",
         processes: &[&["lock"], &["lock", "unlock", "write A", "set_current A"]],
-        victim: Some(0),
+        fate: Fate::Killed(0),
+    },
+    Script {
+        sentence: "a mover is overtaken by who deletes what the pointer has left",
+        processes: &[
+            &["write A", "set_current A", "write B"],
+            &["try set_current B"],
+            &["try delete A", "write C"],
+        ],
+        fate: Fate::Overtaken(1),
+    },
+    Script {
+        sentence: "a mover is overtaken by who deletes what it moves to",
+        processes: &[
+            &["write A", "set_current A", "write B"],
+            &["try set_current B"],
+            &["try delete B", "write C"],
+        ],
+        fate: Fate::Overtaken(1),
+    },
+    Script {
+        sentence: "a deleter is overtaken by who moves the pointer to what it deletes",
+        processes: &[
+            &["write A", "write B", "set_current B"],
+            &["try delete A"],
+            &["try set_current A"],
+        ],
+        fate: Fate::Overtaken(1),
+    },
+    Script {
+        sentence: "a writer is overtaken by who points at the newest revision and deletes the others",
+        processes: &[
+            &["write A", "set_current A"],
+            &["write B"],
+            &["set_current newest", "try delete A", "write C"],
+        ],
+        fate: Fate::Overtaken(1),
+    },
+    Script {
+        sentence: "the first writer is overtaken by another one",
+        processes: &[&["write A"], &["write B", "set_current B"]],
+        fate: Fate::Overtaken(0),
+    },
+    Script {
+        sentence: "a mover is overtaken by another one with the same expectation",
+        processes: &[
+            &["write A", "set_current A", "write B", "write C"],
+            &["try compare_and_set_current A B"],
+            &["try compare_and_set_current A C", "try delete A"],
+        ],
+        fate: Fate::Overtaken(1),
+    },
+    Script {
+        sentence: "who takes the lock is overtaken",
+        processes: &[
+            &["write A", "set_current A"],
+            &["try lock", "write B"],
+            &["try lock", "write C", "set_current C"],
+        ],
+        fate: Fate::Overtaken(1),
     },
 ];
 
@@ -196,6 +265,12 @@ fn take(store: &LocalStore<Note>, locks: &mut Vec<Box<dyn Lock>>, step: &str) ->
     let words: Vec<&str> = step.split(' ').collect();
     let mut written = None;
     match words.as_slice() {
+        ["try", ..] => {
+            if take(store, locks, &words[1..].join(" ")).is_err() {
+                Mark::Failed.leave();
+            }
+            return Ok(());
+        }
         ["write", text] => {
             begin(Request::Write((*text).into()));
             written = Some(store.write(&Note((*text).into()), &WriteOptions::new())?);
@@ -217,14 +292,6 @@ fn take(store: &LocalStore<Note>, locks: &mut Vec<Box<dyn Lock>>, step: &str) ->
         }
         ["delete", text] => {
             let rev = named(store, text)?;
-            begin(Request::Delete(rev.clone()));
-            store.delete(&rev, held())?;
-        }
-        ["delete_unless_current", text] => {
-            let rev = named(store, text)?;
-            if store.current_rev()? == rev {
-                return Ok(());
-            }
             begin(Request::Delete(rev.clone()));
             store.delete(&rev, held())?;
         }

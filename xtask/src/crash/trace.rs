@@ -69,10 +69,16 @@ pub(super) enum Op {
 pub(super) struct Tracer<'a> {
     base: &'a Path,
     names: BTreeMap<(Inode, String), Inode>,
+    processes: usize,
     trace: Trace,
 }
 
-/// The open handles of one process.
+/// A process of a script, between two of its calls.
+pub(super) struct Process {
+    number: usize,
+    handles: Handles,
+}
+
 #[derive(Default)]
 struct Handles {
     inodes: BTreeMap<u64, Inode>,
@@ -89,6 +95,7 @@ impl<'a> Tracer<'a> {
         Self {
             base,
             names: BTreeMap::new(),
+            processes: 0,
             trace: Trace {
                 ops: Vec::new(),
                 inodes: vec![base_info],
@@ -100,15 +107,35 @@ impl<'a> Tracer<'a> {
         self.trace
     }
 
-    /// Adds what one process did. A call that touches the base and is not modelled is an error: nothing is passed over.
-    pub(super) fn process(&mut self, calls: &[Call]) -> Result<(), Box<dyn Error>> {
-        self.trace.ops.push(Op::Mark(Mark::Process));
-        let mut handles = Handles::default();
+    pub(super) fn start(&mut self) -> Process {
+        self.processes += 1;
+        Process {
+            number: self.processes,
+            handles: Handles::default(),
+        }
+    }
+
+    /// Adds what a process did next. A call that touches the base and is not modelled is an error: nothing is passed over.
+    pub(super) fn run(&mut self, process: &mut Process, calls: &[Call]) -> Result<(), Box<dyn Error>> {
+        self.trace.ops.push(Op::Mark(Mark::Runs(process.number)));
         for call in calls {
-            self.call(call, &mut handles)
+            self.call(call, &mut process.handles)
                 .map_err(|problem| format!("{}: {problem}", call.name))?;
         }
         Ok(())
+    }
+
+    /// Adds all that a process did.
+    pub(super) fn run_to_its_end(&mut self, calls: &[Call]) -> Result<(), Box<dyn Error>> {
+        let mut process = self.start();
+        self.run(&mut process, calls)?;
+        self.end();
+        Ok(())
+    }
+
+    /// Adds the end of the process that has run last.
+    pub(super) fn end(&mut self) {
+        self.trace.ops.push(Op::Mark(Mark::Ended));
     }
 
     fn call(&mut self, call: &Call, handles: &mut Handles) -> Result<(), Box<dyn Error>> {
@@ -129,7 +156,7 @@ impl<'a> Tracer<'a> {
             "fcntl" if word(call, 1)?.starts_with("F_DUPFD") => {
                 handles.duplicate(number(call, 0)?, result);
             }
-            "fcntl" => {}
+            "fcntl" | "flock" => {}
             "mkdir" => self.make(self.place(handles, call, 0)?, true)?,
             "mkdirat" => self.make(self.place(handles, call, 1)?, true)?,
             "write" => {
