@@ -122,13 +122,16 @@ pub(crate) fn remove(
             .sync()
             .map_err(|source| stack.own_failure("flush the directory", source))?;
         let _gate = Gate::enter(stack, directory.filesystem)?;
-        if !flushed.is_unmoved(stack)? {
-            continue;
-        }
+        let pointer = match directory.filesystem.is_trusted() {
+            true if !flushed.is_unmoved(stack)? => continue,
+            true => flushed,
+            // A name and a handle of one file may have different numbers there, now and the next time.
+            false => Pointer::open(stack)?,
+        };
         if let Some(token) = held {
             lock::demand_token(directory, token)?;
         }
-        if flushed.read(stack)?.as_ref() == Some(rev) {
+        if pointer.read(stack)?.as_ref() == Some(rev) {
             return Err(Failure::IsCurrent(rev.clone()));
         }
         let name = layout::snapshot(rev);
