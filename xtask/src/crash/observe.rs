@@ -1,11 +1,13 @@
 //! What the real library finds in a state that a crash has left.
 
-use super::script::{CURRENT, FACTORY, LOCK, ROOT, SNAPSHOTS, STACK, open};
-use super::states::Tree;
+use super::script::{FACTORY, LOCK, ROOT, SNAPSHOTS, STACK, open};
+use super::states::{Tree, age};
 use crate::note::Note;
 use sdk_state::{Backend as _, ErrorKind, Expect, Revision, Wait, WriteOptions};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// Errors are kept as what they say.
 #[derive(Debug, Default)]
@@ -28,8 +30,9 @@ pub(super) struct Observation {
 
 /// Makes the state in an empty directory and uses it.
 pub(super) fn observe(tree: &Tree, base: &Path) -> Observation {
+    let marker: Vec<&str> = ROOT.split('/').chain([FACTORY, STACK, LOCK]).collect();
     let mut seen = Observation {
-        marker: stack_file(tree, LOCK).and_then(Tree::bytes),
+        marker: tree.at(&marker).and_then(Tree::bytes),
         ..Observation::default()
     };
     let looked = tree
@@ -103,18 +106,38 @@ fn use_it(base: &Path, seen: &mut Observation) -> Result<(), String> {
         store.delete(oldest, Some(lock.as_ref())).map_err(&words)?;
     }
     lock.unlock().map_err(&words)?;
+    // The second name of a marker that was taken over is young again, and free only now; and a handle cleans once in ten
+    // minutes.
+    let stack = base.join(ROOT).join(FACTORY).join(STACK);
+    let io_words = |error: io::Error| error.to_string();
+    for path in temporaries(&stack).map_err(io_words)? {
+        let file = fs::File::options().write(true).open(path).map_err(io_words)?;
+        age(&file).map_err(io_words)?;
+    }
+    let store = open(base).map_err(&words)?;
     let again = store.lock("again", &Wait::none()).map_err(&words)?;
     if again.took_over().is_some() {
         return Err("a lock that was given back is taken over".into());
     }
-    again.unlock().map_err(&words)
+    again.unlock().map_err(&words)?;
+    match temporaries(&stack).map_err(io_words)?.as_slice() {
+        [] => Ok(()),
+        litter => Err(format!("old temporaries were not cleaned away: {litter:?}")),
+    }
 }
 
-/// What lies under a name in the stack's directory.
-fn stack_file<'a>(tree: &'a Tree, name: &str) -> Option<&'a Tree> {
-    debug_assert!([LOCK, CURRENT, SNAPSHOTS].contains(&name));
-    let path: Vec<&str> = ROOT.split('/').chain([FACTORY, STACK, name]).collect();
-    tree.at(&path)
+/// The temporaries in the stack's directory and in that of the snapshots.
+fn temporaries(stack: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for directory in [stack, &stack.join(SNAPSHOTS)] {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                found.push(entry.path());
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// An error with all its causes, and without the place of the base, which is another one each time.

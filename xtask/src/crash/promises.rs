@@ -24,6 +24,9 @@ pub(super) struct Expected {
     requests: BTreeMap<usize, Request>,
     /// What the revisions hold whose delete has begun.
     deleting: BTreeMap<usize, String>,
+    /// When the last delete of each revision, and the last request of each process, has begun.
+    deletes: BTreeMap<Revision, usize>,
+    begun: BTreeMap<usize, usize>,
     /// Counts the marks.
     now: usize,
 }
@@ -66,7 +69,11 @@ impl Expected {
             Mark::Begins(request) => self.begin(request),
             Mark::Returned(written) => match self.end(true) {
                 Some(Request::Write(text)) => {
-                    if let Some(rev) = written {
+                    let begun = self.begun.get(&self.running);
+                    // Visible is not yet returned: somebody may have deleted it already.
+                    if let Some(rev) = written
+                        && self.deletes.get(rev) <= begun
+                    {
                         self.deleted.remove(rev);
                         self.written.insert(rev.clone(), text);
                     }
@@ -122,12 +129,14 @@ impl Expected {
                 ..Move::default()
             }),
             Request::Delete(rev) => {
+                self.deletes.insert(rev.clone(), self.now);
                 if let Some(text) = self.written.remove(rev) {
                     self.deleting.insert(self.running, text);
                 }
             }
-            Request::Lock | Request::Unlock | Request::ForceUnlock => {}
+            Request::Replace(_) | Request::Lock | Request::Unlock | Request::ForceUnlock => {}
         }
+        self.begun.insert(self.running, self.now);
         self.requests.insert(self.running, request.clone());
     }
 

@@ -12,6 +12,9 @@ use std::io;
 use std::path::Path;
 use tempfile::TempDir;
 
+/// What std calls for `File::sync_all`.
+const FLUSH: &str = "fsync";
+
 /// One run of a script.
 pub(super) struct Recording {
     pub(super) title: String,
@@ -30,7 +33,7 @@ pub(super) fn record(script: &Script) -> Result<Vec<Recording>, Box<dyn Error>> 
     let (process, what) = match script.fate {
         Fate::None => return Ok(vec![undisturbed.recording]),
         Fate::Killed(process) => (process, "killed"),
-        Fate::Overtaken(process) => (process, "overtaken"),
+        Fate::Overtaken(process) | Fate::OvertakenByKilled(process, _) => (process, "overtaken"),
     };
     let mut recordings = Vec::new();
     for (number, at) in flushes(&undisturbed.calls[process]).into_iter().enumerate() {
@@ -63,7 +66,7 @@ fn flushes(calls: &[Call]) -> Vec<FlushAt> {
             .count(),
     };
     (1..calls.len())
-        .filter(|&at| calls[at].name == "fsync")
+        .filter(|&at| calls[at].name == FLUSH)
         .map(|at| FlushAt {
             flush: number(at),
             before: number(at - 1),
@@ -90,10 +93,17 @@ fn run(script: &Script, disturbed_at: Option<FlushAt>) -> Result<Run, Box<dyn Er
                 tracer.run_to_its_end(&killed)?;
                 calls.push(killed);
             }
-            (Some(at), Fate::Overtaken(victim)) if victim == process => {
+            (Some(at), Fate::Overtaken(victim) | Fate::OvertakenByKilled(victim, _)) if victim == process => {
                 let mut stopped = traced(process, Some(Signal::Stop(&at.before)))?;
                 let first = stopped.wait_until_it_is_stopped()?;
-                let between = traced(process + 1, None)?.end()?;
+                let killed_at = match script.fate {
+                    Fate::OvertakenByKilled(_, number) => Some(CallNumber {
+                        name: FLUSH.into(),
+                        number,
+                    }),
+                    _ => None,
+                };
+                let between = traced(process + 1, killed_at.as_ref().map(Signal::Kill))?.end()?;
                 let all = stopped.end()?;
                 let mut overtaken = tracer.start();
                 tracer.run(&mut overtaken, &all[..first])?;

@@ -5,7 +5,7 @@ use crate::note::Note;
 use clap::Args;
 use localstate::{LocalStorage, LocalStore};
 use sdk_state::encrypt::Noop;
-use sdk_state::{Backend as _, Expect, Lock, Revision, StackId, Store, Wait, WriteOptions};
+use sdk_state::{Backend as _, Expect, Lock, Revision, StackId, Storage as _, Store, Wait, WriteOptions};
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -40,10 +40,12 @@ pub(super) enum Fate {
     Killed(usize),
     /// It is stopped before the flush until the process after it has ended.
     Overtaken(usize),
+    /// The same, and the process after it is killed before this flush of its own, if it comes so far.
+    OvertakenByKilled(usize, usize),
 }
 
 /// Snapshots are named by what they hold; `newest` is the last one that is listed. What is only tried may fail.
-pub(super) const SCRIPTS: [Script; 19] = [
+pub(super) const SCRIPTS: [Script; 23] = [
     Script {
         sentence: "the first write makes the root and what is above it",
         processes: &[&["write A", "set_current A"]],
@@ -220,6 +222,42 @@ pub(super) const SCRIPTS: [Script; 19] = [
         ],
         fate: Fate::Overtaken(1),
     },
+    Script {
+        sentence: "a mover is overtaken by a killed process that has deleted the revision and given its name to another one",
+        processes: &[
+            &["write A", "set_current A"],
+            &["write B", "try set_current B"],
+            &["try delete B", "write C"],
+        ],
+        fate: Fate::OvertakenByKilled(1, 8),
+    },
+    Script {
+        sentence: "another handle's mover is overtaken by a killed process that has given the name to another revision",
+        processes: &[
+            &["write A", "set_current A", "write B"],
+            &["try set_current B"],
+            &["try delete B", "write C"],
+        ],
+        fate: Fate::OvertakenByKilled(1, 8),
+    },
+    Script {
+        sentence: "who replaces a snapshot is killed, and another one deletes it",
+        processes: &[
+            &["write A", "write B", "set_current B", "replace B"],
+            &["replace A"],
+            &["delete A", "write C"],
+        ],
+        fate: Fate::Killed(1),
+    },
+    Script {
+        sentence: "who replaces a snapshot is overtaken by who points at it and deletes the other",
+        processes: &[
+            &["write A", "write B", "set_current B"],
+            &["try replace A"],
+            &["set_current A", "delete B"],
+        ],
+        fate: Fate::Overtaken(1),
+    },
 ];
 
 /// The arguments of a traced process.
@@ -294,6 +332,14 @@ fn take(store: &LocalStore<Note>, locks: &mut Vec<Box<dyn Lock>>, step: &str) ->
             let rev = named(store, text)?;
             begin(Request::Delete(rev.clone()));
             store.delete(&rev, held())?;
+        }
+        // As re-keying does, though by the same bytes.
+        ["replace", text] => {
+            let rev = named(store, text)?;
+            begin(Request::Replace(rev.clone()));
+            store
+                .storage()
+                .replace(&rev, &store.storage().read(&rev, u64::MAX)?)?;
         }
         ["lock"] => {
             begin(Request::Lock);

@@ -8,9 +8,13 @@ use proptest::test_runner::TestRng;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::io;
-use std::path::Path;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
+
+/// A temporary is litter after an hour.
+const AGE: Duration = Duration::from_secs(2 * 3600);
 
 /// A directory tree after a crash.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -275,17 +279,30 @@ impl Tree {
         }
     }
 
-    /// Makes it on a real filesystem, in a directory that exists.
+    /// Makes it on a real filesystem, in a directory that exists. Its files are old enough to be cleaned away.
     pub(super) fn make(&self, path: &Path) -> io::Result<()> {
+        self.make_or_link(path, &mut HashMap::new())
+    }
+
+    /// Two names of one file share its bytes in memory.
+    fn make_or_link(&self, path: &Path, made: &mut HashMap<*const u8, PathBuf>) -> io::Result<()> {
         match self {
-            Self::File(blob) => fs::write(path, &blob.bytes),
+            Self::File(blob) => match made.get(&blob.bytes.as_ptr()) {
+                Some(first) => fs::hard_link(first, path),
+                None => {
+                    made.insert(blob.bytes.as_ptr(), path.into());
+                    let mut file = fs::File::create(path)?;
+                    file.write_all(&blob.bytes)?;
+                    age(&file)
+                }
+            },
             Self::Directory(entries) => {
                 if !path.exists() {
                     fs::create_dir(path)?;
                 }
                 entries
                     .iter()
-                    .try_for_each(|(name, entry)| entry.make(&path.join(name)))
+                    .try_for_each(|(name, entry)| entry.make_or_link(&path.join(name), made))
             }
         }
     }
@@ -303,6 +320,12 @@ impl Tree {
         }
         Ok(Self::Directory(entries))
     }
+}
+
+/// Makes a file old enough to be cleaned away, if it is litter.
+pub(super) fn age(file: &fs::File) -> io::Result<()> {
+    let now = file.metadata()?.modified()?;
+    file.set_modified(now - AGE)
 }
 
 impl Blob {

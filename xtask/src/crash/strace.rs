@@ -126,11 +126,8 @@ impl Traced {
         }
         let status = self.child.wait()?;
         let log = fs::read_to_string(&self.log)?;
-        let is_as_intended = match self.signal {
-            Some(Number::KILL) => log.contains(KILLED),
-            _ => status.success(),
-        };
-        if is_as_intended {
+        let was_killed = self.signal == Some(Number::KILL) && log.contains(KILLED);
+        if status.success() || was_killed {
             return log::parse(&log);
         }
         let mut words = format!("{status}: ");
