@@ -5,7 +5,8 @@
 //! |---|---|
 //! | `script` | the calls that are traced, and the traced process |
 //! | `mark` | what that process says of itself in the log |
-//! | `record` | runs it, and kills or stops one of its processes at each flush |
+//! | `record` | runs it, and kills or stops one of its processes |
+//! | `points` | where it is killed or stopped |
 //! | `strace` | one process under strace |
 //! | `log` | the log, line by line |
 //! | `trace` | what the log does to files and directories |
@@ -22,6 +23,7 @@ mod log;
 mod mark;
 mod mutants;
 mod observe;
+mod points;
 mod promises;
 mod record;
 pub(crate) mod script;
@@ -32,6 +34,7 @@ mod trace;
 use clap::Args;
 use explore::{Explorer, Thoroughness};
 use mutants::{MUTANTS, Mutant};
+use points::Density;
 use record::Recording;
 use script::{SCRIPTS, Script};
 use states::Bounds;
@@ -59,7 +62,7 @@ pub(crate) struct Options {
     /// Decides which states are tried where there are too many for all
     #[arg(long, default_value_t = 1, value_name = "S")]
     seed: u64,
-    /// Tries more of them
+    /// Tries more of them, and disturbs processes at each call and not only at each flush: some minutes
     #[arg(long)]
     full: bool,
 }
@@ -85,11 +88,15 @@ fn check_all(options: &Options, out: &mut impl io::Write) -> Result<usize, Box<d
     }
     let start = Instant::now();
     writeln!(out, "seed {}", options.seed)?;
-    let mut explorer = Explorer::new(if options.full { FULL } else { QUICK }, options.seed);
+    let (bounds, density) = match options.full {
+        true => (FULL, Density::Calls),
+        false => (QUICK, Density::Flushes),
+    };
+    let mut explorer = Explorer::new(bounds, options.seed);
     let mut recordings = Vec::new();
     let mut failed = 0;
     for script in &SCRIPTS {
-        let runs = record::record(script)?;
+        let runs = record::record(script, density)?;
         failed += usize::from(!holds(script, &runs, &mut explorer, out)?);
         recordings.extend(runs);
     }

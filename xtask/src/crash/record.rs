@@ -1,19 +1,17 @@
-//! Runs a script, and where its fate says so disturbs one of its processes at each of its flushes.
+//! Runs a script, and where its fate says so disturbs one of its processes at each of many points.
 
 use super::disk::Disk;
 use super::log::Call;
+use super::points::{self, CallNumber, Density};
 use super::script::{Fate, Script};
 use super::states::{Tree, without_crash};
-use super::strace::{CallNumber, Signal, Traced};
+use super::strace::{Signal, Traced};
 use super::trace::{Trace, Tracer};
 use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::Path;
 use tempfile::TempDir;
-
-/// What std calls for `File::sync_all`.
-const FLUSH: &str = "fsync";
 
 /// One run of a script.
 pub(super) struct Recording {
@@ -27,18 +25,21 @@ pub(super) fn scratch() -> io::Result<TempDir> {
     tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir())
 }
 
-/// One recording; or one for each flush of the process that is killed or overtaken, and a last one without.
-pub(super) fn record(script: &Script) -> Result<Vec<Recording>, Box<dyn Error>> {
+/// One recording; or one for each point where the process is killed or overtaken, and a last one without.
+pub(super) fn record(script: &Script, density: Density) -> Result<Vec<Recording>, Box<dyn Error>> {
     let undisturbed = run(script, None)?;
-    let (process, what) = match script.fate {
+    let (points, what) = match script.fate {
         Fate::None => return Ok(vec![undisturbed.recording]),
-        Fate::Killed(process) => (process, "killed"),
-        Fate::Overtaken(process) | Fate::OvertakenByKilled(process, _) => (process, "overtaken"),
+        Fate::Killed(process) => (points::to_kill(&undisturbed.calls[process], density), "killed at"),
+        Fate::Overtaken(process) | Fate::OvertakenByKilled(process, _) => (
+            points::to_stop(&undisturbed.calls[process], density),
+            "overtaken after",
+        ),
     };
     let mut recordings = Vec::new();
-    for (number, at) in flushes(&undisturbed.calls[process]).into_iter().enumerate() {
-        let mut recording = run(script, Some(at))?.recording;
-        recording.title = format!("{} ({what} at its flush {})", recording.title, number + 1);
+    for point in points {
+        let mut recording = run(script, Some(&point))?.recording;
+        recording.title = format!("{} ({what} {} {})", recording.title, point.name, point.number);
         recordings.push(recording);
     }
     recordings.push(undisturbed.recording);
@@ -51,30 +52,7 @@ struct Run {
     calls: Vec<Vec<Call>>,
 }
 
-/// A flush, and the call before it.
-struct FlushAt {
-    flush: CallNumber,
-    before: CallNumber,
-}
-
-fn flushes(calls: &[Call]) -> Vec<FlushAt> {
-    let number = |at: usize| CallNumber {
-        name: calls[at].name.clone(),
-        number: calls[..=at]
-            .iter()
-            .filter(|call| call.name == calls[at].name)
-            .count(),
-    };
-    (1..calls.len())
-        .filter(|&at| calls[at].name == FLUSH)
-        .map(|at| FlushAt {
-            flush: number(at),
-            before: number(at - 1),
-        })
-        .collect()
-}
-
-fn run(script: &Script, disturbed_at: Option<FlushAt>) -> Result<Run, Box<dyn Error>> {
+fn run(script: &Script, point: Option<&CallNumber>) -> Result<Run, Box<dyn Error>> {
     let place = scratch()?;
     let base = place.path().join("base");
     fs::create_dir(&base)?;
@@ -87,20 +65,19 @@ fn run(script: &Script, disturbed_at: Option<FlushAt>) -> Result<Run, Box<dyn Er
     let mut calls = Vec::new();
     while calls.len() < script.processes.len() {
         let process = calls.len();
-        match (&disturbed_at, script.fate) {
-            (Some(at), Fate::Killed(victim)) if victim == process => {
-                let killed = traced(process, Some(Signal::Kill(&at.flush)))?.end()?;
+        match (point, script.fate) {
+            (Some(point), Fate::Killed(victim)) if victim == process => {
+                let killed = traced(process, Some(Signal::Kill(point)))?.end()?;
                 tracer.run_to_its_end(&killed)?;
                 calls.push(killed);
             }
-            (Some(at), Fate::Overtaken(victim) | Fate::OvertakenByKilled(victim, _)) if victim == process => {
-                let mut stopped = traced(process, Some(Signal::Stop(&at.before)))?;
+            (Some(point), Fate::Overtaken(victim) | Fate::OvertakenByKilled(victim, _))
+                if victim == process =>
+            {
+                let mut stopped = traced(process, Some(Signal::Stop(point)))?;
                 let first = stopped.wait_until_it_is_stopped()?;
                 let killed_at = match script.fate {
-                    Fate::OvertakenByKilled(_, number) => Some(CallNumber {
-                        name: FLUSH.into(),
-                        number,
-                    }),
+                    Fate::OvertakenByKilled(_, number) => Some(points::flush(number)),
                     _ => None,
                 };
                 let between = traced(process + 1, killed_at.as_ref().map(Signal::Kill))?.end()?;

@@ -31,7 +31,7 @@ pub(super) struct Script {
     pub(super) fate: Fate,
 }
 
-/// What happens to a process, given by its place, at its first flush; in another run at its second; and so on.
+/// What happens to a process, given by its place, at one of its flushes; in each run at another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// All processes are left alone.

@@ -1,6 +1,7 @@
 //! One process under strace.
 
 use super::log::{self, Call};
+use super::points::CallNumber;
 use rustix::process::{Pid, Signal as Number, kill_process};
 use sdk_state::Wait;
 use std::env;
@@ -38,13 +39,6 @@ pub(super) fn obstacle() -> Option<String> {
         }
         Err(error) => Some(format!("strace does not start: {error}")),
     }
-}
-
-/// A call of a process, by its name and its number among those of that name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CallNumber {
-    pub(super) name: String,
-    pub(super) number: usize,
 }
 
 /// What a process is sent at one of its calls.
