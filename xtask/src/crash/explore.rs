@@ -18,6 +18,8 @@ pub(super) struct Explorer {
     seed: u64,
     seen: HashMap<Tree, Rc<Observation>>,
     pub(super) crash_points: usize,
+    /// Those where not all states were tried.
+    pub(super) samples: usize,
     /// Pairs of a crash point and a state.
     pub(super) crashes: usize,
 }
@@ -45,6 +47,7 @@ impl Explorer {
             seed,
             seen: HashMap::new(),
             crash_points: 0,
+            samples: 0,
             crashes: 0,
         }
     }
@@ -53,24 +56,25 @@ impl Explorer {
         self.seen.len()
     }
 
-    /// Crashes before the first operation and after each one.
+    /// Crashes after each operation; the first one is a mark, which changes nothing.
     pub(super) fn explore(&mut self, trace: &Trace, thoroughness: Thoroughness) -> io::Result<Vec<Story>> {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.seed.to_le_bytes());
         let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
         let mut disk = Disk::new(trace);
         let mut expected = Expected::new();
-        let mut states = after_crash(&disk, self.bounds, &mut random);
+        let mut left = after_crash(&disk, self.bounds, &mut random);
         let mut stories: Vec<Story> = Vec::new();
         for (at, op) in trace.ops.iter().enumerate() {
             if let Op::Mark(mark) = op {
                 expected.note(mark);
             }
             if disk.apply(op) {
-                states = after_crash(&disk, self.bounds, &mut random);
+                left = after_crash(&disk, self.bounds, &mut random);
             }
             self.crash_points += 1;
-            for state in &states {
+            self.samples += usize::from(left.is_sample);
+            for state in &left.states {
                 self.crashes += 1;
                 let seen = self.observe(state)?;
                 for violation in expected.check(&seen) {

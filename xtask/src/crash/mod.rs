@@ -103,9 +103,10 @@ fn check_all(options: &Options, out: &mut impl io::Write) -> Result<usize, Box<d
     let system_calls: usize = recordings.iter().map(|recording| calls(&recording.trace)).sum();
     writeln!(
         out,
-        "{system_calls} system calls in {} runs, {} crash points, {} crashes, {} distinct states",
+        "{system_calls} system calls in {} runs, {} crash points ({} of them sampled), {} crashes, {} distinct states",
         recordings.len(),
         explorer.crash_points,
+        explorer.samples,
         explorer.crashes,
         explorer.distinct_states()
     )?;

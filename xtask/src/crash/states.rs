@@ -48,13 +48,26 @@ pub(super) struct Bounds {
     pub(super) random: usize,
 }
 
-/// The distinct states that a crash at this moment can leave.
-pub(super) fn after_crash(disk: &Disk<'_>, bounds: Bounds, random: &mut TestRng) -> Vec<State> {
+/// The distinct states that a crash at one moment can leave.
+#[derive(Debug)]
+pub(super) struct States {
+    pub(super) states: Vec<State>,
+    /// Whether there were too many for all.
+    pub(super) is_sample: bool,
+}
+
+pub(super) fn after_crash(disk: &Disk<'_>, bounds: Bounds, random: &mut TestRng) -> States {
     let choices: Vec<(Inode, Choices)> = disk
         .objects
         .iter()
         .map(|(&inode, object)| (inode, Choices::of(object, bounds, random)))
         .collect();
+    let has_many_changes = |object: &Object| match object {
+        Object::Directory(directory) => directory.pending.len() > bounds.changes as usize,
+        Object::File(_) => false,
+    };
+    let is_sample = disk.objects.values().any(has_many_changes)
+        || number(&choices).is_none_or(|number| number > bounds.combinations);
     let mut seen = HashSet::new();
     let mut states = Vec::new();
     for combination in combinations(&choices, bounds, random) {
@@ -75,7 +88,7 @@ pub(super) fn after_crash(disk: &Disk<'_>, bounds: Bounds, random: &mut TestRng)
             });
         }
     }
-    states
+    States { states, is_sample }
 }
 
 /// The tree when everything has reached the disk: what is seen without a crash.
@@ -199,10 +212,7 @@ fn subsets(count: usize, bounds: Bounds, random: &mut TestRng) -> Vec<Vec<bool>>
 
 fn combinations(choices: &[(Inode, Choices)], bounds: Bounds, random: &mut TestRng) -> Vec<Vec<usize>> {
     let sizes: Vec<usize> = choices.iter().map(|(_, choices)| choices.len()).collect();
-    let total = sizes
-        .iter()
-        .try_fold(1_usize, |total, &size| total.checked_mul(size));
-    match total {
+    match number(choices) {
         Some(total) if total <= bounds.combinations => (0..total)
             .map(|mut number| {
                 let mut digit = |&size: &usize| {
@@ -215,6 +225,13 @@ fn combinations(choices: &[(Inode, Choices)], bounds: Bounds, random: &mut TestR
             .collect(),
         _ => near_the_ends(&sizes, bounds.random, random),
     }
+}
+
+/// How many combinations there are; `None` for more than can be counted.
+fn number(choices: &[(Inode, Choices)]) -> Option<usize> {
+    choices
+        .iter()
+        .try_fold(1_usize, |total, (_, choices)| total.checked_mul(choices.len()))
 }
 
 /// Nothing survived but at most two things, everything did but at most two, and random ones.
@@ -424,7 +441,13 @@ mod tests {
             disk.apply(op);
         }
         // No directory; an empty one; one with the file in four forms.
-        assert_eq!(after_crash(&disk, ALL, &mut random()).len(), 6);
+        let all = after_crash(&disk, ALL, &mut random());
+        assert_eq!((all.states.len(), all.is_sample), (6, false));
+        let few = Bounds {
+            combinations: 5,
+            ..ALL
+        };
+        assert!(after_crash(&disk, few, &mut random()).is_sample);
     }
 
     #[test]

@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// All that may change a file or a directory, or what a handle is, the marks, and
-/// flocks, so that a flush is not preceded by a rename inside the gate. A question mark: some machines do not
-/// have it. What is in this list and not modelled is an error.
+/// All that may change a file or a directory, or what a handle is; the links that are read, for the marks; and the flocks,
+/// which tell when a process is inside the gate. Some machines do not have those with a question mark. What is in this
+/// list, touches the base and is not modelled is an error.
 const CALLS: &str = "trace=?open,openat,?openat2,?creat,close,dup,?dup2,dup3,fcntl,write,writev,pwrite64,pwritev,\
     ?pwritev2,sendfile,copy_file_range,splice,truncate,ftruncate,fallocate,?mkdir,mkdirat,?rmdir,?rename,?renameat,\
-    renameat2,?link,linkat,?unlink,unlinkat,?symlink,symlinkat,fsync,fdatasync,sync_file_range,?readlink,readlinkat,flock";
+    renameat2,?link,linkat,?unlink,unlinkat,?symlink,symlinkat,fsync,fdatasync,sync_file_range,?readlink,readlinkat,\
+    flock";
 
 /// A process that is not done yet needs so much time only when it never will be.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -191,7 +191,7 @@ impl<'a> Tracer<'a> {
             }
             "rename" => self.rename(self.place(handles, call, 0)?, self.place(handles, call, 1)?)?,
             "renameat" | "renameat2" => {
-                self.rename(self.place(handles, call, 1)?, self.place(handles, call, 3)?)?
+                self.rename(self.place(handles, call, 1)?, self.place(handles, call, 3)?)?;
             }
             "link" => self.link(self.place(handles, call, 0)?, self.place(handles, call, 1)?)?,
             "linkat" => self.link(self.place(handles, call, 1)?, self.place(handles, call, 3)?)?,
@@ -417,5 +417,121 @@ fn bytes(call: &Call, at: usize) -> Result<&[u8], Box<dyn Error>> {
     match call.arguments.get(at) {
         Some(Argument::Bytes(bytes)) => Ok(bytes),
         _ => Err(format!("argument {at} is no string").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crash::log;
+
+    /// The operations of one process whose log is this, with strings in clear.
+    fn ops(lines: &[&str]) -> Result<Vec<Op>, Box<dyn Error>> {
+        let mut log = String::new();
+        for line in lines {
+            let mut parts = line.split('"');
+            let mut line = format!("7 {}", parts.next().unwrap());
+            while let (Some(text), Some(rest)) = (parts.next(), parts.next()) {
+                let hex: String = text.bytes().map(|byte| format!("\\x{byte:02x}")).collect();
+                line += &format!("\"{hex}\"{rest}");
+            }
+            log += &format!("{line}\n");
+        }
+        let mut tracer = Tracer::new(Path::new("/base"));
+        let mut process = tracer.start();
+        tracer.run(&mut process, &log::parse(&log)?)?;
+        Ok(tracer.finish().ops.split_off(1))
+    }
+
+    fn make(dir: Inode, name: &str, inode: Inode) -> Op {
+        Op::Make {
+            dir,
+            name: name.into(),
+            inode,
+        }
+    }
+
+    #[test]
+    fn paths_and_handles_lead_to_the_same_inodes() {
+        let found = ops(&[
+            r#"mkdir("/base/d", 0700) = 0"#,
+            r#"openat(AT_FDCWD, "/base/d", O_RDONLY|O_DIRECTORY) = 3"#,
+            r#"openat(3, ".t", O_RDWR|O_CREAT|O_EXCL, 0600) = 4"#,
+            r#"write(4, "ab", 2) = 2"#,
+            r#"write(4, "cde", 3) = 2"#,
+            r#"pwrite64(4, "f", 1, 9) = 1"#,
+            r#"fsync(4) = 0"#,
+            r#"renameat2(3, ".t", 3, "t", RENAME_NOREPLACE) = 0"#,
+            r#"openat(3, ".", O_RDONLY|O_DIRECTORY) = 5"#,
+            r#"fsync(5) = 0"#,
+            r#"unlink("/base/d/t") = 0"#,
+        ]);
+        let write = |offset, bytes: &[u8]| Op::Write {
+            inode: 2,
+            offset,
+            bytes: bytes.into(),
+        };
+        let rename = Op::Rename {
+            dir: 1,
+            from: ".t".into(),
+            to: "t".into(),
+            inode: 2,
+        };
+        let unlink = Op::Unlink {
+            dir: 1,
+            name: "t".into(),
+        };
+        assert_eq!(
+            found.unwrap(),
+            [
+                make(BASE, "d", 1),
+                make(1, ".t", 2),
+                write(0, b"ab"),
+                // Only so much was written.
+                write(2, b"cd"),
+                write(9, b"f"),
+                Op::Flush { inode: 2 },
+                rename,
+                Op::Flush { inode: 1 },
+                unlink,
+            ]
+        );
+    }
+
+    #[test]
+    fn what_failed_and_what_lies_elsewhere_is_passed_over() {
+        let found = ops(&[
+            r#"mkdirat(AT_FDCWD, "/base/d", 0700) = -1 ENOSPC (No space left on device)"#,
+            r#"openat(AT_FDCWD, "/elsewhere", O_RDWR|O_CREAT, 0600) = 3"#,
+            r#"write(3, "ab", 2) = 2"#,
+            r#"writev(3, [{iov_base="a", iov_len=1}], 1) = 1"#,
+            r#"rename("/elsewhere", "/other") = 0"#,
+        ]);
+        assert_eq!(found.unwrap(), []);
+    }
+
+    #[test]
+    fn a_handle_that_was_closed_and_given_again_is_another_one() {
+        let found = ops(&[
+            r#"openat(AT_FDCWD, "/base/a", O_RDWR|O_CREAT|O_EXCL, 0600) = 3"#,
+            r#"close(3) = 0"#,
+            r#"fsync(3) = 0"#,
+            r#"openat(AT_FDCWD, "/base", O_RDONLY) = 3"#,
+            r#"fsync(3) = 0"#,
+        ]);
+        assert_eq!(found.unwrap(), [make(BASE, "a", 1), Op::Flush { inode: BASE }]);
+    }
+
+    #[test]
+    fn what_touches_the_base_and_is_not_modelled_is_an_error() {
+        let opened = r#"openat(AT_FDCWD, "/base/a", O_RDWR|O_CREAT|O_EXCL, 0600) = 3"#;
+        for line in [
+            r#"symlinkat("/x", AT_FDCWD, "/base/s") = 0"#,
+            r#"writev(3, [{iov_base="a", iov_len=1}], 1) = 1"#,
+            r#"openat(AT_FDCWD, "/base/a", O_WRONLY|O_TRUNC) = 4"#,
+            r#"rename("/base/a", "/elsewhere") = 0"#,
+        ] {
+            assert!(ops(&[opened, line]).is_err(), "{line}");
+        }
     }
 }
