@@ -45,7 +45,7 @@ pub(super) enum Fate {
 }
 
 /// Snapshots are named by what they hold; `newest` is the last one that is listed. What is only tried may fail.
-pub(super) const SCRIPTS: [Script; 23] = [
+pub(super) const SCRIPTS: [Script; 24] = [
     Script {
         sentence: "the first write makes the root and what is above it",
         processes: &[&["write A", "set_current A"]],
@@ -91,6 +91,13 @@ pub(super) const SCRIPTS: [Script; 23] = [
             "compare_and_set_current A B",
             "delete A",
             "unlock",
+        ]],
+        fate: Fate::None,
+    },
+    Script {
+        sentence: "locks that are given back, of which nothing is flushed but the markers",
+        processes: &[&[
+            "lock", "unlock", "lock", "unlock", "lock", "unlock", "lock", "write A",
         ]],
         fate: Fate::None,
     },
