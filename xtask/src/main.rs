@@ -1,5 +1,7 @@
-//! The project's own tasks, one verb a file: `cargo xtask props` tries to break the promises with random cases.
+//! The project's own tasks, one verb a file: `cargo xtask props` tries to break the promises with random cases,
+//! `cargo xtask crash` with every state that a power cut can leave.
 
+mod crash;
 mod note;
 mod props;
 
@@ -19,6 +21,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Opens every state that a crash of the machine can leave
+    Crash(crash::Options),
+    /// The traced process: what `crash` starts
+    #[command(hide = true)]
+    CrashScript(crash::script::ScriptOptions),
     /// Property tests over concurrent writes and revision suffixes
     Props(props::Options),
     /// One of several writing processes: what `props` starts
@@ -28,6 +35,8 @@ enum Task {
 
 fn main() -> ExitCode {
     match Arguments::parse().task {
+        Task::Crash(options) => crash::run(&options),
+        Task::CrashScript(options) => crash::script::run_script(&options),
         Task::Props(options) => props::run(&options),
         Task::PropsWriter(options) => props::writes::run_writer(&options),
     }

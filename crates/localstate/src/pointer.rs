@@ -2,7 +2,7 @@ use crate::directory::{Access, Directory, StackDirectory};
 use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::layout::{self, Purpose};
-use crate::storage::{Flushes, guard};
+use crate::storage::Flushes;
 use crate::temporary::Temporary;
 use crate::{lock, snapshots};
 use rustix::io::Errno;
@@ -74,19 +74,27 @@ pub(crate) fn set(
         return Err(Failure::Unguarded);
     }
     let stack = &directory.stack;
-    // Asked twice: now, so that a mover who has lost touches nothing, and inside the gate, where it counts.
-    demand(directory, expect, rev, held)?;
-    make_durable(directory, flushes, rev)?;
     let content = format!("{rev}\n");
-    let temporary = Temporary::write(stack, directory.filesystem, Purpose::Current, content.as_bytes())?;
-    let gate = Gate::enter(stack, directory.filesystem)?;
-    demand(directory, expect, rev, held)?;
-    temporary.replace(layout::CURRENT)?;
-    gate.leave_and_sync()
-        .map_err(|source| Failure::DurabilityUnknown {
-            rev: rev.clone(),
-            source: Some(source),
-        })
+    loop {
+        // Asked twice: now, so that a mover who has lost touches nothing, and inside the gate, where it counts.
+        demand(directory, expect, rev, held)?;
+        let durable = snapshots::durable(directory, flushes, rev)?;
+        let temporary = Temporary::write(stack, directory.filesystem, Purpose::Current, content.as_bytes())?;
+        let gate = Gate::enter(stack, directory.filesystem)?;
+        demand(directory, expect, rev, held)?;
+        // Somebody may have deleted the revision and given its name to another one, which is not flushed yet: a power cut
+        // could leave `current` naming nothing.
+        if !snapshots::leads_to(directory, rev, &durable)? {
+            continue;
+        }
+        temporary.replace(layout::CURRENT)?;
+        return gate
+            .leave_and_sync()
+            .map_err(|source| Failure::DurabilityUnknown {
+                rev: rev.clone(),
+                source: Some(source),
+            });
+    }
 }
 
 fn demand(
@@ -111,24 +119,4 @@ fn demand(
         }
     }
     Ok(())
-}
-
-/// Another process may have written `rev` and not have flushed it yet.
-fn make_durable(directory: &StackDirectory, flushes: &Mutex<Flushes>, rev: &Revision) -> Result<(), Failure> {
-    {
-        let flushes = guard(flushes);
-        if flushes.durable.as_ref() == Some(rev) {
-            return Ok(());
-        }
-        if flushes.failed || flushes.unknown.contains(rev) {
-            return Err(Failure::DurabilityUnknown {
-                rev: rev.clone(),
-                source: None,
-            });
-        }
-    }
-    match directory.snapshots() {
-        Some(names) => snapshots::note_flush(names.sync(), flushes, rev),
-        None => Err(Failure::NoSuchRevision(rev.clone())),
-    }
 }

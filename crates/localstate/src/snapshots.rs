@@ -8,8 +8,9 @@ use crate::storage::{Flushes, guard};
 use crate::temporary::{Published, Temporary};
 use rustix::io::Errno;
 use sdk_state::{Created, LockToken, Revision};
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Complete and durable under a temporary name, then visible under its own, then durable under its own.
 pub(crate) fn create(
@@ -23,21 +24,23 @@ pub(crate) fn create(
     }
     let snapshots = existing(directory, rev)?;
     let name = layout::snapshot(rev);
-    let names = loop {
+    // An open file keeps its space when it is deleted, and this write may need it.
+    guard(flushes).durable = None;
+    let (names, file) = loop {
         // Saves writing a file in vain; it decides nothing.
         if snapshots.stat(&name)?.is_some() {
             return Ok(Created::Exists);
         }
         let names = snapshots.reopen()?;
-        let temporary = Temporary::write(snapshots, directory.filesystem, Purpose::Snapshot, sealed)?;
+        let mut temporary = Temporary::write(snapshots, directory.filesystem, Purpose::Snapshot, sealed)?;
         match temporary.publish(&name)? {
-            Published::Done => break names,
+            Published::Done => break (names, temporary.into_file()),
             Published::NameTaken => return Ok(Created::Exists),
             Published::Gone => {}
         }
     };
     note_flush(directory::sync(&names), flushes, rev)?;
-    guard(flushes).durable = Some(rev.clone());
+    guard(flushes).durable = Some((rev.clone(), Arc::new(file)));
     Ok(Created::Created)
 }
 
@@ -119,13 +122,16 @@ pub(crate) fn remove(
             .sync()
             .map_err(|source| stack.own_failure("flush the directory", source))?;
         let _gate = Gate::enter(stack, directory.filesystem)?;
-        if !flushed.is_unmoved(stack)? {
-            continue;
-        }
+        let pointer = match directory.filesystem.is_trusted() {
+            true if !flushed.is_unmoved(stack)? => continue,
+            true => flushed,
+            // A name and a handle of one file may have different numbers there, now and the next time.
+            false => Pointer::open(stack)?,
+        };
         if let Some(token) = held {
             lock::demand_token(directory, token)?;
         }
-        if flushed.read(stack)?.as_ref() == Some(rev) {
+        if pointer.read(stack)?.as_ref() == Some(rev) {
             return Err(Failure::IsCurrent(rev.clone()));
         }
         let name = layout::snapshot(rev);
@@ -152,6 +158,49 @@ pub(crate) fn list(directory: &StackDirectory) -> Result<Vec<Revision>, Failure>
 pub(crate) fn exists(directory: &StackDirectory, rev: &Revision) -> Result<bool, Failure> {
     let stat = existing(directory, rev)?.stat(&layout::snapshot(rev))?;
     Ok(stat.is_some_and(|stat| Directory::is_plain(&stat) && stat.st_size > 0))
+}
+
+/// The file of a revision whose name is durable, open: as long as the name leads to it, a power cut takes neither.
+pub(crate) fn durable(
+    directory: &StackDirectory,
+    flushes: &Mutex<Flushes>,
+    rev: &Revision,
+) -> Result<Arc<File>, Failure> {
+    let snapshots = existing(directory, rev)?;
+    let written = guard(flushes).durable.clone();
+    if let Some((written, file)) = written
+        && written == *rev
+        && leads_to(directory, rev, &file)?
+    {
+        return Ok(file);
+    }
+    {
+        let flushes = guard(flushes);
+        if flushes.failed || flushes.unknown.contains(rev) {
+            return Err(Failure::DurabilityUnknown {
+                rev: rev.clone(),
+                source: None,
+            });
+        }
+    }
+    // Another process may have written it and not have flushed it yet.
+    let name = layout::snapshot(rev);
+    let file = match snapshots.open_file(&name, Access::Read) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Err(Failure::NoSuchRevision(rev.clone())),
+        Err(errno) => return Err(snapshots.failure("open the snapshot", &name, errno)),
+    };
+    note_flush(snapshots.sync(), flushes, rev)?;
+    Ok(Arc::new(file))
+}
+
+/// Whether a revision is still in this file, and not in another one that was given its name after it was deleted.
+pub(crate) fn leads_to(directory: &StackDirectory, rev: &Revision, file: &File) -> Result<bool, Failure> {
+    // A name and a handle of one file may have different numbers where nothing is promised.
+    if !directory.filesystem.is_trusted() {
+        return Ok(true);
+    }
+    existing(directory, rev)?.leads_to(&layout::snapshot(rev), file)
 }
 
 /// Remembers for `rev` whether the names of the snapshots became durable.

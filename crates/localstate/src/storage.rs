@@ -5,6 +5,7 @@ use sdk_state::{
     Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, Revision, StackId, Storage, TryLock,
 };
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,8 +31,9 @@ pub struct LocalStorage {
 /// What this handle knows of the durability of revisions.
 #[derive(Debug, Default)]
 pub(crate) struct Flushes {
-    /// The last revision that a write through this handle made durable.
-    pub(crate) durable: Option<Revision>,
+    /// The last revision that a write through this handle made durable, and its file. While that is open no other file
+    /// gets its number, so it can be told from one that was given the same name after this one was deleted.
+    pub(crate) durable: Option<(Revision, Arc<File>)>,
     /// Revisions that are visible and may not be durable. A second flush would wrongly say that they are.
     pub(crate) unknown: BTreeSet<Revision>,
     /// Whether a flush of the snapshots has ever failed: no later one proves anything about older revisions.
@@ -310,5 +312,33 @@ mod tests {
         storage.set_current(Expect::Anything, &two, None).unwrap();
         let anew = LocalStorage::new(root.path(), storage.id);
         anew.set_current(Expect::Anything, &one, None).unwrap();
+    }
+
+    /// A writer remembered by its name that its last revision is durable, and did not flush before it pointed there.
+    /// Another process had deleted the revision, and given its name to one that it had not flushed: after a power cut
+    /// `current` named nothing.
+    #[test]
+    fn a_name_that_was_given_again_is_not_taken_for_the_revision_that_this_handle_made_durable() {
+        let root = tempfile::tempdir().unwrap();
+        let (storage, other) = (
+            storage(root.path(), Filesystem::Trusted),
+            storage(root.path(), Filesystem::Trusted),
+        );
+        let rev = revision("2026-07-10T12:00:01Z");
+        let create = |storage: &LocalStorage, rev: &Revision| {
+            assert_eq!(storage.create(rev, b"sealed").unwrap(), Created::Created);
+        };
+        create(&storage, &rev);
+        // From now on nothing but what this handle has flushed itself counts as durable.
+        guard(&storage.flushes).failed = true;
+        storage.set_current(Expect::Anything, &rev, None).unwrap();
+        let next = revision("2026-07-10T12:00:02Z");
+        create(&other, &next);
+        other.set_current(Expect::Anything, &next, None).unwrap();
+        other.remove(&rev, None).unwrap();
+        create(&other, &rev);
+        let error = storage.set_current(Expect::Anything, &rev, None).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::DurabilityUnknown { rev });
+        assert_eq!(other.current().unwrap(), Some(next));
     }
 }

@@ -64,7 +64,7 @@ impl<'a> Temporary<'a> {
     }
 
     /// Gives the file its real name, which must be free.
-    pub(crate) fn publish(mut self, name: &str) -> Result<Published, Failure> {
+    pub(crate) fn publish(&mut self, name: &str) -> Result<Published, Failure> {
         let directory = self.name.directory;
         match directory.rename_new(&self.name.name, name) {
             Ok(()) => {
@@ -269,7 +269,7 @@ mod tests {
         };
         assert_eq!(write(b"first").publish("name").unwrap(), Published::Done);
         assert_eq!(write(b"second").publish("name").unwrap(), Published::NameTaken);
-        let removed = write(b"third");
+        let mut removed = write(b"third");
         directory.unlink(&removed.name.name).unwrap();
         assert_eq!(removed.publish("other").unwrap(), Published::Gone);
         assert_eq!(names(root.path()), ["name"]);

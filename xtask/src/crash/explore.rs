@@ -1,0 +1,121 @@
+//! Crashes a trace everywhere.
+
+use super::disk::Disk;
+use super::observe::{Observation, observe};
+use super::promises::{Expected, Violation};
+use super::record;
+use super::states::{Bounds, State, Tree, after_crash};
+use super::trace::{Op, Trace};
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+
+/// Looks at each state once, however many crashes lead to it.
+pub(super) struct Explorer {
+    bounds: Bounds,
+    seed: u64,
+    seen: HashMap<Tree, Rc<Observation>>,
+    pub(super) crash_points: usize,
+    /// Those where not all states were tried.
+    pub(super) samples: usize,
+    /// Pairs of a crash point and a state.
+    pub(super) crashes: usize,
+}
+
+/// How many violations are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Thoroughness {
+    All,
+    UntilOneIsFound,
+}
+
+/// A violation, and the crash that shows it.
+#[derive(Debug)]
+pub(super) struct Story {
+    pub(super) violation: Violation,
+    during: String,
+    after: String,
+    survived: String,
+}
+
+impl Explorer {
+    pub(super) fn new(bounds: Bounds, seed: u64) -> Self {
+        Self {
+            bounds,
+            seed,
+            seen: HashMap::new(),
+            crash_points: 0,
+            samples: 0,
+            crashes: 0,
+        }
+    }
+
+    pub(super) fn distinct_states(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Crashes after each operation; the first one is a mark, which changes nothing.
+    pub(super) fn explore(&mut self, trace: &Trace, thoroughness: Thoroughness) -> io::Result<Vec<Story>> {
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&self.seed.to_le_bytes());
+        let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+        let mut disk = Disk::new(trace);
+        let mut expected = Expected::new();
+        let mut left = after_crash(&disk, self.bounds, &mut random);
+        let mut stories: Vec<Story> = Vec::new();
+        for (at, op) in trace.ops.iter().enumerate() {
+            if let Op::Mark(mark) = op {
+                expected.note(mark);
+            }
+            if disk.apply(op) {
+                left = after_crash(&disk, self.bounds, &mut random);
+            }
+            self.crash_points += 1;
+            self.samples += usize::from(left.is_sample);
+            for state in &left.states {
+                self.crashes += 1;
+                let seen = self.observe(state)?;
+                for violation in expected.check(&seen) {
+                    // The same one at the next crash point tells nothing new.
+                    if stories.iter().any(|story| story.violation == violation) {
+                        continue;
+                    }
+                    stories.push(Story {
+                        violation,
+                        during: expected.in_progress(),
+                        after: format!("operation {at}: {}", trace.describe(op)),
+                        survived: state.survived.clone(),
+                    });
+                    if thoroughness == Thoroughness::UntilOneIsFound {
+                        return Ok(stories);
+                    }
+                }
+            }
+        }
+        Ok(stories)
+    }
+
+    fn observe(&mut self, state: &State) -> io::Result<Rc<Observation>> {
+        if let Some(seen) = self.seen.get(&state.tree) {
+            return Ok(Rc::clone(seen));
+        }
+        let place = record::scratch()?;
+        let seen = Rc::new(observe(&state.tree, place.path()));
+        self.seen.insert(state.tree.clone(), Rc::clone(&seen));
+        Ok(seen)
+    }
+}
+
+impl fmt::Display for Story {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let survived = match self.survived.as_str() {
+            "" => "nothing was pending",
+            survived => survived,
+        };
+        writeln!(f, "{}", self.violation)?;
+        writeln!(f, "    crash after {}, with {}", self.after, self.during)?;
+        write!(f, "    {survived}")
+    }
+}

@@ -1,0 +1,402 @@
+//! The promises, held against what is found after a crash.
+
+use super::mark::{Mark, Request};
+use super::observe::Observation;
+use sdk_state::Revision;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// The length of every marker that can be taken over, as docs/architecture.md says.
+const MARKER_BYTES: usize = 1024;
+
+/// What may be found after a crash, by what the script has been told so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Expected {
+    /// Returned, and no delete of them has begun: they must be there.
+    written: BTreeMap<Revision, String>,
+    /// The delete has returned: they must not be there.
+    deleted: BTreeMap<Revision, String>,
+    /// Of all writes that have begun.
+    texts: BTreeSet<String>,
+    moves: Vec<Move>,
+    /// The process that runs, and what each one has asked for.
+    running: usize,
+    requests: BTreeMap<usize, Request>,
+    /// What the revisions hold whose delete has begun.
+    deleting: BTreeMap<usize, String>,
+    /// When the last delete of each revision, and the last request of each process, has begun.
+    deletes: BTreeMap<Revision, usize>,
+    begun: BTreeMap<usize, usize>,
+    /// Counts the marks.
+    now: usize,
+}
+
+/// A move of the pointer that happens at some moment between its begin and its end, or not at all if it does not return.
+#[derive(Debug, Clone, Default)]
+struct Move {
+    rev: Option<Revision>,
+    by: usize,
+    begun: usize,
+    ended: Option<usize>,
+    has_returned: bool,
+}
+
+/// A broken promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Violation {
+    pub(super) promise: &'static str,
+    pub(super) problem: String,
+}
+
+impl Expected {
+    /// Nothing is written, and nothing is current.
+    pub(super) fn new() -> Self {
+        let nothing = Move {
+            ended: Some(0),
+            has_returned: true,
+            ..Move::default()
+        };
+        Self {
+            moves: vec![nothing],
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn note(&mut self, mark: &Mark) {
+        self.now += 1;
+        match mark {
+            Mark::Runs(process) => self.running = *process,
+            Mark::Begins(request) => self.begin(request),
+            Mark::Returned(written) => match self.end(true) {
+                Some(Request::Write(text)) => {
+                    let begun = self.begun.get(&self.running);
+                    // Visible is not yet returned: somebody may have deleted it already.
+                    if let Some(rev) = written
+                        && self.deletes.get(rev) <= begun
+                    {
+                        self.deleted.remove(rev);
+                        self.written.insert(rev.clone(), text);
+                    }
+                }
+                Some(Request::Delete(rev)) => {
+                    if let Some(text) = self.deleting.remove(&self.running) {
+                        self.deleted.insert(rev, text);
+                    }
+                }
+                _ => {}
+            },
+            Mark::Failed => match self.end(false) {
+                Some(Request::Delete(rev)) => {
+                    if let Some(text) = self.deleting.remove(&self.running) {
+                        self.written.insert(rev, text);
+                    }
+                }
+                // An error does not move the pointer.
+                Some(Request::Move(_)) => {
+                    let last = self.moves.iter().rposition(|one| one.by == self.running);
+                    last.map(|last| self.moves.remove(last));
+                }
+                _ => {}
+            },
+            // What a killed process has begun has happened or not, and will not happen later.
+            Mark::Ended => {
+                self.end(false);
+            }
+        }
+    }
+
+    /// What was asked for and has not been answered, in words.
+    pub(super) fn in_progress(&self) -> String {
+        let requests = self.requests.iter();
+        let words: Vec<String> = requests
+            .map(|(process, request)| format!("{request} of process {process} in progress"))
+            .collect();
+        match words.is_empty() {
+            true => "nothing in progress".into(),
+            false => words.join(" and "),
+        }
+    }
+
+    fn begin(&mut self, request: &Request) {
+        match request {
+            Request::Write(text) => {
+                self.texts.insert(text.clone());
+            }
+            Request::Move(rev) => self.moves.push(Move {
+                rev: Some(rev.clone()),
+                by: self.running,
+                begun: self.now,
+                ..Move::default()
+            }),
+            Request::Delete(rev) => {
+                self.deletes.insert(rev.clone(), self.now);
+                if let Some(text) = self.written.remove(rev) {
+                    self.deleting.insert(self.running, text);
+                }
+            }
+            Request::Replace(_) | Request::Lock | Request::Unlock | Request::ForceUnlock => {}
+        }
+        self.begun.insert(self.running, self.now);
+        self.requests.insert(self.running, request.clone());
+    }
+
+    fn end(&mut self, has_returned: bool) -> Option<Request> {
+        let request = self.requests.remove(&self.running)?;
+        if matches!(request, Request::Move(_))
+            && let Some(last) = self.moves.iter_mut().rfind(|one| one.by == self.running)
+        {
+            last.ended = Some(self.now);
+            last.has_returned = has_returned;
+        }
+        Some(request)
+    }
+
+    /// What the moves have left: each but those after whose end another one has begun and returned.
+    fn currents(&self) -> BTreeSet<Option<&Revision>> {
+        let is_over = |one: &Move, other: &Move| {
+            other.has_returned && one.ended.is_some_and(|ended| ended < other.begun)
+        };
+        self.moves
+            .iter()
+            .filter(|one| !self.moves.iter().any(|other| is_over(one, other)))
+            .map(|one| one.rev.as_ref())
+            .collect()
+    }
+
+    /// The promises that what was found breaks.
+    pub(super) fn check(&self, seen: &Observation) -> Vec<Violation> {
+        let mut broken = Vec::new();
+        let mut say = |promise, problem: String| broken.push(Violation { promise, problem });
+        if let Some(problem) = &seen.unreadable {
+            say("W1", format!("the store cannot be read: {problem}"));
+            return broken;
+        }
+        for (rev, text) in &self.written {
+            match seen.listed.get(rev) {
+                None => say("W1", format!("{rev}, whose write had returned, is gone")),
+                Some(Ok(found)) if found == text => {}
+                Some(found) => say("W1", format!("{rev} held {text}, and now {}", outcome(found))),
+            }
+        }
+        for (rev, found) in &seen.listed {
+            match found {
+                Err(problem) => say("W2", format!("{rev} is visible and not whole: {problem}")),
+                Ok(found) if !self.texts.contains(found) => {
+                    say("W2", format!("{rev} holds {found}, which nobody has written"));
+                }
+                Ok(found) if self.is_deleted(rev, found) => {
+                    say("delete", format!("{rev}, whose delete had returned, is back"));
+                }
+                Ok(_) => {}
+            }
+        }
+        self.check_pointer(seen, &mut say);
+        check_lock(seen, &mut say);
+        if let Some(problem) = &seen.afterwards {
+            say("afterwards", problem.clone());
+        }
+        broken
+    }
+
+    fn check_pointer(&self, seen: &Observation, say: &mut impl FnMut(&'static str, String)) {
+        let current = match &seen.current {
+            None => None,
+            Some(Ok(rev)) => Some(rev),
+            Some(Err(problem)) => return say("C1", format!("the pointer is damaged: {problem}")),
+        };
+        let currents = self.currents();
+        if !currents.contains(&current) {
+            let expected: Vec<String> = currents.iter().map(|rev| name(*rev)).collect();
+            say(
+                "C1",
+                format!(
+                    "{} is current, and {} was expected",
+                    name(current),
+                    expected.join(" or ")
+                ),
+            );
+        }
+        if let Some(Err(problem)) = &seen.head {
+            say("C1", format!("what is current cannot be read: {problem}"));
+        }
+    }
+
+    fn is_deleted(&self, rev: &Revision, text: &str) -> bool {
+        self.deleted.get(rev).is_some_and(|deleted| deleted == text)
+    }
+}
+
+fn check_lock(seen: &Observation, say: &mut impl FnMut(&'static str, String)) {
+    if let Some(bytes) = seen.marker.filter(|&bytes| bytes != MARKER_BYTES) {
+        say(
+            "L2",
+            format!("the lock marker has {bytes} bytes: its holder looks like one of the original"),
+        );
+    }
+    match &seen.takes_over {
+        Some(Ok(takes_over)) if *takes_over == seen.marker.is_some() => {}
+        Some(Ok(true)) => say("L2", "a lock is taken over from nobody".into()),
+        Some(Ok(false)) => say(
+            "L2",
+            "a marker was there, and nobody is named as the dead holder".into(),
+        ),
+        Some(Err(problem)) => say(
+            "L2",
+            format!("a dead holder's lock keeps the next one out: {problem}"),
+        ),
+        None => say("L2", "nobody could look at the lock".into()),
+    }
+}
+
+fn outcome(found: &Result<String, String>) -> String {
+    match found {
+        Ok(text) => format!("holds {text}"),
+        Err(problem) => format!("does not open: {problem}"),
+    }
+}
+
+fn name(rev: Option<&Revision>) -> String {
+    rev.map_or("nothing".into(), ToString::to_string)
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.promise, self.problem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rev(suffix: &str) -> Revision {
+        format!("2026-07-10T12:00:00Z{suffix}").parse().unwrap()
+    }
+
+    fn after(marks: &[Mark]) -> Expected {
+        let mut expected = Expected::new();
+        marks.iter().for_each(|mark| expected.note(mark));
+        expected
+    }
+
+    fn write(text: &str) -> Mark {
+        Mark::Begins(Request::Write(text.into()))
+    }
+
+    fn seen(listed: &[(Revision, &str)], current: Option<Revision>) -> Observation {
+        let hold = |(rev, text): &(Revision, &str)| (rev.clone(), Ok((*text).into()));
+        Observation {
+            listed: listed.iter().map(hold).collect(),
+            current: current.map(Ok),
+            takes_over: Some(Ok(false)),
+            ..Observation::default()
+        }
+    }
+
+    fn promises(expected: &Expected, seen: &Observation) -> Vec<&'static str> {
+        let broken = expected.check(seen);
+        broken.into_iter().map(|violation| violation.promise).collect()
+    }
+
+    #[test]
+    fn a_write_may_be_lost_until_it_has_returned() {
+        let (begun, returned) = (write("A"), Mark::Returned(Some(rev(""))));
+        let (nothing, there) = (seen(&[], None), seen(&[(rev(""), "A")], None));
+        assert!(promises(&after(std::slice::from_ref(&begun)), &nothing).is_empty());
+        assert!(promises(&after(std::slice::from_ref(&begun)), &there).is_empty());
+        assert_eq!(
+            promises(&after(&[begun.clone(), returned.clone()]), &nothing),
+            ["W1"]
+        );
+        assert!(promises(&after(&[begun, returned]), &there).is_empty());
+        assert_eq!(promises(&after(&[]), &there), ["W2"]);
+    }
+
+    #[test]
+    fn a_delete_may_have_happened_once_it_has_begun_and_must_have_once_it_has_returned() {
+        let mut marks = vec![write("A"), Mark::Returned(Some(rev("")))];
+        let (nothing, there) = (seen(&[], None), seen(&[(rev(""), "A")], None));
+        marks.push(Mark::Begins(Request::Delete(rev(""))));
+        assert!(promises(&after(&marks), &nothing).is_empty());
+        assert!(promises(&after(&marks), &there).is_empty());
+        marks.push(Mark::Returned(None));
+        assert!(promises(&after(&marks), &nothing).is_empty());
+        assert_eq!(promises(&after(&marks), &there), ["delete"]);
+        // The name is given again.
+        marks.extend([write("B"), Mark::Returned(Some(rev("")))]);
+        assert!(promises(&after(&marks), &seen(&[(rev(""), "B")], None)).is_empty());
+    }
+
+    #[test]
+    fn the_pointer_is_the_old_or_the_new_one_and_after_the_return_the_new_one() {
+        let (a, b) = (rev(""), rev("_1"));
+        let mut marks = vec![Mark::Begins(Request::Move(a.clone())), Mark::Returned(None)];
+        let at = |current| seen(&[], current);
+        assert_eq!(promises(&after(&marks), &at(None)), ["C1"]);
+        marks.push(Mark::Begins(Request::Move(b.clone())));
+        assert!(promises(&after(&marks), &at(Some(a.clone()))).is_empty());
+        assert!(promises(&after(&marks), &at(Some(b.clone()))).is_empty());
+        // A mover who was killed has moved it, or not.
+        marks.push(Mark::Ended);
+        assert!(promises(&after(&marks), &at(Some(a.clone()))).is_empty());
+        assert!(promises(&after(&marks), &at(Some(b.clone()))).is_empty());
+        marks.extend([Mark::Begins(Request::Move(b)), Mark::Returned(None)]);
+        assert_eq!(promises(&after(&marks), &at(Some(a))), ["C1"]);
+    }
+
+    #[test]
+    fn of_two_moves_that_overlap_either_may_be_the_last_one_until_another_one_has_begun_and_returned() {
+        let revs = [rev(""), rev("_1"), rev("_2")];
+        let begins = |at: usize| Mark::Begins(Request::Move(revs[at].clone()));
+        let mut marks = vec![
+            Mark::Runs(1),
+            begins(0),
+            Mark::Runs(2),
+            begins(1),
+            Mark::Returned(None),
+        ];
+        let at = |at: usize| seen(&[], Some(revs[at].clone()));
+        for end in [Vec::new(), vec![Mark::Runs(1), Mark::Returned(None)]] {
+            marks.extend(end);
+            assert!(promises(&after(&marks), &at(0)).is_empty());
+            assert!(promises(&after(&marks), &at(1)).is_empty());
+            assert_eq!(promises(&after(&marks), &seen(&[], None)), ["C1"]);
+        }
+        marks.extend([begins(2), Mark::Returned(None)]);
+        assert_eq!(promises(&after(&marks), &at(0)), ["C1"]);
+        assert_eq!(promises(&after(&marks), &at(1)), ["C1"]);
+        assert!(promises(&after(&marks), &at(2)).is_empty());
+    }
+
+    #[test]
+    fn an_error_moves_and_deletes_nothing() {
+        let marks = [
+            write("A"),
+            Mark::Returned(Some(rev(""))),
+            Mark::Begins(Request::Move(rev("_1"))),
+            Mark::Failed,
+            Mark::Begins(Request::Delete(rev(""))),
+            Mark::Failed,
+        ];
+        assert!(promises(&after(&marks), &seen(&[(rev(""), "A")], None)).is_empty());
+        assert_eq!(
+            promises(&after(&marks), &seen(&[], Some(rev("_1")))),
+            ["W1", "C1"]
+        );
+    }
+
+    #[test]
+    fn a_marker_is_complete_and_is_taken_over() {
+        let with = |marker, takes_over| Observation {
+            marker,
+            takes_over: Some(takes_over),
+            ..Observation::default()
+        };
+        assert!(promises(&after(&[]), &with(Some(1024), Ok(true))).is_empty());
+        assert_eq!(promises(&after(&[]), &with(Some(1024), Ok(false))), ["L2"]);
+        assert_eq!(
+            promises(&after(&[]), &with(Some(0), Err("locked".into()))),
+            ["L2", "L2"]
+        );
+    }
+}
