@@ -1,5 +1,6 @@
 //! The project's own tasks, one verb a file: `cargo xtask props` tries to break the promises with random cases.
 
+mod faults;
 mod note;
 mod props;
 
@@ -19,6 +20,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Fails every call to the kernel once, and fills the disk
+    Faults(faults::Options),
+    /// The process whose calls are failed: what `faults` starts
+    #[command(hide = true)]
+    FaultsChild(faults::child::ChildOptions),
     /// Property tests over concurrent writes and revision suffixes
     Props(props::Options),
     /// One of several writing processes: what `props` starts
@@ -28,6 +34,8 @@ enum Task {
 
 fn main() -> ExitCode {
     match Arguments::parse().task {
+        Task::Faults(options) => faults::run(&options),
+        Task::FaultsChild(options) => faults::child::run(&options),
         Task::Props(options) => props::run(&options),
         Task::PropsWriter(options) => props::writes::run_writer(&options),
     }

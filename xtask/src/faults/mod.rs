@@ -1,0 +1,145 @@
+//! Every call to the kernel failed once: what is stored stays, the error says what to do, and it goes on afterwards.
+
+pub(crate) mod child;
+mod errno;
+mod operation;
+mod report;
+mod trace;
+mod verdict;
+
+use clap::{Args, ValueEnum as _};
+use operation::Operation;
+use report::Report;
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use tempfile::TempDir;
+use trace::Call;
+use verdict::Fault;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Fails every call with every error that makes sense for it, and not only those that make a change
+    #[arg(long)]
+    full: bool,
+    /// Only these operations
+    #[arg(long, value_name = "NAME")]
+    operation: Vec<Operation>,
+}
+
+/// Something that is wrong with the harness or the machine, not with the library.
+pub(crate) type Trouble = Box<dyn Error + Send + Sync>;
+
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match report::write(&mut out, |report| run_all(options, report)) {
+        Ok(true) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn run_all(options: &Options, report: &mut Report) {
+    match trace::is_possible() {
+        Ok(()) => {
+            let operations = match options.operation.as_slice() {
+                [] => Operation::value_variants(),
+                some => some,
+            };
+            for &operation in operations {
+                if let Err(trouble) = fail_each_call(operation, options.full, report) {
+                    report.fail(format!("{}: {trouble}", operation.name()));
+                }
+            }
+        }
+        Err(reason) => report.skip(format!("failing every call: {reason}")),
+    }
+}
+
+/// Two at a time: most of it is waiting for the tracer.
+fn fail_each_call(operation: Operation, full: bool, report: &mut Report) -> Result<(), Trouble> {
+    let faults = faults(operation, full)?;
+    let next = AtomicUsize::new(0);
+    let report = Mutex::new(report);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(fault) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let tried = try_fault(fault);
+                    if let Ok(mut report) = report.lock() {
+                        report.add(fault, tried);
+                    }
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
+fn faults(operation: Operation, full: bool) -> Result<Vec<Fault>, Trouble> {
+    let place = Place::new()?;
+    operation.prepare(&place.root)?;
+    let calls = trace::calls(operation, &place.root, &place.log)?;
+    Ok(calls
+        .into_iter()
+        .enumerate()
+        .flat_map(|(position, call)| {
+            let errors = errno::of(&call.name, &call.arguments);
+            // A quick run takes each error in turn, so that none is always left out.
+            let some = match full || errno::matters(&call.name) {
+                true => errors,
+                false => errors
+                    .get(position % errors.len().max(1))
+                    .map_or(&[][..], std::slice::from_ref),
+            };
+            some.iter().map(move |&errno| Fault {
+                operation,
+                call: call.clone(),
+                errno,
+            })
+        })
+        .collect())
+}
+
+/// How the operation ended, and what is wrong with that.
+fn try_fault(fault: &Fault) -> Result<(String, Vec<String>), Trouble> {
+    let place = Place::new()?;
+    let before = fault.operation.prepare(&place.root)?;
+    let output = trace::run_failing(fault.operation, &place.root, &place.log, &fault.call, fault.errno)?;
+    let Some(outcomes) = child::outcomes(&String::from_utf8_lossy(&output.stdout)) else {
+        let story = match output.status.code() {
+            Some(124) => "it hung".to_owned(),
+            _ => format!(
+                "it ended early, {}: {}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            ),
+        };
+        return Ok(("died".into(), vec![story]));
+    };
+    let problems = fault.problems(&before, &place.root, &outcomes)?;
+    Ok((outcomes.0.word().into(), problems))
+}
+
+/// A root that does not exist yet, two levels below what does, and the tracer's log beside it.
+struct Place {
+    root: PathBuf,
+    log: PathBuf,
+    _directory: TempDir,
+}
+
+impl Place {
+    /// In memory, where there is such a filesystem: what is tested is not the disk.
+    fn new() -> Result<Self, Trouble> {
+        let memory = Path::new("/dev/shm");
+        let directory = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir())?;
+        Ok(Self {
+            root: directory.path().join("deep/root"),
+            log: directory.path().join("log"),
+            _directory: directory,
+        })
+    }
+}

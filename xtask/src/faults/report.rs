@@ -1,0 +1,116 @@
+use super::Trouble;
+use super::errno;
+use super::verdict::Fault;
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Instant;
+
+/// What was found so far.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// How often each operation ended how, by the error that its call failed with.
+    ends: BTreeMap<(usize, &'static str), BTreeMap<String, usize>>,
+    operations: Vec<String>,
+    passed: usize,
+    stories: Vec<String>,
+    skipped: Vec<String>,
+}
+
+impl Report {
+    pub(super) fn add(&mut self, fault: &Fault, tried: Result<(String, Vec<String>), Trouble>) {
+        let (end, problems) = match tried {
+            Ok(tried) => tried,
+            Err(trouble) => ("trouble".into(), vec![trouble.to_string()]),
+        };
+        let name = fault.operation.name();
+        let row = self
+            .operations
+            .iter()
+            .position(|known| *known == name)
+            .unwrap_or_else(|| {
+                self.operations.push(name.clone());
+                self.operations.len() - 1
+            });
+        let ends = self.ends.entry((row, fault.errno)).or_default();
+        *ends.entry(end).or_default() += 1;
+        if problems.is_empty() {
+            self.passed += 1;
+        } else {
+            let call = &fault.call;
+            self.fail(format!(
+                "{name}: {} no. {} fails with {} ({:?})\n    {}({}\n    {}",
+                call.name,
+                call.ordinal,
+                fault.errno,
+                call.stage,
+                call.name,
+                call.arguments,
+                problems.join("\n    ")
+            ));
+        }
+    }
+
+    pub(super) fn pass(&mut self) {
+        self.passed += 1;
+    }
+
+    pub(super) fn fail(&mut self, story: String) {
+        self.stories.push(story);
+    }
+
+    pub(super) fn skip(&mut self, reason: String) {
+        self.skipped.push(reason);
+    }
+
+    fn print(&self, out: &mut impl io::Write) -> io::Result<()> {
+        if !self.operations.is_empty() {
+            write!(out, "{:16}{:>7}", "operation", "calls")?;
+            for errno in errno::ALL {
+                write!(out, "  {errno:26}")?;
+            }
+            writeln!(out)?;
+        }
+        for (row, operation) in self.operations.iter().enumerate() {
+            let of = |errno| self.ends.get(&(row, errno));
+            let calls: usize = errno::ALL
+                .into_iter()
+                .filter_map(of)
+                .flat_map(BTreeMap::values)
+                .sum();
+            write!(out, "{operation:16}{calls:>7}")?;
+            for errno in errno::ALL {
+                let ends: Vec<_> = of(errno)
+                    .into_iter()
+                    .flatten()
+                    .map(|(end, count)| format!("{count} {end}"))
+                    .collect();
+                write!(out, "  {:26}", ends.join(", "))?;
+            }
+            writeln!(out)?;
+        }
+        for story in &self.stories {
+            writeln!(out, "BROKEN  {story}")?;
+        }
+        for reason in &self.skipped {
+            writeln!(out, "SKIPPED {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the task and prints what it found; whether nothing is broken.
+pub(super) fn write(out: &mut impl io::Write, task: impl FnOnce(&mut Report)) -> io::Result<bool> {
+    let start = Instant::now();
+    let mut report = Report::default();
+    task(&mut report);
+    report.print(out)?;
+    writeln!(out, "{:.0} s", start.elapsed().as_secs_f64())?;
+    writeln!(
+        out,
+        "{} passed, {} failed, {} skipped",
+        report.passed,
+        report.stories.len(),
+        report.skipped.len()
+    )?;
+    Ok(report.stories.is_empty())
+}

@@ -1,0 +1,191 @@
+use super::Trouble;
+use super::child::{BEGIN, ChildOptions, END};
+use super::operation::Operation;
+use std::collections::HashMap;
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Calls that name a file or a handle. To fail what maps memory or sets up signals would test the allocator.
+const TRACED: &str = "trace=%file,%desc,getrandom";
+/// The gate's patience is 10 seconds: whatever takes longer than this hangs.
+const LONGEST: &str = "30";
+
+/// A call of the operation to the kernel.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    pub(super) name: String,
+    pub(super) arguments: String,
+    /// The how-manieth of that name it is since the process began: what strace counts.
+    pub(super) ordinal: usize,
+    pub(super) stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    BeforeTheChange,
+    TheChange,
+    AfterTheChange,
+}
+
+impl Call {
+    /// A look that drops a lock, and is not asked whether it did.
+    pub(super) fn unlocks(&self) -> bool {
+        self.name == "flock" && self.arguments.contains("LOCK_UN")
+    }
+}
+
+/// Whether a process can be traced here and its calls failed; otherwise why not.
+pub(super) fn is_possible() -> Result<(), String> {
+    let output = Command::new("strace")
+        .args([
+            "-f",
+            "-qq",
+            "-e",
+            "trace=fsync",
+            "-e",
+            "inject=fsync:error=EIO:when=1",
+            "true",
+        ])
+        .output();
+    match output {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!(
+            "strace may not trace here ({}): allow ptrace, in a container with --cap-add=SYS_PTRACE",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
+        Err(error) => Err(format!(
+            "strace cannot be started ({error}): install it, for instance with apt-get install strace"
+        )),
+    }
+}
+
+/// Runs the operation and lists its calls.
+pub(super) fn calls(operation: Operation, root: &Path, log: &Path) -> Result<Vec<Call>, Trouble> {
+    let output = run(operation, root, log, None)?;
+    if !output.status.success() {
+        return Err(format!("the operation fails without a fault: {output:?}").into());
+    }
+    parse(&fs::read_to_string(log)?, operation.change())
+}
+
+/// Runs the operation while `call` fails with `errno`.
+pub(super) fn run_failing(
+    operation: Operation,
+    root: &Path,
+    log: &Path,
+    call: &Call,
+    errno: &str,
+) -> Result<Output, Trouble> {
+    let inject = format!("inject={}:error={errno}:when={}", call.name, call.ordinal);
+    let output = run(operation, root, log, Some(&inject))?;
+    let log = fs::read_to_string(log)?;
+    let hit = log.lines().skip_while(|line| !is_marker(line, BEGIN));
+    if !hit
+        .take_while(|line| !is_marker(line, END))
+        .any(|line| line.contains("(INJECTED)"))
+    {
+        return Err("the fault did not hit the operation: its calls differ from run to run".into());
+    }
+    Ok(output)
+}
+
+fn run(operation: Operation, root: &Path, log: &Path, inject: Option<&str>) -> Result<Output, Trouble> {
+    let options = ChildOptions {
+        root: root.into(),
+        operation,
+    };
+    let mut command = Command::new("timeout");
+    command.args([
+        LONGEST,
+        "strace",
+        "-f",
+        "-qq",
+        "-s",
+        "256",
+        "-e",
+        "signal=none",
+        "-e",
+        TRACED,
+    ]);
+    if let Some(inject) = inject {
+        command.args(["-e", inject]);
+    }
+    command
+        .arg("-o")
+        .arg(log)
+        .arg(env::current_exe()?)
+        .arg("faults-child")
+        .arg("--root")
+        .arg(options.root)
+        .args(["--operation", &operation.name()]);
+    Ok(command.output()?)
+}
+
+fn parse(log: &str, change: Option<(&str, &str)>) -> Result<Vec<Call>, Trouble> {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    let mut calls = Vec::new();
+    let mut stage = Stage::BeforeTheChange;
+    let mut is_inside = false;
+    for line in log.lines() {
+        // 4711  openat(AT_FDCWD, "x", O_RDONLY) = 3
+        let Some((name, arguments)) = line
+            .split_once(' ')
+            .and_then(|(_, call)| call.trim().split_once('('))
+        else {
+            continue;
+        };
+        let count = counts.entry(name).or_default();
+        *count += 1;
+        if is_marker(line, END) {
+            return Ok(calls);
+        }
+        if is_inside {
+            let is_change = change.is_some_and(|(call, part)| name == call && arguments.contains(part));
+            if is_change {
+                stage = Stage::TheChange;
+            }
+            calls.push(Call {
+                name: name.into(),
+                arguments: arguments.into(),
+                ordinal: *count,
+                stage,
+            });
+            if is_change {
+                stage = Stage::AfterTheChange;
+            }
+        }
+        is_inside |= is_marker(line, BEGIN);
+    }
+    Err("the trace shows no end of the operation".into())
+}
+
+fn is_marker(line: &str, marker: &str) -> bool {
+    line.contains(&format!("write(1, \"{marker}\\n\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_calls_of_the_operation_are_failed_and_counted_from_the_start_of_the_process() {
+        let log = "7 fsync(3) = 0\n7 write(1, \"begin\\n\", 6) = 6\n7 fsync(4) = 0\n7 linkat(4, \".lock.0\", 4, \"lock\", 0) = 0\n\
+                   7 unlinkat(4, \".lock.0\", 0) = 0\n7 write(1, \"end\\n\", 4) = 4\n7 fsync(5) = 0\n";
+        let calls = parse(log, Some(("linkat", "\"lock\""))).unwrap();
+        let seen: Vec<_> = calls
+            .iter()
+            .map(|call| (call.name.as_str(), call.ordinal, call.stage))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("fsync", 2, Stage::BeforeTheChange),
+                ("linkat", 1, Stage::TheChange),
+                ("unlinkat", 1, Stage::AfterTheChange)
+            ]
+        );
+        assert!(parse("7 write(1, \"begin\\n\", 6) = 6\n", None).is_err());
+    }
+}
