@@ -25,6 +25,9 @@ enum Task {
     /// The process whose calls are failed: what `faults` starts
     #[command(hide = true)]
     FaultsChild(faults::child::ChildOptions),
+    /// The process that runs out of space: what `faults` starts
+    #[command(hide = true)]
+    FaultsDisk(faults::disk::DiskOptions),
     /// Property tests over concurrent writes and revision suffixes
     Props(props::Options),
     /// One of several writing processes: what `props` starts
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     match Arguments::parse().task {
         Task::Faults(options) => faults::run(&options),
         Task::FaultsChild(options) => faults::child::run(&options),
+        Task::FaultsDisk(options) => faults::disk::run(&options),
         Task::Props(options) => props::run(&options),
         Task::PropsWriter(options) => props::writes::run_writer(&options),
     }

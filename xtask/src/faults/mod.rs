@@ -1,6 +1,7 @@
 //! Every call to the kernel failed once: what is stored stays, the error says what to do, and it goes on afterwards.
 
 pub(crate) mod child;
+pub(crate) mod disk;
 mod errno;
 mod operation;
 mod report;
@@ -23,10 +24,7 @@ use verdict::Fault;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Fails every call with every error that makes sense for it, and not only those that make a change
-    #[arg(long)]
-    full: bool,
-    /// Only these operations
+    /// Only these operations, and no full disk
     #[arg(long, value_name = "NAME")]
     operation: Vec<Operation>,
 }
@@ -50,18 +48,21 @@ fn run_all(options: &Options, report: &mut Report) {
                 some => some,
             };
             for &operation in operations {
-                if let Err(trouble) = fail_each_call(operation, options.full, report) {
+                if let Err(trouble) = fail_each_call(operation, report) {
                     report.fail(format!("{}: {trouble}", operation.name()));
                 }
             }
         }
         Err(reason) => report.skip(format!("failing every call: {reason}")),
     }
+    if options.operation.is_empty() {
+        disk::try_all(report);
+    }
 }
 
 /// Two at a time: most of it is waiting for the tracer.
-fn fail_each_call(operation: Operation, full: bool, report: &mut Report) -> Result<(), Trouble> {
-    let faults = faults(operation, full)?;
+fn fail_each_call(operation: Operation, report: &mut Report) -> Result<(), Trouble> {
+    let faults = faults(operation)?;
     let next = AtomicUsize::new(0);
     let report = Mutex::new(report);
     thread::scope(|scope| {
@@ -79,27 +80,18 @@ fn fail_each_call(operation: Operation, full: bool, report: &mut Report) -> Resu
     Ok(())
 }
 
-fn faults(operation: Operation, full: bool) -> Result<Vec<Fault>, Trouble> {
+fn faults(operation: Operation) -> Result<Vec<Fault>, Trouble> {
     let place = Place::new()?;
     operation.prepare(&place.root)?;
     let calls = trace::calls(operation, &place.root, &place.log)?;
+    let errors = |call: &Call| errno::of(&call.name, &call.arguments);
     Ok(calls
-        .into_iter()
-        .enumerate()
-        .flat_map(|(position, call)| {
-            let errors = errno::of(&call.name, &call.arguments);
-            // A quick run takes each error in turn, so that none is always left out.
-            let some = match full || errno::matters(&call.name) {
-                true => errors,
-                false => errors
-                    .get(position % errors.len().max(1))
-                    .map_or(&[][..], std::slice::from_ref),
-            };
-            some.iter().map(move |&errno| Fault {
-                operation,
-                call: call.clone(),
-                errno,
-            })
+        .iter()
+        .flat_map(|call| errors(call).iter().map(move |&errno| (call.clone(), errno)))
+        .map(|(call, errno)| Fault {
+            operation,
+            call,
+            errno,
         })
         .collect())
 }

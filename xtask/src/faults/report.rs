@@ -12,6 +12,7 @@ pub(super) struct Report {
     ends: BTreeMap<(usize, &'static str), BTreeMap<String, usize>>,
     operations: Vec<String>,
     passed: usize,
+    sentences: Vec<String>,
     stories: Vec<String>,
     skipped: Vec<String>,
 }
@@ -50,8 +51,10 @@ impl Report {
         }
     }
 
-    pub(super) fn pass(&mut self) {
+    /// A trial of many checks, in one sentence.
+    pub(super) fn pass(&mut self, sentence: String) {
         self.passed += 1;
+        self.sentences.push(sentence);
     }
 
     pub(super) fn fail(&mut self, story: String) {
@@ -87,6 +90,9 @@ impl Report {
                 write!(out, "  {:26}", ends.join(", "))?;
             }
             writeln!(out)?;
+        }
+        for sentence in &self.sentences {
+            writeln!(out, "holds   {sentence}")?;
         }
         for story in &self.stories {
             writeln!(out, "BROKEN  {story}")?;

@@ -22,17 +22,21 @@ pub(super) struct Call {
     pub(super) stage: Stage,
 }
 
+/// Where a call stands to the one that makes the change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    BeforeTheChange,
-    TheChange,
-    AfterTheChange,
+    Before,
+    Change,
+    After,
 }
 
 impl Call {
-    /// A look that drops a lock, and is not asked whether it did.
     pub(super) fn unlocks(&self) -> bool {
         self.name == "flock" && self.arguments.contains("LOCK_UN")
+    }
+
+    pub(super) fn is_about_the_boot_id(&self) -> bool {
+        self.arguments.contains("/proc/sys/kernel/random/boot_id")
     }
 }
 
@@ -102,6 +106,7 @@ fn run(operation: Operation, root: &Path, log: &Path, inject: Option<&str>) -> R
         "strace",
         "-f",
         "-qq",
+        "-y",
         "-s",
         "256",
         "-e",
@@ -126,7 +131,7 @@ fn run(operation: Operation, root: &Path, log: &Path, inject: Option<&str>) -> R
 fn parse(log: &str, change: Option<(&str, &str)>) -> Result<Vec<Call>, Trouble> {
     let mut counts: HashMap<&str, usize> = HashMap::new();
     let mut calls = Vec::new();
-    let mut stage = Stage::BeforeTheChange;
+    let mut stage = Stage::Before;
     let mut is_inside = false;
     for line in log.lines() {
         // 4711  openat(AT_FDCWD, "x", O_RDONLY) = 3
@@ -144,7 +149,7 @@ fn parse(log: &str, change: Option<(&str, &str)>) -> Result<Vec<Call>, Trouble> 
         if is_inside {
             let is_change = change.is_some_and(|(call, part)| name == call && arguments.contains(part));
             if is_change {
-                stage = Stage::TheChange;
+                stage = Stage::Change;
             }
             calls.push(Call {
                 name: name.into(),
@@ -153,7 +158,7 @@ fn parse(log: &str, change: Option<(&str, &str)>) -> Result<Vec<Call>, Trouble> 
                 stage,
             });
             if is_change {
-                stage = Stage::AfterTheChange;
+                stage = Stage::After;
             }
         }
         is_inside |= is_marker(line, BEGIN);
@@ -162,7 +167,8 @@ fn parse(log: &str, change: Option<(&str, &str)>) -> Result<Vec<Call>, Trouble> 
 }
 
 fn is_marker(line: &str, marker: &str) -> bool {
-    line.contains(&format!("write(1, \"{marker}\\n\""))
+    // 4711 write(1<pipe:[4712]>, "begin\n", 6) = 6
+    line.contains("write(1<") && line.contains(&format!("\"{marker}\\n\""))
 }
 
 #[cfg(test)]
@@ -171,8 +177,8 @@ mod tests {
 
     #[test]
     fn only_the_calls_of_the_operation_are_failed_and_counted_from_the_start_of_the_process() {
-        let log = "7 fsync(3) = 0\n7 write(1, \"begin\\n\", 6) = 6\n7 fsync(4) = 0\n7 linkat(4, \".lock.0\", 4, \"lock\", 0) = 0\n\
-                   7 unlinkat(4, \".lock.0\", 0) = 0\n7 write(1, \"end\\n\", 4) = 4\n7 fsync(5) = 0\n";
+        let log = "7 fsync(3) = 0\n7 write(1<pipe:[1]>, \"begin\\n\", 6) = 6\n7 fsync(4) = 0\n7 linkat(4, \".lock.0\", 4, \"lock\", 0) = 0\n\
+                   7 unlinkat(4, \".lock.0\", 0) = 0\n7 write(1<pipe:[1]>, \"end\\n\", 4) = 4\n7 fsync(5) = 0\n";
         let calls = parse(log, Some(("linkat", "\"lock\""))).unwrap();
         let seen: Vec<_> = calls
             .iter()
@@ -181,11 +187,11 @@ mod tests {
         assert_eq!(
             seen,
             [
-                ("fsync", 2, Stage::BeforeTheChange),
-                ("linkat", 1, Stage::TheChange),
-                ("unlinkat", 1, Stage::AfterTheChange)
+                ("fsync", 2, Stage::Before),
+                ("linkat", 1, Stage::Change),
+                ("unlinkat", 1, Stage::After)
             ]
         );
-        assert!(parse("7 write(1, \"begin\\n\", 6) = 6\n", None).is_err());
+        assert!(parse("7 write(1<pipe:[1]>, \"begin\\n\", 6) = 6\n", None).is_err());
     }
 }
