@@ -1,8 +1,10 @@
-//! The project's own tasks, one verb a file: `cargo xtask props` tries to break the promises with random cases.
+//! The project's own tasks, one verb a folder. Each tries to break the promises: `cargo xtask props` with random cases, `faults`
+//! with calls to the kernel that fail, `torture` with kill −9.
 
 mod faults;
 mod note;
 mod props;
+mod torture;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -33,6 +35,14 @@ enum Task {
     /// One of several writing processes: what `props` starts
     #[command(hide = true)]
     PropsWriter(props::writes::WriterOptions),
+    /// Processes that are killed at random moments, and what they leave
+    Torture(torture::Options),
+    /// A process that is killed: what `torture` starts
+    #[command(hide = true)]
+    TortureActor(torture::actor::ActorOptions),
+    /// A stand-in of the original: what `torture` starts
+    #[command(hide = true)]
+    TortureOriginal(torture::original::OriginalOptions),
 }
 
 fn main() -> ExitCode {
@@ -42,5 +52,8 @@ fn main() -> ExitCode {
         Task::FaultsDisk(options) => faults::disk::run(&options),
         Task::Props(options) => props::run(&options),
         Task::PropsWriter(options) => props::writes::run_writer(&options),
+        Task::Torture(options) => torture::run(&options),
+        Task::TortureActor(options) => torture::actor::run(&options),
+        Task::TortureOriginal(options) => torture::original::run(&options),
     }
 }
