@@ -66,28 +66,11 @@ impl Report {
     }
 
     fn print(&self, out: &mut impl io::Write) -> io::Result<()> {
-        if !self.operations.is_empty() {
-            write!(out, "{:16}{:>7}", "operation", "calls")?;
-            for errno in errno::ALL {
-                write!(out, "  {errno:26}")?;
-            }
-            writeln!(out)?;
-        }
-        for (row, operation) in self.operations.iter().enumerate() {
-            let of = |errno| self.ends.get(&(row, errno));
-            let calls: usize = errno::ALL
-                .into_iter()
-                .filter_map(of)
-                .flat_map(BTreeMap::values)
-                .sum();
-            write!(out, "{operation:16}{calls:>7}")?;
-            for errno in errno::ALL {
-                let ends: Vec<_> = of(errno)
-                    .into_iter()
-                    .flatten()
-                    .map(|(end, count)| format!("{count} {end}"))
-                    .collect();
-                write!(out, "  {:26}", ends.join(", "))?;
+        let table = self.table();
+        let width = |column: usize| table.iter().map(|row| row[column].len()).max();
+        for row in &table {
+            for (column, cell) in row.iter().enumerate() {
+                write!(out, "{cell:width$}  ", width = width(column).unwrap_or_default())?;
             }
             writeln!(out)?;
         }
@@ -101,6 +84,30 @@ impl Report {
             writeln!(out, "SKIPPED {reason}")?;
         }
         Ok(())
+    }
+
+    /// How many calls of each operation were failed, and how it ended how often, by the error.
+    fn table(&self) -> Vec<Vec<String>> {
+        if self.operations.is_empty() {
+            return Vec::new();
+        }
+        let heads = ["operation", "calls"].into_iter().chain(errno::ALL);
+        let mut table = vec![heads.map(str::to_owned).collect::<Vec<_>>()];
+        for (row, operation) in self.operations.iter().enumerate() {
+            let ends: Vec<_> = errno::ALL
+                .iter()
+                .map(|errno| self.ends.get(&(row, *errno)))
+                .collect();
+            let calls: usize = ends.iter().flatten().flat_map(|ends| ends.values()).sum();
+            let mut cells = vec![operation.clone(), calls.to_string()];
+            for ends in ends {
+                let ends = ends.into_iter().flatten();
+                let counts: Vec<_> = ends.map(|(end, count)| format!("{count} {end}")).collect();
+                cells.push(counts.join(", "));
+            }
+            table.push(cells);
+        }
+        table
     }
 }
 

@@ -18,15 +18,17 @@ const OLD: Duration = Duration::from_secs(2 * 3600);
 pub(super) fn write(place: &Place, torment: &Torment, out: &mut impl Write) -> Result<bool, Trouble> {
     let noted = Noted::read(place, torment)?;
     let (stored, litter) = (Stored::look(place, &noted)?, clean(place)?);
+    let mut waits = torment.waits.clone();
+    waits.sort_unstable();
+    let milliseconds = |wait: Option<&Duration>| wait.copied().unwrap_or_default().as_secs_f64() * 1000.0;
     writeln!(
         out,
-        "critical sections {} and {} of the original, kills {}, {} of them of a holder, takeovers {}, overlaps {}\n\
+        "critical sections {} and {} of the original, kills {}, takeovers {}, overlaps {}\n\
          acknowledged revisions {}, of them deleted {}, lost {}; acknowledged increments {}, the counter is {}\n\
-         longest wait after a kill {:.1} ms of {} watched; temporaries of the killed {}",
+         wait after the kill of a holder: median {:.1} ms, longest {:.1} ms of {}; temporaries of the killed {}",
         noted.sections,
         noted.sections_of_original,
         torment.kills,
-        torment.killed_holders,
         noted.takeovers,
         noted.overlaps,
         noted.wrote.len(),
@@ -34,15 +36,9 @@ pub(super) fn write(place: &Place, torment: &Torment, out: &mut impl Write) -> R
         stored.lost.len(),
         noted.counted.len(),
         stored.count,
-        torment
-            .waits
-            .iter()
-            .max()
-            .copied()
-            .unwrap_or_default()
-            .as_secs_f64()
-            * 1000.0,
-        torment.waits.len(),
+        milliseconds(waits.get(waits.len() / 2)),
+        milliseconds(waits.last()),
+        waits.len(),
         litter.found,
     )?;
 

@@ -10,8 +10,9 @@ use std::io::{self, Write as _};
 use std::process::{self, ExitCode};
 use std::time::Duration;
 
-/// It would starve between processes that look every few milliseconds if it looked as seldom as it really does.
-const PAUSE: Duration = Duration::from_millis(3);
+/// It would starve between processes that look every few milliseconds if it looked every 500 ms, as it really does.
+const BETWEEN: Duration = Duration::from_millis(15);
+const INSIDE: Duration = Duration::from_millis(3);
 
 /// The name of its journal.
 pub(super) const NAME: &str = "original";
@@ -46,7 +47,7 @@ fn lock_by_turns(place: &Place, mut random: Random) -> Result<(), Trouble> {
                     false => Entry::Overlap,
                 };
                 journal.note(&entry)?;
-                Wait::forever().pause(random.time(PAUSE));
+                Wait::forever().pause(random.time(INSIDE));
                 witness.leave()?;
                 if let Err(error) = fs::remove_file(place.marker()) {
                     journal.note(&Entry::Problem(format!("somebody removed its marker: {error}")))?;
@@ -60,7 +61,7 @@ fn lock_by_turns(place: &Place, mut random: Random) -> Result<(), Trouble> {
                 ) => {}
             Err(error) => return Err(error.into()),
         }
-        Wait::forever().pause(random.time(PAUSE));
+        Wait::forever().pause(random.time(BETWEEN));
     }
     Ok(())
 }

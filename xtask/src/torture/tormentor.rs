@@ -22,8 +22,8 @@ const GLANCE: Duration = Duration::from_micros(200);
 pub(super) struct Torment {
     pub(super) names: Vec<String>,
     pub(super) kills: usize,
-    pub(super) killed_holders: usize,
-    /// From the end of a holder to the next one's marker, where nobody else was killed meanwhile.
+    /// From the kill of a holder to the next one's marker, where nobody else was killed meanwhile. Whether anybody was
+    /// waiting for it is not known from outside, so these are upper bounds.
     pub(super) waits: Vec<Duration>,
     pub(super) problems: Vec<String>,
 }
@@ -65,9 +65,11 @@ impl Torment {
         random: &mut Random,
         watches: bool,
     ) -> Result<(), Trouble> {
-        let victim = random.below(self.names.len() as u64) as usize;
+        let victim = self.choose(place, crowd, random);
         // The original is the first.
         let child = &mut crowd.0[victim + 1];
+        let pid = child.id();
+        let death = Instant::now();
         if let Some(status) = child.try_wait()? {
             self.problems
                 .push(format!("process {victim} ended on its own: {status}"));
@@ -76,25 +78,33 @@ impl Torment {
             child.wait()?;
             self.kills += 1;
         }
-        let pid = child.id();
-        let death = Instant::now();
-        if marker_pid(place) == Some(pid) {
-            self.killed_holders += 1;
-            if watches {
-                let wait = Wait::at_most(STUCK);
-                while marker_pid(place) == Some(pid) {
-                    if !wait.pause(GLANCE) {
-                        self.problems.push(format!(
-                            "nobody took the lock of a killed holder over in {STUCK:?}"
-                        ));
-                        break;
-                    }
+        if watches && marker_pid(place) == Some(pid) {
+            let wait = Wait::at_most(STUCK);
+            while marker_pid(place) == Some(pid) {
+                if !wait.pause(GLANCE) {
+                    self.problems.push(format!(
+                        "nobody took the lock of a killed holder over in {STUCK:?}"
+                    ));
+                    break;
                 }
-                self.waits.push(death.elapsed());
             }
+            self.waits.push(death.elapsed());
         }
         *child = start_actor(place, &self.names[victim], random.next())?;
         Ok(())
+    }
+
+    /// Every other time the holder of the lock, if it is one of ours: otherwise few of the killed would be one.
+    fn choose(&self, place: &Place, crowd: &Crowd, random: &mut Random) -> usize {
+        let anybody = random.below(self.names.len() as u64) as usize;
+        let holder = || {
+            let pid = marker_pid(place)?;
+            crowd.0.iter().skip(1).position(|child| child.id() == pid)
+        };
+        match random.below(2) {
+            0 => holder().unwrap_or(anybody),
+            _ => anybody,
+        }
     }
 
     fn await_all(&mut self, mut crowd: Crowd) -> Result<(), Trouble> {
