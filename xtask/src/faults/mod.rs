@@ -19,8 +19,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use tempfile::TempDir;
-use trace::Call;
-use verdict::Fault;
+use verdict::{Fault, Unlink};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -84,23 +83,28 @@ fn faults(operation: Operation) -> Result<Vec<Fault>, Trouble> {
     let place = Place::new()?;
     operation.prepare(&place.root)?;
     let calls = trace::calls(operation, &place.root, &place.log)?;
-    let errors = |call: &Call| errno::of(&call.name, &call.arguments);
-    Ok(calls
-        .iter()
-        .flat_map(|call| errors(call).iter().map(move |&errno| (call.clone(), errno)))
-        .map(|(call, errno)| Fault {
+    let mut faults = Vec::new();
+    for call in calls {
+        let fault = |errno, unlink| Fault {
             operation,
-            call,
+            call: call.clone(),
             errno,
-        })
-        .collect())
+            unlink,
+        };
+        let errors = errno::of(&call.name, &call.arguments);
+        faults.extend(errors.iter().map(|&errno| fault(errno, Unlink::Works)));
+        if call.is_flush_of_temporary() {
+            faults.push(fault("EIO", Unlink::Fails));
+        }
+    }
+    Ok(faults)
 }
 
 /// How the operation ended, and what is wrong with that.
 fn try_fault(fault: &Fault) -> Result<(String, Vec<String>), Trouble> {
     let place = Place::new()?;
     let before = fault.operation.prepare(&place.root)?;
-    let output = trace::run_failing(fault.operation, &place.root, &place.log, &fault.call, fault.errno)?;
+    let output = trace::run_failing(fault, &place.root, &place.log)?;
     let Some(outcomes) = child::outcomes(&String::from_utf8_lossy(&output.stdout)) else {
         let story = match output.status.code() {
             Some(124) => "it hung".to_owned(),

@@ -39,11 +39,12 @@ impl Report {
         } else {
             let call = &fault.call;
             self.fail(format!(
-                "{name}: {} no. {} fails with {} ({:?})\n    {}({}\n    {}",
+                "{name}: {} no. {} fails with {} ({:?}, unlink {:?})\n    {}({}\n    {}",
                 call.name,
                 call.ordinal,
                 fault.errno,
                 call.stage,
+                fault.unlink,
                 call.name,
                 call.arguments,
                 problems.join("\n    ")

@@ -1,6 +1,7 @@
 use super::Trouble;
 use super::child::{BEGIN, ChildOptions, END};
 use super::operation::Operation;
+use super::verdict::{Fault, Unlink};
 use std::collections::HashMap;
 use std::env;
 use std::fs;
@@ -35,6 +36,12 @@ impl Call {
         self.name == "flock" && self.arguments.contains("LOCK_UN")
     }
 
+    /// The flush of a file that has a random name, beginning with a dot, so far.
+    pub(super) fn is_flush_of_temporary(&self) -> bool {
+        let names = ["/.snapshot.", "/.current.", "/.lock."];
+        self.name == "fsync" && names.iter().any(|name| self.arguments.contains(name))
+    }
+
     pub(super) fn is_about_the_boot_id(&self) -> bool {
         self.arguments.contains("/proc/sys/kernel/random/boot_id")
     }
@@ -67,23 +74,24 @@ pub(super) fn is_possible() -> Result<(), String> {
 
 /// Runs the operation and lists its calls.
 pub(super) fn calls(operation: Operation, root: &Path, log: &Path) -> Result<Vec<Call>, Trouble> {
-    let output = run(operation, root, log, None)?;
+    let output = run(operation, root, log, &[])?;
     if !output.status.success() {
         return Err(format!("the operation fails without a fault: {output:?}").into());
     }
     parse(&fs::read_to_string(log)?, operation.change())
 }
 
-/// Runs the operation while `call` fails with `errno`.
-pub(super) fn run_failing(
-    operation: Operation,
-    root: &Path,
-    log: &Path,
-    call: &Call,
-    errno: &str,
-) -> Result<Output, Trouble> {
-    let inject = format!("inject={}:error={errno}:when={}", call.name, call.ordinal);
-    let output = run(operation, root, log, Some(&inject))?;
+/// Runs the operation with the fault in it.
+pub(super) fn run_failing(fault: &Fault, root: &Path, log: &Path) -> Result<Output, Trouble> {
+    let Fault { call, errno, .. } = fault;
+    let mut inject = vec![format!(
+        "inject={}:error={errno}:when={}",
+        call.name, call.ordinal
+    )];
+    if fault.unlink == Unlink::Fails {
+        inject.push("inject=unlinkat:error=EIO".into());
+    }
+    let output = run(fault.operation, root, log, &inject)?;
     let log = fs::read_to_string(log)?;
     let hit = log.lines().skip_while(|line| !is_marker(line, BEGIN));
     if !hit
@@ -95,7 +103,7 @@ pub(super) fn run_failing(
     Ok(output)
 }
 
-fn run(operation: Operation, root: &Path, log: &Path, inject: Option<&str>) -> Result<Output, Trouble> {
+fn run(operation: Operation, root: &Path, log: &Path, inject: &[String]) -> Result<Output, Trouble> {
     let options = ChildOptions {
         root: root.into(),
         operation,
@@ -114,7 +122,7 @@ fn run(operation: Operation, root: &Path, log: &Path, inject: Option<&str>) -> R
         "-e",
         TRACED,
     ]);
-    if let Some(inject) = inject {
+    for inject in inject {
         command.args(["-e", inject]);
     }
     command

@@ -20,6 +20,15 @@ pub(super) struct Fault {
     pub(super) operation: Operation,
     pub(super) call: Call,
     pub(super) errno: &'static str,
+    pub(super) unlink: Unlink,
+}
+
+/// Whether the operation can remove what it has made before the fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unlink {
+    Works,
+    /// A second fault: nothing can be removed.
+    Fails,
 }
 
 impl Fault {
@@ -33,6 +42,7 @@ impl Fault {
             operation,
             call,
             errno,
+            ..
         } = self;
         let names = |part: &str| call.arguments.contains(part);
         // A signal is no reason to give up anything.
@@ -140,8 +150,11 @@ impl Fault {
     fn litter(&self, root: &Path) -> Result<Vec<String>, Trouble> {
         let mut problems = Vec::new();
         let stay = temporaries(root)?;
-        if !stay.is_empty() && self.call.name != "unlinkat" {
+        if !stay.is_empty() && self.call.name != "unlinkat" && self.unlink == Unlink::Works {
             problems.push(format!("it left {stay:?}"));
+        }
+        if stay.is_empty() && self.unlink == Unlink::Fails {
+            problems.push("the second fault did not hit".into());
         }
         // The lock once more, so that a second name of a marker that has been taken over is nobody's any longer.
         if let Err(error) = open(root)?

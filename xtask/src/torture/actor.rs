@@ -27,7 +27,6 @@ pub(crate) struct ActorOptions {
 }
 
 pub(crate) fn run(options: &ActorOptions) -> ExitCode {
-    // The first file that is opened: see there.
     let Ok(witness) = Witness::open(&options.place) else {
         return ExitCode::FAILURE;
     };
@@ -88,7 +87,8 @@ impl<'a> Actor<'a> {
     /// What a tool does: lock, read, write, move `current` by comparison, unlock. Nobody evicts, so each step succeeds.
     fn count_under_the_lock(&mut self) -> Result<(), Trouble> {
         let lock = self.store.lock("torture", &Wait::at_most(STUCK))?;
-        if !self.witness.enter()? {
+        let inside = self.witness.enter()?;
+        if inside.is_none() {
             self.journal.note(&Entry::Overlap)?;
         }
         self.journal.note(&Entry::Section)?;
@@ -107,7 +107,7 @@ impl<'a> Actor<'a> {
             .compare_and_set_current(Expect::Exactly(current.as_ref()), &rev, Some(&*lock))?;
         self.journal.note(&Entry::Counted(count + 1))?;
         self.pause();
-        self.witness.leave()?;
+        drop(inside);
         Ok(lock.unlock()?)
     }
 

@@ -42,13 +42,13 @@ fn lock_by_turns(place: &Place, mut random: Random) -> Result<(), Trouble> {
         match File::create_new(place.marker()) {
             Ok(mut file) => {
                 writeln!(file, "{}", process::id())?;
-                let entry = match witness.enter()? {
-                    true => Entry::Section,
-                    false => Entry::Overlap,
-                };
-                journal.note(&entry)?;
+                let inside = witness.enter()?;
+                journal.note(match inside {
+                    Some(_) => &Entry::Section,
+                    None => &Entry::Overlap,
+                })?;
                 Wait::forever().pause(random.time(INSIDE));
-                witness.leave()?;
+                drop(inside);
                 if let Err(error) = fs::remove_file(place.marker()) {
                     journal.note(&Entry::Problem(format!("somebody removed its marker: {error}")))?;
                 }
