@@ -6,7 +6,7 @@ use super::witness::Witness;
 use crate::note::Note;
 use clap::Args;
 use localstate::LocalStore;
-use sdk_state::{Backend as _, ErrorKind, Expect, Revision, Wait, WriteOptions};
+use sdk_state::{Backend as _, ErrorKind, Expect, Lock, Revision, Wait, WriteOptions};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -77,14 +77,15 @@ impl<'a> Actor<'a> {
 
     fn act(&mut self) -> Result<(), Trouble> {
         match self.random.below(10) {
-            0..6 => self.count_under_the_lock(),
+            0..5 => self.count_under_the_lock(),
+            5 => self.count(None),
             6 => self.write("aside").map(drop),
             7 | 8 => self.delete(),
             _ => self.read(),
         }
     }
 
-    /// What a tool does: lock, read, write, move `current` by comparison, unlock. Nobody evicts, so each step succeeds.
+    /// What a tool does: lock, read, write, move `current` by comparison, unlock. Nobody evicts, so the lock is never lost.
     fn count_under_the_lock(&mut self) -> Result<(), Trouble> {
         let lock = self.store.lock("torture", &Wait::at_most(STUCK))?;
         let inside = self.witness.enter()?;
@@ -95,6 +96,13 @@ impl<'a> Actor<'a> {
         if lock.took_over().is_some() {
             self.journal.note(&Entry::TookOver)?;
         }
+        self.count(Some(&*lock))?;
+        drop(inside);
+        Ok(lock.unlock()?)
+    }
+
+    /// Moves `current` to the next count. Whoever does so without the lock may be overtaken, and overtake.
+    fn count(&mut self, held: Option<&dyn Lock>) -> Result<(), Trouble> {
         self.pause();
         let (current, count) = match self.store.head() {
             Ok((rev, note)) => (Some(rev), count_of(&note.0).ok_or("current is no counter")?),
@@ -103,12 +111,16 @@ impl<'a> Actor<'a> {
         };
         let rev = self.write(&format!("count {}", count + 1))?;
         self.pause();
-        self.store
-            .compare_and_set_current(Expect::Exactly(current.as_ref()), &rev, Some(&*lock))?;
-        self.journal.note(&Entry::Counted(count + 1))?;
+        match self
+            .store
+            .compare_and_set_current(Expect::Exactly(current.as_ref()), &rev, held)
+        {
+            Ok(()) => self.journal.note(&Entry::Counted(count + 1))?,
+            Err(error) if matches!(error.kind(), ErrorKind::CurrentMoved { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
         self.pause();
-        drop(inside);
-        Ok(lock.unlock()?)
+        Ok(())
     }
 
     fn write(&mut self, text: &str) -> Result<Revision, Trouble> {
