@@ -1,9 +1,11 @@
-//! The project's own tasks, one verb a file: `cargo xtask props` tries to break the promises with random cases,
-//! `cargo xtask crash` with every state that a power cut can leave.
+//! The project's own tasks, one verb a folder. Each tries to break the promises: `cargo xtask props` with random cases, `crash`
+//! with every state that a power cut can leave, `faults` with calls to the kernel that fail, `torture` with kill −9.
 
 mod crash;
+mod faults;
 mod note;
 mod props;
+mod torture;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -26,18 +28,40 @@ enum Task {
     /// The traced process: what `crash` starts
     #[command(hide = true)]
     CrashScript(crash::script::ScriptOptions),
+    /// Fails every call to the kernel once, and fills the disk
+    Faults(faults::Options),
+    /// The process whose calls are failed: what `faults` starts
+    #[command(hide = true)]
+    FaultsChild(faults::child::ChildOptions),
+    /// The process that runs out of space: what `faults` starts
+    #[command(hide = true)]
+    FaultsDisk(faults::disk::DiskOptions),
     /// Property tests over concurrent writes and revision suffixes
     Props(props::Options),
     /// One of several writing processes: what `props` starts
     #[command(hide = true)]
     PropsWriter(props::writes::WriterOptions),
+    /// Processes that are killed at random moments, and what they leave
+    Torture(torture::Options),
+    /// A process that is killed: what `torture` starts
+    #[command(hide = true)]
+    TortureActor(torture::actor::ActorOptions),
+    /// A stand-in of the original: what `torture` starts
+    #[command(hide = true)]
+    TortureOriginal(torture::original::OriginalOptions),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().task {
         Task::Crash(options) => crash::run(&options),
         Task::CrashScript(options) => crash::script::run_script(&options),
+        Task::Faults(options) => faults::run(&options),
+        Task::FaultsChild(options) => faults::child::run(&options),
+        Task::FaultsDisk(options) => faults::disk::run(&options),
         Task::Props(options) => props::run(&options),
         Task::PropsWriter(options) => props::writes::run_writer(&options),
+        Task::Torture(options) => torture::run(&options),
+        Task::TortureActor(options) => torture::actor::run(&options),
+        Task::TortureOriginal(options) => torture::original::run(&options),
     }
 }

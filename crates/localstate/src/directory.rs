@@ -56,8 +56,10 @@ impl Directory {
             Ok(()) => {
                 let mode = self.stat(name)?.map(|stat| Mode::from_raw_mode(stat.st_mode));
                 if mode.is_some_and(|mode| !mode.contains(PRIVATE_DIRECTORY)) {
-                    rustix::fs::chmodat(&self.handle, name, PRIVATE_DIRECTORY, AtFlags::empty())
-                        .map_err(|errno| self.failure("set the mode of the directory", name, errno))?;
+                    retry_on_intr(|| {
+                        rustix::fs::chmodat(&self.handle, name, PRIVATE_DIRECTORY, AtFlags::empty())
+                    })
+                    .map_err(|errno| self.failure("set the mode of the directory", name, errno))?;
                 }
             }
             Err(Errno::EXIST) => {}
@@ -101,7 +103,7 @@ impl Directory {
     pub(crate) fn create_file(&self, name: &str) -> Result<File, Errno> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = retry_on_intr(|| rustix::fs::openat(&self.handle, name, flags, PRIVATE_FILE))?;
-        if let Err(errno) = rustix::fs::fchmod(&file, PRIVATE_FILE) {
+        if let Err(errno) = retry_on_intr(|| rustix::fs::fchmod(&file, PRIVATE_FILE)) {
             // It is ours and useless.
             let _ = self.unlink(name);
             return Err(errno);
@@ -123,7 +125,7 @@ impl Directory {
         let Some(by_name) = self.stat(name)? else {
             return Ok(false);
         };
-        let by_handle = rustix::fs::fstat(file).map_err(|errno| self.failure("look at", name, errno))?;
+        let by_handle = stat(file).map_err(|errno| self.failure("look at", name, errno))?;
         Ok((by_name.st_dev, by_name.st_ino) == (by_handle.st_dev, by_handle.st_ino))
     }
 
@@ -156,7 +158,7 @@ impl Directory {
     /// Calls `visit` with every name but `.` and `..`.
     pub(crate) fn names(&self, mut visit: impl FnMut(&CStr, FileType)) -> Result<(), Failure> {
         let failure = |errno| io_failure("list the directory", self.path.clone(), errno);
-        for entry in Dir::read_from(&self.handle).map_err(failure)? {
+        for entry in retry_on_intr(|| Dir::read_from(&self.handle)).map_err(failure)? {
             let entry = entry.map_err(failure)?;
             if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
                 visit(entry.file_name(), entry.file_type());
@@ -188,7 +190,7 @@ impl Directory {
 
     /// Whether somebody has removed the directory while it was open.
     pub(crate) fn is_removed(&self) -> bool {
-        rustix::fs::fstat(&self.handle).is_ok_and(|stat| stat.st_nlink == 0)
+        stat(&self.handle).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
     pub(crate) fn is_plain(stat: &Stat) -> bool {
@@ -229,6 +231,12 @@ pub(crate) fn sync(directory: &File) -> io::Result<()> {
         Err(error) if is_unsupported(&error) => Ok(()),
         result => result,
     }
+}
+
+/// The status of an open file. Unlike `File::metadata` it is asked again when a signal interrupts, which FUSE and some
+/// network filesystems allow.
+pub(crate) fn stat(file: &File) -> Result<Stat, Errno> {
+    retry_on_intr(|| rustix::fs::fstat(file))
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -300,7 +308,7 @@ fn make_root(root: &Path) -> Result<Directory, Failure> {
     if Directory::open_root(root)?.is_none() {
         drop(make_root(parent)?);
         match retry_on_intr(|| rustix::fs::mkdir(root, PRIVATE_DIRECTORY)) {
-            Ok(()) => rustix::fs::chmod(root, PRIVATE_DIRECTORY)
+            Ok(()) => retry_on_intr(|| rustix::fs::chmod(root, PRIVATE_DIRECTORY))
                 .map_err(|errno| io_failure("set the mode of the directory", root.into(), errno))?,
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(io_failure("make the directory", root.into(), errno)),

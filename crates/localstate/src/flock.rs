@@ -9,13 +9,13 @@ use std::io;
 pub(crate) fn try_exclusive(file: &File) -> io::Result<bool> {
     let mut lock = RwLock::new(file);
     // The guard would unlock when it is dropped; the flock belongs to the file.
-    taken(lock.try_write().map(std::mem::forget))
+    taken(|| lock.try_write().map(std::mem::forget))
 }
 
 /// Takes a shared flock without waiting; false when another handle has an exclusive one.
 pub(crate) fn try_shared(file: &File) -> io::Result<bool> {
     let lock = RwLock::new(file);
-    taken(lock.try_read().map(std::mem::forget))
+    taken(|| lock.try_read().map(std::mem::forget))
 }
 
 /// Gives it back at once, also where a child has inherited the handle.
@@ -24,10 +24,14 @@ pub(crate) fn unlock(file: &File) {
     let _ = rustix::io::retry_on_intr(|| rustix::fs::flock(file, FlockOperation::Unlock));
 }
 
-fn taken(result: io::Result<()>) -> io::Result<bool> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-        Err(error) => Err(error),
+fn taken(mut attempt: impl FnMut() -> io::Result<()>) -> io::Result<bool> {
+    loop {
+        return match attempt() {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            // Not to wait does not keep signals away where the server of a network filesystem is asked.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => Err(error),
+        };
     }
 }

@@ -43,7 +43,6 @@ impl Gate {
                 Ok(true) => return Ok(Some(gate)),
                 Ok(false) => {}
                 Err(_) if !filesystem.is_trusted() => return Ok(Some(gate)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => return Err(stack.own_failure("lock the directory", source)),
             }
             if !wait.pause(pause) {

@@ -1,4 +1,4 @@
-use crate::directory::{Access, Directory, StackDirectory};
+use crate::directory::{self, Access, Directory, StackDirectory};
 use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::layout::{self, Purpose};
@@ -132,17 +132,17 @@ impl<'a> Marker<'a> {
             }
             Err(errno) => return Err(stack.failure("open the lock marker", layout::LOCK, errno)),
         };
-        let metadata = file
-            .metadata()
-            .map_err(|source| stack.failure("look at the lock marker", layout::LOCK, source))?;
-        if !metadata.is_file() {
+        let stat = directory::stat(&file)
+            .map_err(|errno| stack.failure("look at the lock marker", layout::LOCK, errno))?;
+        if !Directory::is_plain(&stat) {
             return Err(Failure::MarkerNotPlain(stack.path_of(layout::LOCK)));
         }
+        let bytes = stat.st_size as u64;
         Ok(Some(Self {
             directory,
             file,
-            bytes: metadata.len(),
-            is_proof: directory.filesystem.is_trusted() && metadata.len() == marker::BYTES as u64,
+            bytes,
+            is_proof: directory.filesystem.is_trusted() && bytes == marker::BYTES as u64,
         }))
     }
 

@@ -1,4 +1,4 @@
-use crate::directory::{Access, Directory, StackDirectory};
+use crate::directory::{self, Access, Directory, StackDirectory};
 use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::layout::{self, Purpose};
@@ -33,7 +33,8 @@ impl Pointer {
             return Ok(None);
         };
         let cannot_read = |source| stack.failure("read the pointer", layout::CURRENT, source);
-        if !file.metadata().map_err(cannot_read)?.is_file() {
+        let stat = directory::stat(file).map_err(|errno| cannot_read(errno.into()))?;
+        if !Directory::is_plain(&stat) {
             return Err(Failure::PointerNotPlain(stack.path_of(layout::CURRENT)));
         }
         let mut content = Vec::with_capacity(256);

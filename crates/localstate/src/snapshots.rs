@@ -81,11 +81,11 @@ pub(crate) fn read(directory: &StackDirectory, rev: &Revision, limit: u64) -> Re
         Err(errno) => return Err(snapshots.failure("open the snapshot", &name, errno)),
     };
     let cannot_read = |source| snapshots.failure("read the snapshot", &name, source);
-    let metadata = file.metadata().map_err(cannot_read)?;
-    if !metadata.is_file() {
+    let stat = directory::stat(&file).map_err(|errno| cannot_read(errno.into()))?;
+    if !Directory::is_plain(&stat) {
         return Err(Failure::SnapshotNotPlain(rev.clone()));
     }
-    let bytes = metadata.len();
+    let bytes = stat.st_size as u64;
     if bytes == 0 {
         return Err(Failure::EmptySnapshot(rev.clone()));
     }

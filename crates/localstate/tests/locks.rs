@@ -26,9 +26,12 @@ const LONG: Duration = Duration::from_secs(30);
 
 /// Proves exclusion without the lock that is tested: an flock on a file of its own, which the kernel takes from the dead.
 ///
-/// A process opens it before its first lock: the kernel closes the files of the dead in order, so that the next holder
-/// does not find the witness still held.
+/// Its handle has a higher number than all others: the kernel gives the flocks of the dead back from the last handle to the
+/// first, and the next holder must not find the witness still held.
 struct Witness(RwLock<File>);
+
+/// More than the other handles of a test.
+const HIGHER_THAN_ANY: i32 = 500;
 
 impl Witness {
     fn open(root: &Path) -> Self {
@@ -37,7 +40,8 @@ impl Witness {
             .append(true)
             .open(root.join("witness"))
             .unwrap();
-        Self(RwLock::new(file))
+        let last = rustix::io::fcntl_dupfd_cloexec(&file, HIGHER_THAN_ANY).unwrap();
+        Self(RwLock::new(last.into()))
     }
 
     /// Enters and exits; panics when somebody else is inside.
