@@ -39,6 +39,10 @@ pub(crate) enum Failure {
         #[source]
         source: Option<io::Error>,
     },
+    #[error(
+        "it is deleted, and the disk did not confirm it: after a power cut it may be back, so delete it again"
+    )]
+    DeletionUnknown { rev: Revision, source: io::Error },
     #[error("the lock marker is no regular file: remove what somebody put in its place")]
     MarkerNotPlain(PathBuf),
     #[error("the lock is no longer held: lock again before changing anything")]
@@ -92,6 +96,11 @@ impl From<Failure> for Error {
                     Some(source) => error.with_source(source),
                     None => error,
                 }
+            }
+            Failure::DeletionUnknown { rev, source } => {
+                Self::new(ErrorKind::DurabilityUnknown { rev: rev.clone() }, message)
+                    .at_revision(&rev)
+                    .with_source(source)
             }
             Failure::LockLost | Failure::LockOfAnotherProcess => Self::new(ErrorKind::LockLost, message),
             Failure::OtherHolder(info) => Self::other_holder(*info),

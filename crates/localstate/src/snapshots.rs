@@ -114,6 +114,7 @@ pub(crate) fn remove(
         return held.map_or(Ok(()), |token| lock::demand_token(directory, token));
     };
     let stack = &directory.stack;
+    let names = snapshots.reopen()?;
     loop {
         // Somebody may have moved `current` away from this revision and not have flushed that yet: were it removed now,
         // a power cut could leave `current` naming it. So what is compared inside the gate must have been flushed before.
@@ -140,9 +141,10 @@ pub(crate) fn remove(
             Err(errno) => return Err(snapshots.failure("remove the snapshot", &name, errno)),
         }
     }
-    snapshots
-        .sync()
-        .map_err(|source| snapshots.own_failure("flush the directory", source))
+    directory::sync(&names).map_err(|source| Failure::DeletionUnknown {
+        rev: rev.clone(),
+        source,
+    })
 }
 
 /// Names only: no file is opened.

@@ -104,6 +104,7 @@ pub trait Backend: Send + Sync {
     ///
     /// [`RevisionIsCurrent`](crate::ErrorKind::RevisionIsCurrent), [`Damaged`](crate::ErrorKind::Damaged) when it
     /// cannot be known what is current, [`LockLost`](crate::ErrorKind::LockLost),
+    /// [`DurabilityUnknown`](crate::ErrorKind::DurabilityUnknown) when it is gone and may come back in a power cut,
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without a lock on some media.
     fn delete(&self, rev: &Revision, held: Option<&dyn Lock>) -> Result<(), Error>;
 

@@ -41,7 +41,7 @@ pub enum ErrorKind {
     /// The medium did not confirm that the change is durable. It is visible, and may be gone after a power cut: check
     /// the disk, open the store anew, read the revision and write again.
     DurabilityUnknown {
-        /// The revision that was written or made current.
+        /// The revision that was written, made current or deleted.
         rev: Revision,
     },
     /// Somebody else holds the lock: wait, or evict a holder that is surely gone with `force_unlock`.

@@ -56,6 +56,7 @@ pub trait Storage: Send + Sync {
     ///
     /// [`RevisionIsCurrent`](crate::ErrorKind::RevisionIsCurrent), [`Damaged`](crate::ErrorKind::Damaged) when it
     /// cannot be known what is current, [`LockLost`](crate::ErrorKind::LockLost),
+    /// [`DurabilityUnknown`](crate::ErrorKind::DurabilityUnknown) when it is gone and may come back in a power cut,
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without `held` on a medium that cannot do this unguarded.
     fn remove(&self, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error>;
 

@@ -67,7 +67,7 @@ impl Fault {
             ("fsync", Stage::Before) if operation.moves() && names("/snapshots>") => &["DurabilityUnknown"],
             ("fsync", Stage::After) if operation.writes() || operation.moves() => &["DurabilityUnknown"],
             // The revision is gone, and may come back in a power cut: to delete it again is right, and does no harm.
-            ("fsync", Stage::After) if *operation == Operation::Delete => &["Io"],
+            ("fsync", Stage::After) if *operation == Operation::Delete => &["DurabilityUnknown"],
             // Whose lock it is could not be seen: it is given back, and the next one takes it over.
             ("newfstatat" | "fstat", Stage::After) if *operation == Operation::Adopt => &["Io", "Ok"],
             (_, Stage::Before | Stage::Change) => &["Io"],
