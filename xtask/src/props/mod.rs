@@ -1,5 +1,6 @@
 //! Property tests: random cases, shrunk to a small one when a property fails.
 
+mod model;
 mod suffixes;
 pub(crate) mod writes;
 
@@ -21,10 +22,16 @@ pub(crate) struct Options {
     seed: Option<u64>,
 }
 
+/// 2026-07-10T12:00:00Z.
+const NOON: i64 = 1_783_684_800;
+
+/// A story that is still long after this is long because it must be.
+const LONGEST_SHRINK_MILLISECONDS: u32 = 20_000;
+
 type Property = fn(&mut TestRunner) -> Result<(), Box<dyn Error>>;
 
 /// The promise and the sentence that each property tries to break.
-const PROPERTIES: [(&str, Property); 3] = [
+const PROPERTIES: [(&str, Property); 4] = [
     (
         "W3 W5: concurrent writers get distinct revisions that hold their own bytes and sort after current",
         writes::hold,
@@ -36,6 +43,10 @@ const PROPERTIES: [(&str, Property); 3] = [
     (
         "W4: after 10 000 revisions of one nanosecond the next one is the next number",
         suffixes::hold_for_ten_thousand,
+    ),
+    (
+        "C2 C3 L1 L4 W5: every call answers what a plain model answers, in memory and in a directory",
+        model::hold,
     ),
 ];
 
@@ -74,7 +85,8 @@ fn runner(cases: u32, seed: u64) -> TestRunner {
         cases,
         // The seed is printed instead.
         failure_persistence: None::<Box<FileFailurePersistence>>.map(|persistence| persistence as _),
-        max_shrink_iters: 200,
+        max_shrink_iters: 2000,
+        max_shrink_time: LONGEST_SHRINK_MILLISECONDS,
         rng_seed: RngSeed::Fixed(seed),
         ..Config::default()
     };

@@ -1,4 +1,4 @@
-use super::broken;
+use super::{NOON, broken};
 use crate::note::Note;
 use localstate::{LocalStorage, LocalStore};
 use proptest::prelude::*;
@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use time::OffsetDateTime;
 
-const NOON: i64 = 1_783_684_800;
 const STORY: usize = 24;
 
 /// What happens to a stack, one after the other.

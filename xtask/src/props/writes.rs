@@ -1,4 +1,4 @@
-use super::broken;
+use super::{NOON, broken};
 use crate::note::Note;
 use clap::Args;
 use localstate::{LocalStorage, LocalStore};
@@ -14,9 +14,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Barrier;
 use time::OffsetDateTime;
-
-/// 2026-07-10T12:00:00Z.
-const NOON: i64 = 1_783_684_800;
 
 /// One random run of several actors over one stack.
 #[derive(Debug, Clone)]
