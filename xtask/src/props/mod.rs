@@ -1,5 +1,6 @@
 //! Property tests: random cases, shrunk to a small one when a property fails.
 
+mod counted;
 mod model;
 mod suffixes;
 pub(crate) mod writes;
@@ -33,7 +34,7 @@ type Property = fn(&mut TestRunner) -> Result<(), Box<dyn Error>>;
 /// The promise and the sentence that each property tries to break.
 const PROPERTIES: [(&str, Property); 4] = [
     (
-        "W3 W5: concurrent writers get distinct revisions that hold their own bytes and sort after current",
+        "W3 W4 W5: concurrent writers get, in few tries, distinct revisions that hold their own bytes and sort after current",
         writes::hold,
     ),
     (
@@ -41,7 +42,7 @@ const PROPERTIES: [(&str, Property); 4] = [
         suffixes::hold,
     ),
     (
-        "W4: after 10 000 revisions of one nanosecond the next one is the next number",
+        "W4: after 10 000 revisions of one nanosecond, among names that are none, the next one is the next number",
         suffixes::hold_for_ten_thousand,
     ),
     (

@@ -4,9 +4,7 @@ use localstate::{LocalStorage, LocalStore};
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use sdk_state::encrypt::Noop;
-use sdk_state::{
-    Backend as _, Created, ErrorKind, MemoryStorage, Revision, StackId, Storage as _, Store, WriteOptions,
-};
+use sdk_state::{Backend as _, ErrorKind, MemoryStorage, Revision, StackId, Storage, Store, WriteOptions};
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::Arc;
@@ -162,28 +160,69 @@ fn pick(model: &Model, index: &prop::sample::Index) -> Option<Revision> {
 }
 
 pub(super) fn hold_for_ten_thousand(_: &mut TestRunner) -> Result<(), Box<dyn Error>> {
-    const REVISIONS: u32 = 10_000;
-    let storage = MemoryStorage::new(StackId::new("props", "suffixes")?);
-    let noon = OffsetDateTime::from_unix_timestamp(NOON)?;
-    for suffix in 0..REVISIONS {
-        let bare = Revision::at(noon)?.to_string();
-        let name = if suffix == 0 {
-            bare
-        } else {
-            format!("{bare}_{suffix}")
-        };
-        if storage.create(&name.parse()?, b"x")? != Created::Created {
-            return Err(format!("{name} was taken").into());
-        }
+    let id = StackId::new("props", "suffixes")?;
+    let memory = MemoryStorage::new(id.clone());
+    for name in crowd()? {
+        memory.overwrite_snapshot(&name.parse()?, "x");
     }
+    comes_next(memory)?;
+
+    let root = tempfile::tempdir()?;
+    let snapshots = root.path().join("props/suffixes/snapshots");
+    std::fs::create_dir_all(&snapshots)?;
+    for name in crowd()? {
+        std::fs::write(snapshots.join(format!("{name}.json.enc")), "x")?;
+    }
+    for name in NO_REVISIONS {
+        std::fs::write(snapshots.join(name), "x")?;
+    }
+    comes_next(LocalStorage::new(root.path(), id))
+}
+
+const CROWD: u32 = 10_000;
+/// Names of revisions that tell no moment: they are listed, last, and say nothing about the next number.
+const NO_MOMENTS: [&str; 4] = [
+    "2026-07-10T12:00:00Z_0",
+    "2026-07-10T12:00:00Z_010001",
+    "2026-07-10T12:00:00Z_9999999999",
+    "not-a-revision",
+];
+/// Names of files that are no revisions: they are not listed.
+const NO_REVISIONS: [&str; 6] = [
+    "2026-07-10T12:00:00Z_20000.json",
+    "2026-07-10T12:00:00Z_20000.json.enc~",
+    "2026-07-10T12:00:00Z 20000.json.enc",
+    ".2026-07-10T12:00:00Z_20000.json.enc",
+    ".json.enc",
+    "read me",
+];
+
+/// The names of 10 000 revisions of noon, with others among them.
+fn crowd() -> Result<Vec<String>, Box<dyn Error>> {
+    let noon = Revision::at(OffsetDateTime::from_unix_timestamp(NOON)?)?.to_string();
+    let numbered = (1..CROWD).map(|suffix| format!("{noon}_{suffix}"));
+    let mut names: Vec<String> = numbered.chain(NO_MOMENTS.map(String::from)).collect();
+    names.push(noon);
+    Ok(names)
+}
+
+fn comes_next(storage: impl Storage) -> Result<(), Box<dyn Error>> {
+    let noon = OffsetDateTime::from_unix_timestamp(NOON)?;
     let store: Store<_, Note> = Store::new(storage, Noop).with_clock(move || noon);
     let revision = store.write(&Note("next".into()), &WriteOptions::new())?;
-    if revision.suffix() != Some(REVISIONS) {
-        return Err(format!("{revision} does not end in _{REVISIONS}").into());
+    if revision.suffix() != Some(CROWD) {
+        return Err(format!("{revision} does not end in _{CROWD}").into());
     }
-    let listed = store.list()?;
-    if !listed.is_sorted() || listed.last() != Some(&revision) {
-        return Err("the list is not sorted".into());
+    let listed: Vec<String> = store.list()?.iter().map(Revision::to_string).collect();
+    let bare = Revision::at(noon)?.to_string();
+    let numbered = (1..=CROWD).map(|suffix| format!("{bare}_{suffix}"));
+    let expected: Vec<String> = [bare.clone()]
+        .into_iter()
+        .chain(numbered)
+        .chain(NO_MOMENTS.map(String::from))
+        .collect();
+    if listed != expected {
+        return Err("the list is not that of all revisions in their order".into());
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
+use super::counted::Counted;
 use super::{NOON, broken};
 use crate::note::Note;
 use clap::Args;
-use localstate::{LocalStorage, LocalStore};
+use localstate::LocalStorage;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use sdk_state::encrypt::Noop;
@@ -41,7 +42,9 @@ pub(super) fn hold(runner: &mut TestRunner) -> Result<(), Box<dyn Error>> {
             prop::collection::vec(then, writes),
         )
     });
-    let case = (1_usize..12, 0_usize..4, script).prop_map(|(threads, processes, (clock, then))| Case {
+    // Few who write again and again, or many at once.
+    let actors = prop_oneof![3 => (1_usize..12, 0_usize..4), 1 => (32_usize..64, Just(0))];
+    let case = (actors, script).prop_map(|((threads, processes), (clock, then))| Case {
         threads,
         processes,
         script: Script { clock, then },
@@ -53,6 +56,17 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     let directory = tempfile::tempdir().map_err(broken)?;
     let root = directory.path();
     let outcomes = run_all(case, root).map_err(broken)?;
+
+    let allowed = most_tries(outcomes.len());
+    for outcome in &outcomes {
+        prop_assert!(
+            outcome.tries <= allowed,
+            "more than {} tries for {} writes: {:?}",
+            allowed,
+            outcomes.len(),
+            outcome
+        );
+    }
 
     // A name is free again once its revision has been deleted, so only those that are kept must differ.
     let kept: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.deleted).collect();
@@ -80,11 +94,18 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Of `writes` at once. A write that has drawn from as many names as there are writes meets each further collision with a
+/// chance that halves each time: ten more in a row do not happen. One that tried name after name would need up to `writes`.
+fn most_tries(writes: usize) -> u32 {
+    writes.max(1).ilog2() + 10
+}
+
 /// What became of one write.
 #[derive(Debug)]
 struct Outcome {
     revision: Revision,
     text: String,
+    tries: u32,
     deleted: bool,
 }
 
@@ -134,6 +155,13 @@ fn act(root: &Path, name: &str, script: &Script) -> Result<Vec<Outcome>, String>
                 "{text} got {revision}, which does not sort after the current {current:?}"
             ));
         }
+        let now = Revision::at(moment(NOON + offset)).map_err(explain)?;
+        let latest = current.map_or(now.clone(), |current| current.max(now));
+        if !revision.same_moment(&latest) {
+            return Err(format!(
+                "{text} got {revision}, whose moment is not that of {latest}"
+            ));
+        }
         if becomes_current {
             store.set_current(&revision).map_err(explain)?;
         }
@@ -147,6 +175,7 @@ fn act(root: &Path, name: &str, script: &Script) -> Result<Vec<Outcome>, String>
         outcomes.push(Outcome {
             revision,
             text,
+            tries: store.storage().tries(),
             deleted: false,
         });
     }
@@ -156,11 +185,13 @@ fn act(root: &Path, name: &str, script: &Script) -> Result<Vec<Outcome>, String>
 fn open(
     root: &Path,
     clock: impl Fn() -> i64 + Send + Sync + 'static,
-) -> Result<LocalStore<Note>, sdk_state::Error> {
+) -> Result<Store<Counted<LocalStorage>, Note>, sdk_state::Error> {
     let storage = LocalStorage::new(root, StackId::new("props", "writes")?);
-    Ok(Store::new(storage, Noop).with_clock(move || {
-        OffsetDateTime::from_unix_timestamp(clock()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
-    }))
+    Ok(Store::new(Counted::new(storage), Noop).with_clock(move || moment(clock())))
+}
+
+fn moment(seconds: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 /// The arguments of a writing process.
@@ -201,7 +232,7 @@ fn start_writer(process: usize, script: &Script, root: &Path) -> io::Result<Chil
         .spawn()
 }
 
-/// Prints an outcome a line: the revision, whether it was deleted, the text.
+/// Prints an outcome a line: the revision, the tries, whether it was deleted, the text.
 pub(crate) fn run_writer(options: &WriterOptions) -> ExitCode {
     let script = Script {
         clock: options.clock.clone(),
@@ -218,10 +249,11 @@ pub(crate) fn run_writer(options: &WriterOptions) -> ExitCode {
             for Outcome {
                 revision,
                 text,
+                tries,
                 deleted,
             } in outcomes
             {
-                if writeln!(out, "{revision} {deleted} {text}").is_err() {
+                if writeln!(out, "{revision} {tries} {deleted} {text}").is_err() {
                     return ExitCode::FAILURE;
                 }
             }
@@ -243,10 +275,11 @@ fn outcomes_of(child: Child) -> Result<Vec<Outcome>, Box<dyn Error>> {
     }
     text.lines()
         .map(|line| {
-            let mut fields = line.splitn(3, ' ');
+            let mut fields = line.splitn(4, ' ');
             let mut next = || fields.next().ok_or("a writing process printed half a line");
             Ok(Outcome {
                 revision: next()?.parse()?,
+                tries: next()?.parse()?,
                 deleted: next()?.parse()?,
                 text: next()?.into(),
             })
