@@ -1,6 +1,7 @@
 //! Property tests: random cases, shrunk to a small one when a property fails.
 
 mod counted;
+pub(crate) mod locks;
 mod model;
 mod suffixes;
 pub(crate) mod writes;
@@ -32,7 +33,7 @@ const LONGEST_SHRINK_MILLISECONDS: u32 = 20_000;
 type Property = fn(&mut TestRunner) -> Result<(), Box<dyn Error>>;
 
 /// The promise and the sentence that each property tries to break.
-const PROPERTIES: [(&str, Property); 4] = [
+const PROPERTIES: [(&str, Property); 5] = [
     (
         "W3 W4 W5: concurrent writers get, in few tries, distinct revisions that hold their own bytes and sort after current",
         writes::hold,
@@ -48,6 +49,10 @@ const PROPERTIES: [(&str, Property); 4] = [
     (
         "C2 C3 L1 L4 W5: every call answers what a plain model answers, in memory and in a directory",
         model::hold,
+    ),
+    (
+        "L1 L2 L4: threads, processes and the original get the lock, lose it and take it over as a plain model foretells",
+        locks::hold,
     ),
 ];
 
