@@ -35,7 +35,7 @@ type Property = fn(&mut TestRunner) -> Result<(), Box<dyn Error>>;
 /// The promise and the sentence that each property tries to break.
 const PROPERTIES: [(&str, Property); 5] = [
     (
-        "W3 W4 W5: concurrent writers get, in few tries, distinct revisions that hold their own bytes and sort after current",
+        "W3 W4 W5 C2: concurrent writers get, in few tries, distinct revisions with their own bytes after current; one moves it on",
         writes::hold,
     ),
     (

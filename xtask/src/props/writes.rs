@@ -1,12 +1,12 @@
 use super::counted::Counted;
 use super::{NOON, broken};
 use crate::note::Note;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use localstate::LocalStorage;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use sdk_state::encrypt::Noop;
-use sdk_state::{Backend as _, ErrorKind, Revision, StackId, Store, WriteOptions};
+use sdk_state::{Backend as _, ErrorKind, Expect, Revision, StackId, Store, WriteOptions};
 use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
@@ -30,13 +30,24 @@ struct Script {
     /// The clock at each write, in seconds from noon: standing still, stepping back, jumping.
     clock: Vec<i64>,
     /// After each write: whether it becomes current, and whether the write before it is deleted.
-    then: Vec<(bool, bool)>,
+    then: Vec<(Then, bool)>,
+}
+
+/// What a writer does with `current` after a write.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Then {
+    Leaves,
+    /// Whatever is current.
+    Sets,
+    /// If what was current when the write began still is.
+    Moves,
 }
 
 pub(super) fn hold(runner: &mut TestRunner) -> Result<(), Box<dyn Error>> {
     let step = prop_oneof![4 => Just(0), 1 => -86_400..0_i64, 1 => 1..86_400_i64];
     let script = (1_usize..6).prop_flat_map(move |writes| {
-        let then = (any::<bool>(), any::<bool>());
+        let then = prop_oneof![1 => Just(Then::Leaves), 1 => Just(Then::Sets), 2 => Just(Then::Moves)];
+        let then = (then, any::<bool>());
         (
             prop::collection::vec(step.clone(), writes),
             prop::collection::vec(then, writes),
@@ -79,6 +90,25 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
             )));
         }
     }
+    // Nobody makes the same revision current twice, so from each one mover can have moved on; unless its name was given
+    // again.
+    let was_deleted = |from: &Revision| {
+        outcomes
+            .iter()
+            .any(|outcome| outcome.deleted && &outcome.revision == from)
+    };
+    let mut moved = BTreeMap::new();
+    for outcome in &outcomes {
+        let Some(from) = &outcome.moved_from else { continue };
+        if from.as_ref().is_some_and(was_deleted) {
+            continue;
+        }
+        if let Some(other) = moved.insert(from, outcome) {
+            return Err(broken(format!(
+                "two moved current away from {from:?}: {other:?} and {outcome:?}"
+            )));
+        }
+    }
     let store = open(root, || NOON).map_err(broken)?;
     for outcome in &kept {
         let note = store.get(&outcome.revision).map_err(broken)?;
@@ -106,6 +136,8 @@ struct Outcome {
     revision: Revision,
     text: String,
     tries: u32,
+    /// What was current before this, if it was made current by comparing.
+    moved_from: Option<Option<Revision>>,
     deleted: bool,
 }
 
@@ -139,9 +171,7 @@ fn run_all(case: &Case, root: &Path) -> Result<Vec<Outcome>, Box<dyn Error>> {
 /// One actor's whole script. Broken promises that it alone can see are its errors.
 fn act(root: &Path, name: &str, script: &Script) -> Result<Vec<Outcome>, String> {
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for (turn, (&offset, &(becomes_current, deletes_last))) in
-        script.clock.iter().zip(&script.then).enumerate()
-    {
+    for (turn, (&offset, &(then, deletes_last))) in script.clock.iter().zip(&script.then).enumerate() {
         let explain = |error: sdk_state::Error| format!("{name}, write {turn}: {error}");
         let store = open(root, move || NOON + offset).map_err(explain)?;
         let text = format!("{name}, write {turn}");
@@ -156,14 +186,23 @@ fn act(root: &Path, name: &str, script: &Script) -> Result<Vec<Outcome>, String>
             ));
         }
         let now = Revision::at(moment(NOON + offset)).map_err(explain)?;
-        let latest = current.map_or(now.clone(), |current| current.max(now));
+        let latest = current.clone().map_or(now.clone(), |current| current.max(now));
         if !revision.same_moment(&latest) {
             return Err(format!(
                 "{text} got {revision}, whose moment is not that of {latest}"
             ));
         }
-        if becomes_current {
-            store.set_current(&revision).map_err(explain)?;
+        let mut moved_from = None;
+        match then {
+            Then::Leaves => {}
+            Then::Sets => store.set_current(&revision).map_err(explain)?,
+            Then::Moves => {
+                match store.compare_and_set_current(Expect::Exactly(current.as_ref()), &revision, None) {
+                    Ok(()) => moved_from = Some(current),
+                    Err(error) if matches!(error.kind(), ErrorKind::CurrentMoved { .. }) => {}
+                    Err(error) => return Err(explain(error)),
+                }
+            }
         }
         if deletes_last && let Some(last) = outcomes.last_mut() {
             match store.delete(&last.revision, None) {
@@ -176,6 +215,7 @@ fn act(root: &Path, name: &str, script: &Script) -> Result<Vec<Outcome>, String>
             revision,
             text,
             tries: store.storage().tries(),
+            moved_from,
             deleted: false,
         });
     }
@@ -203,8 +243,8 @@ pub(crate) struct WriterOptions {
     name: String,
     #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
     clock: Vec<i64>,
-    #[arg(long, value_delimiter = ',')]
-    becomes_current: Vec<bool>,
+    #[arg(long, value_delimiter = ',', value_enum)]
+    then: Vec<Then>,
     #[arg(long, value_delimiter = ',')]
     deletes_last: Vec<bool>,
 }
@@ -221,8 +261,14 @@ fn start_writer(process: usize, script: &Script, root: &Path) -> io::Result<Chil
             list(script.clock.iter().map(ToString::to_string).collect())
         ))
         .arg(format!(
-            "--becomes-current={}",
-            list(script.then.iter().map(|then| then.0.to_string()).collect())
+            "--then={}",
+            list(
+                script
+                    .then
+                    .iter()
+                    .map(|then| format!("{:?}", then.0).to_lowercase())
+                    .collect()
+            )
         ))
         .arg(format!(
             "--deletes-last={}",
@@ -232,12 +278,16 @@ fn start_writer(process: usize, script: &Script, root: &Path) -> io::Result<Chil
         .spawn()
 }
 
-/// Prints an outcome a line: the revision, the tries, whether it was deleted, the text.
+/// In the place of the revision from which a writing process moved `current`.
+const NOT_MOVED: &str = "-";
+const FROM_NOTHING: &str = "*";
+
+/// Prints an outcome a line: the revision, the tries, from where it was made current, whether it was deleted, the text.
 pub(crate) fn run_writer(options: &WriterOptions) -> ExitCode {
     let script = Script {
         clock: options.clock.clone(),
         then: options
-            .becomes_current
+            .then
             .iter()
             .copied()
             .zip(options.deletes_last.iter().copied())
@@ -250,10 +300,16 @@ pub(crate) fn run_writer(options: &WriterOptions) -> ExitCode {
                 revision,
                 text,
                 tries,
+                moved_from,
                 deleted,
             } in outcomes
             {
-                if writeln!(out, "{revision} {tries} {deleted} {text}").is_err() {
+                let moved_from = match moved_from {
+                    None => NOT_MOVED.into(),
+                    Some(None) => FROM_NOTHING.into(),
+                    Some(Some(from)) => from.to_string(),
+                };
+                if writeln!(out, "{revision} {tries} {moved_from} {deleted} {text}").is_err() {
                     return ExitCode::FAILURE;
                 }
             }
@@ -275,11 +331,16 @@ fn outcomes_of(child: Child) -> Result<Vec<Outcome>, Box<dyn Error>> {
     }
     text.lines()
         .map(|line| {
-            let mut fields = line.splitn(4, ' ');
+            let mut fields = line.splitn(5, ' ');
             let mut next = || fields.next().ok_or("a writing process printed half a line");
             Ok(Outcome {
                 revision: next()?.parse()?,
                 tries: next()?.parse()?,
+                moved_from: match next()? {
+                    NOT_MOVED => None,
+                    FROM_NOTHING => Some(None),
+                    from => Some(Some(from.parse()?)),
+                },
                 deleted: next()?.parse()?,
                 text: next()?.into(),
             })

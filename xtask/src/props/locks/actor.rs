@@ -46,6 +46,17 @@ impl Actor {
         }
     }
 
+    /// Puts another in its place if it has not survived a case that failed.
+    pub(super) fn revive(&mut self) -> io::Result<()> {
+        if self.ask("").is_err() {
+            *self = match self {
+                Self::Thread(..) => Self::thread(),
+                Self::Process(_) => Self::process()?,
+            };
+        }
+        Ok(())
+    }
+
     /// Kills a process with signal 9, and puts another in its place once it is gone. A thread cannot be killed.
     pub(super) fn kill(&mut self) -> io::Result<()> {
         if let Self::Process(process) = self {

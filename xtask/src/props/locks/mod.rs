@@ -63,6 +63,7 @@ impl<'a> Run<'a> {
             current: 0,
         };
         for who in 0..NAMES.len() {
+            run.actors[who].revive()?;
             let open = format!("open {}", run.root.path().display());
             same(&run.ask(who, &open)?, OK)?;
         }

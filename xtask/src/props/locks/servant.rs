@@ -42,18 +42,18 @@ pub(super) fn name_of(info: &LockInfo) -> String {
 
 impl Servant {
     pub(super) fn obey(&mut self, line: &str) -> String {
-        self.answer(line).unwrap_or_else(|problem| problem)
+        self.answer(line).unwrap_or_else(|error| answer_of(&error))
     }
 
-    fn answer(&mut self, line: &str) -> Result<String, String> {
+    fn answer(&mut self, line: &str) -> Result<String, Error> {
         let (command, argument) = line.split_once(' ').unwrap_or((line, ""));
         if command == "open" {
             *self = Self::default();
-            let storage = LocalStorage::new(argument, id().map_err(answer_of)?);
+            let storage = LocalStorage::new(argument, id()?);
             self.store = Some(Arc::new(Store::new(storage, Noop)));
             return Ok(OK.into());
         }
-        let store = Arc::clone(self.store.as_ref().ok_or("nothing is open")?);
+        let store = Arc::clone(self.store.as_ref().ok_or_else(|| confused("nothing is open"))?);
         match command {
             "try" => Ok(self.locked(store.lock("props", &Wait::none()))),
             "wait" => {
@@ -68,9 +68,9 @@ impl Servant {
             "cancel" => self.end_of_wait(Cancel::cancel),
             "check" => done(self.guard(argument)?.check()),
             "move" => {
-                let (guard, revision) = argument.split_once(' ').ok_or("where to?")?;
-                let revision = revision.parse().map_err(answer_of)?;
-                let guard = self.guard(guard)?.as_ref();
+                let (guard, revision) = argument.split_once(' ').ok_or_else(|| confused("where to"))?;
+                let revision = revision.parse()?;
+                let guard = self.guard(guard)?;
                 done(store.compare_and_set_current(Expect::Anything, &revision, Some(guard)))
             }
             "unlock" => done(self.take(argument)?.unlock()),
@@ -81,21 +81,21 @@ impl Servant {
             "force" => {
                 let expected = match argument {
                     "" => None,
-                    token => Some(token.parse().map_err(answer_of)?),
+                    token => Some(token.parse()?),
                 };
-                match store.force_unlock(expected.as_ref()).map_err(answer_of)? {
+                match store.force_unlock(expected.as_ref())? {
                     Some(info) => Ok(format!("evicted {}", name_of(&info))),
                     None => Ok(NOBODY.into()),
                 }
             }
-            unknown => Err(format!("{unknown}?")),
+            _ => Err(confused("no such command")),
         }
     }
 
-    fn end_of_wait(&mut self, hasten: impl Fn(&Cancel)) -> Result<String, String> {
-        let (cancel, receiver) = self.waiting.take().ok_or("nobody waits")?;
+    fn end_of_wait(&mut self, hasten: impl Fn(&Cancel)) -> Result<String, Error> {
+        let (cancel, receiver) = self.waiting.take().ok_or_else(|| confused("nobody waits"))?;
         hasten(&cancel);
-        let locked = receiver.recv().map_err(|error| error.to_string())?;
+        let locked = receiver.recv().map_err(|_| confused("the waiter has panicked"))?;
         Ok(self.locked(locked))
     }
 
@@ -107,31 +107,39 @@ impl Servant {
                 self.guards.push(lock);
                 answer
             }
-            Err(error) => answer_of(error),
+            Err(error) => answer_of(&error),
         }
     }
 
-    fn guard(&self, index: &str) -> Result<&Box<dyn Lock>, String> {
-        let index: usize = index.parse().map_err(|_| "which lock?")?;
-        Ok(self.guards.get(index).ok_or("no such lock")?)
+    fn guard(&self, at: &str) -> Result<&dyn Lock, Error> {
+        Ok(self.guards[self.index(at)?].as_ref())
     }
 
-    fn take(&mut self, index: &str) -> Result<Box<dyn Lock>, String> {
-        self.guard(index)?;
-        let index: usize = index.parse().map_err(|_| "which lock?")?;
-        Ok(self.guards.remove(index))
+    fn take(&mut self, at: &str) -> Result<Box<dyn Lock>, Error> {
+        let at = self.index(at)?;
+        Ok(self.guards.remove(at))
+    }
+
+    fn index(&self, at: &str) -> Result<usize, Error> {
+        let at = at.parse().ok().filter(|at| *at < self.guards.len());
+        at.ok_or_else(|| confused("no such lock"))
     }
 }
 
-fn done(result: Result<(), Error>) -> Result<String, String> {
-    result.map(|()| OK.into()).map_err(answer_of)
+fn done(result: Result<(), Error>) -> Result<String, Error> {
+    result.map(|()| OK.into())
 }
 
-fn answer_of(error: Error) -> String {
+fn answer_of(error: &Error) -> String {
     match error.kind() {
         ErrorKind::Locked(info) => format!("busy {}", name_of(info)),
         ErrorKind::LockLost => LOST.into(),
         ErrorKind::Cancelled => CANCELLED.into(),
         _ => format!("error: {error}"),
     }
+}
+
+/// The two ends of the line do not understand each other.
+fn confused(problem: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, problem)
 }

@@ -192,7 +192,7 @@ impl Run {
                 }
             }
         };
-        compare(found, foretold)
+        compare(found, &foretold)
     }
 
     fn write(&mut self, actor: Actor, text: u8, parent: Option<usize>) -> Result<(), String> {
@@ -254,7 +254,7 @@ impl Run {
         }
         for revision in self.model.revisions() {
             let found = self.world.store(Actor::Alice).get(&revision);
-            compare(found.map(|note| Answer::Text(note.0)), self.model.get(&revision))?;
+            compare(found.map(|note| Answer::Text(note.0)), &self.model.get(&revision))?;
         }
         let litter = self.world.litter().map_err(|error| error.to_string())?;
         if !litter.is_empty() {
@@ -288,9 +288,9 @@ fn lock_of(held: &Held) -> &dyn Lock {
     held.lock.as_ref()
 }
 
-fn compare(found: Result<Answer, sdk_state::Error>, foretold: Answered) -> Result<(), String> {
+fn compare(found: Result<Answer, sdk_state::Error>, foretold: &Answered) -> Result<(), String> {
     let found = found.map_err(|error| error.kind().clone());
-    if found == foretold {
+    if &found == foretold {
         Ok(())
     } else {
         Err(format!("{found:?} instead of {foretold:?}"))
