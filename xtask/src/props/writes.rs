@@ -68,47 +68,12 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     let root = directory.path();
     let outcomes = run_all(case, root).map_err(broken)?;
 
-    let allowed = most_tries(outcomes.len());
-    for outcome in &outcomes {
-        prop_assert!(
-            outcome.tries <= allowed,
-            "more than {} tries for {} writes: {:?}",
-            allowed,
-            outcomes.len(),
-            outcome
-        );
-    }
-
+    check_tries(&outcomes)?;
     // A name is free again once its revision has been deleted, so only those that are kept must differ.
-    let kept: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.deleted).collect();
-    let mut distinct = BTreeMap::new();
-    for outcome in &kept {
-        if let Some(other) = distinct.insert(&outcome.revision, outcome) {
-            return Err(broken(format!(
-                "{} was given twice: {other:?} and {outcome:?}",
-                outcome.revision
-            )));
-        }
-    }
-    // Nobody makes the same revision current twice, so from each one mover can have moved on; unless its name was given
-    // again.
-    let was_deleted = |from: &Revision| {
-        outcomes
-            .iter()
-            .any(|outcome| outcome.deleted && &outcome.revision == from)
-    };
-    let mut moved = BTreeMap::new();
-    for outcome in &outcomes {
-        let Some(from) = &outcome.moved_from else { continue };
-        if from.as_ref().is_some_and(was_deleted) {
-            continue;
-        }
-        if let Some(other) = moved.insert(from, outcome) {
-            return Err(broken(format!(
-                "two moved current away from {from:?}: {other:?} and {outcome:?}"
-            )));
-        }
-    }
+    let (deleted, kept): (Vec<&Outcome>, Vec<_>) = outcomes.iter().partition(|outcome| outcome.deleted);
+    check_names(&kept)?;
+    check_moves(&outcomes, &deleted)?;
+
     let store = open(root, || NOON).map_err(broken)?;
     for outcome in &kept {
         let note = store.get(&outcome.revision).map_err(broken)?;
@@ -124,10 +89,57 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+fn check_tries(outcomes: &[Outcome]) -> Result<(), TestCaseError> {
+    let allowed = most_tries(outcomes.len());
+    for outcome in outcomes {
+        prop_assert!(
+            outcome.tries <= allowed,
+            "more than {} tries for {} writes: {:?}",
+            allowed,
+            outcomes.len(),
+            outcome
+        );
+    }
+    Ok(())
+}
+
 /// Of `writes` at once. A write that has drawn from as many names as there are writes meets each further collision with a
 /// chance that halves each time: ten more in a row do not happen. One that tried name after name would need up to `writes`.
 fn most_tries(writes: usize) -> u32 {
     writes.max(1).ilog2() + 10
+}
+
+fn check_names(kept: &[&Outcome]) -> Result<(), TestCaseError> {
+    let mut distinct = BTreeMap::new();
+    for outcome in kept {
+        if let Some(other) = distinct.insert(&outcome.revision, outcome) {
+            return Err(broken(format!(
+                "{} was given twice: {other:?} and {outcome:?}",
+                outcome.revision
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Nobody makes the same revision current twice, so from each one mover can have moved on; unless its name was given again.
+fn check_moves(outcomes: &[Outcome], deleted: &[&Outcome]) -> Result<(), TestCaseError> {
+    let mut moved = BTreeMap::new();
+    for outcome in outcomes {
+        let Some(from) = &outcome.moved_from else { continue };
+        if deleted
+            .iter()
+            .any(|deleted| from.as_ref() == Some(&deleted.revision))
+        {
+            continue;
+        }
+        if let Some(other) = moved.insert(from, outcome) {
+            return Err(broken(format!(
+                "two moved current away from {from:?}: {other:?} and {outcome:?}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What became of one write.

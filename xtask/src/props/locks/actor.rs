@@ -57,10 +57,11 @@ impl Actor {
         Ok(())
     }
 
-    /// Kills a process with signal 9, and puts another in its place once it is gone. A thread cannot be killed.
+    /// Kills a process with signal 9 and puts another in its place. A thread cannot be killed.
     pub(super) fn kill(&mut self) -> io::Result<()> {
         if let Self::Process(process) = self {
-            // The old one is waited for when it is dropped.
+            // The old one is killed where it is dropped: after this one was started, so that this one cannot have
+            // inherited its lock from anybody who looked at it.
             *process = Process::start()?;
         }
         Ok(())

@@ -71,17 +71,22 @@ impl<'a> Run<'a> {
     }
 
     fn tell(mut self, story: &[Event]) -> Result<(), TestCaseError> {
-        let mut told = story
-            .iter()
-            .enumerate()
-            .try_for_each(|(at, event)| self.step(event).map_err(|problem| (at, event, problem)))
-            .map_err(|(at, event, problem)| broken(format!("event {}, {event:?}: {problem}", at + 1)));
-        if let Some(waiter) = self.model.waiter {
-            // Nobody may wait on in the next case.
-            let answer = self.ask(waiter, "cancel").map_err(broken)?;
-            told = told.and_then(|()| same(&answer, CANCELLED).map_err(broken));
+        let told = self.steps(story);
+        let Some(waiter) = self.model.waiter else {
+            return told;
+        };
+        // Nobody may wait on in the next case.
+        let answer = self.ask(waiter, "cancel").map_err(broken)?;
+        told?;
+        same(&answer, CANCELLED).map_err(broken)
+    }
+
+    fn steps(&mut self, story: &[Event]) -> Result<(), TestCaseError> {
+        for (at, event) in story.iter().enumerate() {
+            self.step(event)
+                .map_err(|problem| broken(format!("event {}, {event:?}: {problem}", at + 1)))?;
         }
-        told
+        Ok(())
     }
 
     fn step(&mut self, event: &Event) -> Result<(), Box<dyn Error>> {

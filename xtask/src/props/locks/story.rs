@@ -87,3 +87,27 @@ impl fmt::Display for Which {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_story_reads_as_sentences() {
+        let story = [
+            Event::Try(0),
+            Event::Kill(2),
+            Event::ForceIf(1, 3, Which::First),
+            Event::OriginalLocks,
+        ];
+        assert_eq!(
+            story.map(|event| format!("{event:?}")),
+            [
+                "thread anna tries to lock",
+                "process carl is killed",
+                "thread ben forces the lock if it is the first one of process dora",
+                "the original tries to lock",
+            ]
+        );
+    }
+}

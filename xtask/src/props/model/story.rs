@@ -209,3 +209,40 @@ impl fmt::Display for Guard {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_story_reads_as_sentences() {
+        let story = [
+            Event::Act(
+                Actor::Alice,
+                Deed::Write {
+                    text: 3,
+                    parent: None,
+                },
+            ),
+            Event::Act(
+                Actor::Bob,
+                Deed::Move {
+                    to: 2,
+                    expected: Expected::Number(1),
+                    with: Some(Guard::Stale),
+                },
+            ),
+            Event::Clock(-2),
+            Event::Damage("../x\n"),
+        ];
+        assert_eq!(
+            story.map(|event| format!("{event:?}")),
+            [
+                r#"alice writes "3""#,
+                "bob moves current to #2 expecting #1 with their stale lock",
+                "the clock is set to noon -2 s",
+                r#"somebody writes "../x\n" over current"#,
+            ]
+        );
+    }
+}
