@@ -27,7 +27,7 @@ enum Event {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let suffix = prop_oneof![8 => 1_u32..30, 1 => 999_999_990..=999_999_999_u32];
+    let suffix = prop_oneof![8 => 1_u32..30, 2 => 999_999_990..=999_999_999_u32];
     let number = suffix.prop_map(|suffix| format!("2026-07-10T12:00:00Z_{suffix}"));
     let stranger = prop_oneof![
         Just("not-a-revision"),
@@ -61,21 +61,13 @@ struct Model {
 impl Model {
     fn next(&self, now: OffsetDateTime) -> Result<Revision, sdk_state::Error> {
         let now = Revision::at(now)?;
-        let first = match &self.current {
+        let mut next = match &self.current {
             Some(current) if current.is_writable() && !is_later(&now, current) => following(current)?,
             _ => now,
         };
-        if !self.stored.contains(&first) {
-            return Ok(first);
-        }
-        let largest = self
-            .stored
-            .iter()
-            .filter(|stored| stored.same_moment(&first))
-            .max();
-        let mut next = following(largest.unwrap_or(&first))?;
         while self.stored.contains(&next) {
-            next = following(&next)?;
+            let moment = self.stored.iter().filter(|stored| stored.same_moment(&next));
+            next = following(moment.max().unwrap_or(&next))?;
         }
         Ok(next)
     }
@@ -170,11 +162,14 @@ pub(super) fn hold_for_ten_thousand(_: &mut TestRunner) -> Result<(), Box<dyn Er
     let root = tempfile::tempdir()?;
     let snapshots = root.path().join("props/suffixes/snapshots");
     std::fs::create_dir_all(&snapshots)?;
+    // One file under many names: nobody opens it, and to make thousands takes long.
+    let file = root.path().join("file");
+    std::fs::write(&file, "x")?;
     for name in crowd()? {
-        std::fs::write(snapshots.join(format!("{name}.json.enc")), "x")?;
+        std::fs::hard_link(&file, snapshots.join(format!("{name}.json.enc")))?;
     }
     for name in NO_REVISIONS {
-        std::fs::write(snapshots.join(name), "x")?;
+        std::fs::hard_link(&file, snapshots.join(name))?;
     }
     comes_next(LocalStorage::new(root.path(), id))
 }

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use std::fmt;
 
-const LONGEST: usize = 40;
+const LONGEST: usize = 60;
 /// Revisions are called by the number of their write; a number that no write had yet is a revision that does not exist.
-const NUMBERS: std::ops::Range<usize> = 1..6;
+const NUMBERS: std::ops::Range<usize> = 1..5;
 
 #[derive(Clone)]
 pub(super) enum Event {
@@ -102,7 +102,7 @@ pub(super) fn stories() -> impl Strategy<Value = Vec<Event>> {
 fn deed() -> impl Strategy<Value = Deed> {
     let number = || NUMBERS;
     let guard = || prop_oneof![3 => Just(Guard::Own), 3 => Just(Guard::Stale), 1 => Just(Guard::Anothers)];
-    let with = || prop::option::of(guard());
+    let with = || prop::option::weighted(0.7, guard());
     let expected = prop_oneof![
         Just(Expected::Anything),
         Just(Expected::WhatIsCurrent),
@@ -116,14 +116,14 @@ fn deed() -> impl Strategy<Value = Deed> {
     ];
     prop_oneof![
         6 => (any::<u8>(), prop::option::weighted(0.3, number())).prop_map(|(text, parent)| Deed::Write { text, parent }),
-        4 => patience.prop_map(Deed::Lock),
+        8 => patience.prop_map(Deed::Lock),
         3 => number().prop_map(Deed::SetCurrent),
         8 => (number(), expected, with()).prop_map(|(to, expected, with)| Deed::Move { to, expected, with }),
         5 => (number(), with()).prop_map(|(number, with)| Deed::Delete { number, with }),
-        3 => prop::option::of(guard()).prop_map(Deed::ForceUnlock),
+        6 => prop::option::of(guard()).prop_map(Deed::ForceUnlock),
         2 => guard().prop_map(Deed::Unlock),
         2 => guard().prop_map(Deed::Drop),
-        1 => guard().prop_map(Deed::Check),
+        2 => guard().prop_map(Deed::Check),
         1 => Just(Deed::LockStatus),
         1 => number().prop_map(Deed::Get),
         1 => number().prop_map(Deed::Header),
