@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use std::fmt;
 
-const LONGEST: usize = 60;
+const LONGEST: usize = 120;
 /// Revisions are called by the number of their write; a number that no write had yet is a revision that does not exist.
-const NUMBERS: std::ops::Range<usize> = 1..5;
+const NUMBERS: std::ops::Range<usize> = 1..4;
 
 #[derive(Clone)]
 pub(super) enum Event {
@@ -102,7 +102,7 @@ pub(super) fn stories() -> impl Strategy<Value = Vec<Event>> {
 fn deed() -> impl Strategy<Value = Deed> {
     let number = || NUMBERS;
     let guard = || prop_oneof![3 => Just(Guard::Own), 3 => Just(Guard::Stale), 1 => Just(Guard::Anothers)];
-    let with = || prop::option::weighted(0.7, guard());
+    let with = || prop::option::weighted(0.6, guard());
     let expected = prop_oneof![
         Just(Expected::Anything),
         Just(Expected::WhatIsCurrent),
@@ -116,11 +116,11 @@ fn deed() -> impl Strategy<Value = Deed> {
     ];
     prop_oneof![
         6 => (any::<u8>(), prop::option::weighted(0.3, number())).prop_map(|(text, parent)| Deed::Write { text, parent }),
-        8 => patience.prop_map(Deed::Lock),
+        14 => patience.prop_map(Deed::Lock),
         3 => number().prop_map(Deed::SetCurrent),
-        8 => (number(), expected, with()).prop_map(|(to, expected, with)| Deed::Move { to, expected, with }),
-        5 => (number(), with()).prop_map(|(number, with)| Deed::Delete { number, with }),
-        6 => prop::option::of(guard()).prop_map(Deed::ForceUnlock),
+        12 => (number(), expected, with()).prop_map(|(to, expected, with)| Deed::Move { to, expected, with }),
+        8 => (number(), with()).prop_map(|(number, with)| Deed::Delete { number, with }),
+        6 => prop::option::weighted(0.6, guard()).prop_map(Deed::ForceUnlock),
         2 => guard().prop_map(Deed::Unlock),
         2 => guard().prop_map(Deed::Drop),
         2 => guard().prop_map(Deed::Check),
