@@ -36,7 +36,7 @@ enum Task {
     /// The process that runs out of space: what `faults` starts
     #[command(hide = true)]
     FaultsDisk(faults::disk::DiskOptions),
-    /// Property tests over concurrent writes and revision suffixes
+    /// Property tests over concurrent writes, revision suffixes, all store operations and the lock
     Props(props::Options),
     /// One of several writing processes: what `props` starts
     #[command(hide = true)]
@@ -49,6 +49,9 @@ enum Task {
     /// A stand-in of the original: what `torture` starts
     #[command(hide = true)]
     TortureOriginal(torture::original::OriginalOptions),
+    /// One of several locking processes: what `props` starts and talks to
+    #[command(hide = true)]
+    PropsLocker,
 }
 
 fn main() -> ExitCode {
@@ -63,5 +66,6 @@ fn main() -> ExitCode {
         Task::Torture(options) => torture::run(&options),
         Task::TortureActor(options) => torture::actor::run(&options),
         Task::TortureOriginal(options) => torture::original::run(&options),
+        Task::PropsLocker => props::locks::actor::run_locker(),
     }
 }

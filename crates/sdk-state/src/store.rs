@@ -184,8 +184,13 @@ impl<S: Storage, T: Snapshot> Store<S, T> {
                         .max();
                     let taken = largest.and_then(|largest| largest.suffix()).unwrap_or_default();
                     let skip = random_bits()? & ((1 << spread_bits) - 1);
-                    candidate = candidate.with_suffix(u64::from(taken) + 1 + u64::from(skip))?;
-                    spread_bits = (spread_bits + 1).min(MAX_SPREAD_BITS);
+                    let next = candidate.with_suffix(u64::from(taken) + 1 + u64::from(skip))?;
+                    // Where the numbers are used up the next moment begins with its own: nobody has collided there yet.
+                    spread_bits = match next.same_moment(&candidate) {
+                        true => (spread_bits + 1).min(MAX_SPREAD_BITS),
+                        false => 0,
+                    };
+                    candidate = next;
                 }
             }
         }

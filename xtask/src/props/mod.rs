@@ -1,5 +1,8 @@
 //! Property tests: random cases, shrunk to a small one when a property fails.
 
+mod counted;
+pub(crate) mod locks;
+mod model;
 mod suffixes;
 pub(crate) mod writes;
 
@@ -21,12 +24,18 @@ pub(crate) struct Options {
     seed: Option<u64>,
 }
 
+/// 2026-07-10T12:00:00Z.
+const NOON: i64 = 1_783_684_800;
+
+/// A story that is still long after this is long because it must be.
+const LONGEST_SHRINK_MILLISECONDS: u32 = 20_000;
+
 type Property = fn(&mut TestRunner) -> Result<(), Box<dyn Error>>;
 
 /// The promise and the sentence that each property tries to break.
-const PROPERTIES: [(&str, Property); 3] = [
+const PROPERTIES: [(&str, Property); 5] = [
     (
-        "W3 W5: concurrent writers get distinct revisions that hold their own bytes and sort after current",
+        "W3 W4 W5 C2: concurrent writers get, in few tries, distinct revisions with their own bytes after current; one moves it on",
         writes::hold,
     ),
     (
@@ -34,8 +43,16 @@ const PROPERTIES: [(&str, Property); 3] = [
         suffixes::hold,
     ),
     (
-        "W4: after 10 000 revisions of one nanosecond the next one is the next number",
+        "W4: after 10 000 revisions of one nanosecond, among names that are none, the next one is the next number",
         suffixes::hold_for_ten_thousand,
+    ),
+    (
+        "C2 C3 L1 L4 W5: every call answers what a plain model answers, in memory and in a directory",
+        model::hold,
+    ),
+    (
+        "L1 L2 L4: threads, processes and the original get the lock, lose it and take it over as a plain model foretells",
+        locks::hold,
     ),
 ];
 
@@ -74,7 +91,8 @@ fn runner(cases: u32, seed: u64) -> TestRunner {
         cases,
         // The seed is printed instead.
         failure_persistence: None::<Box<FileFailurePersistence>>.map(|persistence| persistence as _),
-        max_shrink_iters: 200,
+        max_shrink_iters: 2000,
+        max_shrink_time: LONGEST_SHRINK_MILLISECONDS,
         rng_seed: RngSeed::Fixed(seed),
         ..Config::default()
     };

@@ -1,11 +1,12 @@
-use super::broken;
+use super::counted::Counted;
+use super::{NOON, broken};
 use crate::note::Note;
-use clap::Args;
-use localstate::{LocalStorage, LocalStore};
+use clap::{Args, ValueEnum};
+use localstate::LocalStorage;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use sdk_state::encrypt::Noop;
-use sdk_state::{Backend as _, ErrorKind, Revision, StackId, Store, WriteOptions};
+use sdk_state::{Backend as _, ErrorKind, Expect, Revision, StackId, Store, WriteOptions};
 use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
@@ -14,9 +15,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Barrier;
 use time::OffsetDateTime;
-
-/// 2026-07-10T12:00:00Z.
-const NOON: i64 = 1_783_684_800;
 
 /// One random run of several actors over one stack.
 #[derive(Debug, Clone)]
@@ -32,19 +30,32 @@ struct Script {
     /// The clock at each write, in seconds from noon: standing still, stepping back, jumping.
     clock: Vec<i64>,
     /// After each write: whether it becomes current, and whether the write before it is deleted.
-    then: Vec<(bool, bool)>,
+    then: Vec<(Then, bool)>,
+}
+
+/// What a writer does with `current` after a write.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Then {
+    Leaves,
+    /// Whatever is current.
+    Sets,
+    /// If what was current when the write began still is.
+    Moves,
 }
 
 pub(super) fn hold(runner: &mut TestRunner) -> Result<(), Box<dyn Error>> {
     let step = prop_oneof![4 => Just(0), 1 => -86_400..0_i64, 1 => 1..86_400_i64];
     let script = (1_usize..6).prop_flat_map(move |writes| {
-        let then = (any::<bool>(), any::<bool>());
+        let then = prop_oneof![1 => Just(Then::Leaves), 1 => Just(Then::Sets), 2 => Just(Then::Moves)];
+        let then = (then, any::<bool>());
         (
             prop::collection::vec(step.clone(), writes),
             prop::collection::vec(then, writes),
         )
     });
-    let case = (1_usize..12, 0_usize..4, script).prop_map(|(threads, processes, (clock, then))| Case {
+    // Few who write again and again, or many at once.
+    let actors = prop_oneof![3 => (1_usize..12, 0_usize..4), 1 => (32_usize..64, Just(0))];
+    let case = (actors, script).prop_map(|((threads, processes), (clock, then))| Case {
         threads,
         processes,
         script: Script { clock, then },
@@ -57,17 +68,12 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     let root = directory.path();
     let outcomes = run_all(case, root).map_err(broken)?;
 
+    check_tries(&outcomes)?;
     // A name is free again once its revision has been deleted, so only those that are kept must differ.
-    let kept: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.deleted).collect();
-    let mut distinct = BTreeMap::new();
-    for outcome in &kept {
-        if let Some(other) = distinct.insert(&outcome.revision, outcome) {
-            return Err(broken(format!(
-                "{} was given twice: {other:?} and {outcome:?}",
-                outcome.revision
-            )));
-        }
-    }
+    let (deleted, kept): (Vec<&Outcome>, Vec<_>) = outcomes.iter().partition(|outcome| outcome.deleted);
+    check_names(&kept)?;
+    check_moves(&outcomes, &deleted)?;
+
     let store = open(root, || NOON).map_err(broken)?;
     for outcome in &kept {
         let note = store.get(&outcome.revision).map_err(broken)?;
@@ -83,11 +89,67 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+fn check_tries(outcomes: &[Outcome]) -> Result<(), TestCaseError> {
+    let allowed = most_tries(outcomes.len());
+    for outcome in outcomes {
+        prop_assert!(
+            outcome.tries <= allowed,
+            "more than {} tries for {} writes: {:?}",
+            allowed,
+            outcomes.len(),
+            outcome
+        );
+    }
+    Ok(())
+}
+
+/// Of `writes` at once. A write that has drawn from as many names as there are writes meets each further collision with a
+/// chance that halves each time: ten more in a row do not happen. One that tried name after name would need up to `writes`.
+fn most_tries(writes: usize) -> u32 {
+    writes.max(1).ilog2() + 10
+}
+
+fn check_names(kept: &[&Outcome]) -> Result<(), TestCaseError> {
+    let mut distinct = BTreeMap::new();
+    for outcome in kept {
+        if let Some(other) = distinct.insert(&outcome.revision, outcome) {
+            return Err(broken(format!(
+                "{} was given twice: {other:?} and {outcome:?}",
+                outcome.revision
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Nobody makes the same revision current twice, so from each one mover can have moved on; unless its name was given again.
+fn check_moves(outcomes: &[Outcome], deleted: &[&Outcome]) -> Result<(), TestCaseError> {
+    let mut moved = BTreeMap::new();
+    for outcome in outcomes {
+        let Some(from) = &outcome.moved_from else { continue };
+        if deleted
+            .iter()
+            .any(|deleted| from.as_ref() == Some(&deleted.revision))
+        {
+            continue;
+        }
+        if let Some(other) = moved.insert(from, outcome) {
+            return Err(broken(format!(
+                "two moved current away from {from:?}: {other:?} and {outcome:?}"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// What became of one write.
 #[derive(Debug)]
 struct Outcome {
     revision: Revision,
     text: String,
+    tries: u32,
+    /// What was current before this, if it was made current by comparing.
+    moved_from: Option<Option<Revision>>,
     deleted: bool,
 }
 
@@ -121,9 +183,7 @@ fn run_all(case: &Case, root: &Path) -> Result<Vec<Outcome>, Box<dyn Error>> {
 /// One actor's whole script. Broken promises that it alone can see are its errors.
 fn act(root: &Path, name: &str, script: &Script) -> Result<Vec<Outcome>, String> {
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for (turn, (&offset, &(becomes_current, deletes_last))) in
-        script.clock.iter().zip(&script.then).enumerate()
-    {
+    for (turn, (&offset, &(then, deletes_last))) in script.clock.iter().zip(&script.then).enumerate() {
         let explain = |error: sdk_state::Error| format!("{name}, write {turn}: {error}");
         let store = open(root, move || NOON + offset).map_err(explain)?;
         let text = format!("{name}, write {turn}");
@@ -137,8 +197,24 @@ fn act(root: &Path, name: &str, script: &Script) -> Result<Vec<Outcome>, String>
                 "{text} got {revision}, which does not sort after the current {current:?}"
             ));
         }
-        if becomes_current {
-            store.set_current(&revision).map_err(explain)?;
+        let now = Revision::at(moment(NOON + offset)).map_err(explain)?;
+        let latest = current.clone().map_or(now.clone(), |current| current.max(now));
+        if !revision.same_moment(&latest) {
+            return Err(format!(
+                "{text} got {revision}, whose moment is not that of {latest}"
+            ));
+        }
+        let mut moved_from = None;
+        match then {
+            Then::Leaves => {}
+            Then::Sets => store.set_current(&revision).map_err(explain)?,
+            Then::Moves => {
+                match store.compare_and_set_current(Expect::Exactly(current.as_ref()), &revision, None) {
+                    Ok(()) => moved_from = Some(current),
+                    Err(error) if matches!(error.kind(), ErrorKind::CurrentMoved { .. }) => {}
+                    Err(error) => return Err(explain(error)),
+                }
+            }
         }
         if deletes_last && let Some(last) = outcomes.last_mut() {
             match store.delete(&last.revision, None) {
@@ -150,6 +226,8 @@ fn act(root: &Path, name: &str, script: &Script) -> Result<Vec<Outcome>, String>
         outcomes.push(Outcome {
             revision,
             text,
+            tries: store.storage().tries(),
+            moved_from,
             deleted: false,
         });
     }
@@ -159,11 +237,13 @@ fn act(root: &Path, name: &str, script: &Script) -> Result<Vec<Outcome>, String>
 fn open(
     root: &Path,
     clock: impl Fn() -> i64 + Send + Sync + 'static,
-) -> Result<LocalStore<Note>, sdk_state::Error> {
+) -> Result<Store<Counted<LocalStorage>, Note>, sdk_state::Error> {
     let storage = LocalStorage::new(root, StackId::new("props", "writes")?);
-    Ok(Store::new(storage, Noop).with_clock(move || {
-        OffsetDateTime::from_unix_timestamp(clock()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
-    }))
+    Ok(Store::new(Counted::new(storage), Noop).with_clock(move || moment(clock())))
+}
+
+fn moment(seconds: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 /// The arguments of a writing process.
@@ -175,8 +255,8 @@ pub(crate) struct WriterOptions {
     name: String,
     #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
     clock: Vec<i64>,
-    #[arg(long, value_delimiter = ',')]
-    becomes_current: Vec<bool>,
+    #[arg(long, value_delimiter = ',', value_enum)]
+    then: Vec<Then>,
     #[arg(long, value_delimiter = ',')]
     deletes_last: Vec<bool>,
 }
@@ -193,8 +273,14 @@ fn start_writer(process: usize, script: &Script, root: &Path) -> io::Result<Chil
             list(script.clock.iter().map(ToString::to_string).collect())
         ))
         .arg(format!(
-            "--becomes-current={}",
-            list(script.then.iter().map(|then| then.0.to_string()).collect())
+            "--then={}",
+            list(
+                script
+                    .then
+                    .iter()
+                    .map(|then| format!("{:?}", then.0).to_lowercase())
+                    .collect()
+            )
         ))
         .arg(format!(
             "--deletes-last={}",
@@ -204,12 +290,16 @@ fn start_writer(process: usize, script: &Script, root: &Path) -> io::Result<Chil
         .spawn()
 }
 
-/// Prints an outcome a line: the revision, whether it was deleted, the text.
+/// In the place of the revision from which a writing process moved `current`.
+const NOT_MOVED: &str = "-";
+const FROM_NOTHING: &str = "*";
+
+/// Prints an outcome a line: the revision, the tries, from where it was made current, whether it was deleted, the text.
 pub(crate) fn run_writer(options: &WriterOptions) -> ExitCode {
     let script = Script {
         clock: options.clock.clone(),
         then: options
-            .becomes_current
+            .then
             .iter()
             .copied()
             .zip(options.deletes_last.iter().copied())
@@ -221,10 +311,17 @@ pub(crate) fn run_writer(options: &WriterOptions) -> ExitCode {
             for Outcome {
                 revision,
                 text,
+                tries,
+                moved_from,
                 deleted,
             } in outcomes
             {
-                if writeln!(out, "{revision} {deleted} {text}").is_err() {
+                let moved_from = match moved_from {
+                    None => NOT_MOVED.into(),
+                    Some(None) => FROM_NOTHING.into(),
+                    Some(Some(from)) => from.to_string(),
+                };
+                if writeln!(out, "{revision} {tries} {moved_from} {deleted} {text}").is_err() {
                     return ExitCode::FAILURE;
                 }
             }
@@ -246,10 +343,16 @@ fn outcomes_of(child: Child) -> Result<Vec<Outcome>, Box<dyn Error>> {
     }
     text.lines()
         .map(|line| {
-            let mut fields = line.splitn(3, ' ');
+            let mut fields = line.splitn(5, ' ');
             let mut next = || fields.next().ok_or("a writing process printed half a line");
             Ok(Outcome {
                 revision: next()?.parse()?,
+                tries: next()?.parse()?,
+                moved_from: match next()? {
+                    NOT_MOVED => None,
+                    FROM_NOTHING => Some(None),
+                    from => Some(Some(from.parse()?)),
+                },
                 deleted: next()?.parse()?,
                 text: next()?.into(),
             })

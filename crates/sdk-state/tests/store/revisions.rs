@@ -79,6 +79,27 @@ fn when_the_suffixes_of_a_moment_are_used_up_the_next_nanosecond_is_taken() {
     assert_eq!(write(&store, "next"), "2026-07-10T12:00:00.000000001Z");
 }
 
+/// The collision that led to the next nanosecond counted there too, so that the first number was now and then left out.
+#[test]
+fn when_the_suffixes_are_used_up_writers_in_turn_get_dense_suffixes_of_the_next_nanosecond() {
+    for _ in 0..32 {
+        let storage = MemoryStorage::new(id());
+        let store = frozen(&storage, &HandClock::at(NOON));
+        for taken in ["2026-07-10T12:00:00Z", "2026-07-10T12:00:00Z_999999999"] {
+            storage.overwrite_snapshot(&taken.parse().unwrap(), "x");
+        }
+        let revisions: Vec<String> = (0..3).map(|turn| write(&store, &turn.to_string())).collect();
+        assert_eq!(
+            revisions,
+            [
+                "2026-07-10T12:00:00.000000001Z",
+                "2026-07-10T12:00:00.000000001Z_1",
+                "2026-07-10T12:00:00.000000001Z_2"
+            ]
+        );
+    }
+}
+
 #[test]
 fn many_writers_at_once_get_distinct_revisions_that_hold_their_own_bytes_in_few_tries() {
     const WRITERS: usize = 256;
