@@ -1,5 +1,8 @@
-//! The project's own tasks, one verb a file: `cargo xtask props` tries to break the promises with random cases.
+//! The project's own tasks, one verb a file: `cargo xtask props` tries to break the promises with random cases, `fuzz` with
+//! inputs that grow; `ci` runs all that must hold.
 
+mod ci;
+mod fuzz;
 mod note;
 mod props;
 
@@ -19,6 +22,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Everything that must hold before a change lands
+    Ci,
+    /// Coverage-guided fuzzing of whatever reads what others wrote
+    Fuzz(fuzz::Options),
     /// Property tests over concurrent writes and revision suffixes
     Props(props::Options),
     /// One of several writing processes: what `props` starts
@@ -28,6 +35,8 @@ enum Task {
 
 fn main() -> ExitCode {
     match Arguments::parse().task {
+        Task::Ci => ci::run(),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Props(options) => props::run(&options),
         Task::PropsWriter(options) => props::writes::run_writer(&options),
     }
