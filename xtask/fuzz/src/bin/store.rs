@@ -38,8 +38,8 @@ struct Run {
     clock: Arc<AtomicI64>,
     written: u8,
     // The model.
-    /// What each revision holds, `None` once somebody has damaged it or put another one in its place.
-    snapshots: BTreeMap<Revision, Option<u8>>,
+    /// What each revision was written with.
+    snapshots: BTreeMap<Revision, Written>,
     /// Every name that was ever given.
     given: BTreeSet<Revision>,
     current: Current,
@@ -47,6 +47,12 @@ struct Run {
     /// Which of `locks` holds the lock, by its token.
     holder: Option<String>,
     holder_is_dead: bool,
+}
+
+struct Written {
+    note: u8,
+    /// As long as these bytes lie there it opens, and with no others.
+    sealed: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq)]
@@ -138,7 +144,9 @@ impl Run {
             assert!(is_dense || follows || &rev == first, "{rev}");
         }
         self.given.insert(rev.clone());
-        self.snapshots.insert(rev, Some(self.written));
+        let sealed = self.sealed(&rev).expect("what was written can be read");
+        let note = self.written;
+        self.snapshots.insert(rev, Written { note, sealed });
     }
 
     fn set_current(&mut self, value: u8) {
@@ -282,7 +290,7 @@ impl Run {
 
     fn damage_snapshot(&mut self, value: u8) {
         let rev = self.revision(value);
-        let Ok(mut sealed) = self.store.storage().read(&rev, u64::MAX) else {
+        let Some(mut sealed) = self.sealed(&rev) else {
             return;
         };
         let at = usize::from(value) * 7 % sealed.len();
@@ -290,46 +298,33 @@ impl Run {
             // An empty file counts as none, which is not what this step is about.
             0 => sealed.truncate(at.max(1)),
             1 => sealed.push(value),
-            // The same bit again would mend it.
-            _ if self.snapshots[&rev].is_some() => sealed[at] ^= 1 << (value % 8),
-            _ => return,
+            _ => sealed[at] ^= 1 << (value % 8),
         }
         self.store.storage().overwrite_snapshot(&rev, sealed);
-        self.snapshots.insert(rev, None);
     }
 
     /// A copy in the place of another one.
     fn move_snapshot(&mut self, value: u8) {
         let (from, to) = (self.revision(value & 15), self.revision(value >> 4));
-        let Ok(sealed) = self.store.storage().read(&from, u64::MAX) else {
-            return;
-        };
-        if from == to || !self.snapshots.contains_key(&to) {
-            return;
+        if let (Some(sealed), true) = (self.sealed(&from), self.snapshots.contains_key(&to)) {
+            self.store.storage().overwrite_snapshot(&to, sealed);
         }
-        self.store.storage().overwrite_snapshot(&to, sealed);
-        self.snapshots.insert(to, None);
     }
 
     /// All that can be read, and whether it is what the model has.
     fn compare(&self) {
         let revisions = self.store.list().expect("a list");
         assert!(revisions.iter().eq(self.snapshots.keys()));
-        for (rev, note) in &self.snapshots {
-            match (self.store.get(rev), note) {
-                (Ok(read), Some(note)) => assert_eq!(&read.0, note),
-                (Err(error), None) => assert!(
-                    matches!(
-                        error.kind(),
-                        ErrorKind::Damaged
-                            | ErrorKind::Misplaced
-                            | ErrorKind::TooLarge
-                            | ErrorKind::WrongKey
-                            | ErrorKind::Refused
-                    ),
-                    "{error:?}"
-                ),
-                (read, note) => panic!("{rev}: {:?}, expected {note:?}", read.map(|note| note.0)),
+        for (rev, written) in &self.snapshots {
+            match self.store.get(rev) {
+                Ok(read) => assert!(self.is_intact(rev) && read.0 == written.note, "{rev} opens"),
+                Err(error) => {
+                    use ErrorKind::{Damaged, Misplaced, Refused, TooLarge, WrongKey};
+                    assert!(!self.is_intact(rev), "{error:?}");
+                    let is_expected =
+                        matches!(error.kind(), Damaged | Misplaced | Refused | TooLarge | WrongKey);
+                    assert!(is_expected, "{error:?}");
+                }
             }
         }
         let head = self.store.head();
@@ -342,17 +337,26 @@ impl Run {
             ),
             Current::Damaged => assert_eq!(in_kind(&head), Some(&ErrorKind::Damaged)),
             Current::At(rev) => match self.snapshots.get(rev) {
-                Some(Some(note)) => {
+                Some(written) if self.is_intact(rev) => {
                     let (read, content) = head.expect("current is readable");
-                    assert_eq!((&read, &content.0), (rev, note));
+                    assert_eq!((&read, &content.0), (rev, &written.note));
                 }
-                Some(None) => assert!(head.is_err()),
+                Some(_) => assert!(head.is_err()),
                 None => assert_eq!(in_kind(&head), Some(&ErrorKind::Damaged)),
             },
         }
         let status = self.store.lock_status().expect("a status");
         let token = status.and_then(|status| status.info.token);
         assert_eq!(token.map(|token| token.to_string()), self.holder);
+    }
+
+    fn sealed(&self, rev: &Revision) -> Option<Vec<u8>> {
+        self.store.storage().read(rev, u64::MAX).ok()
+    }
+
+    fn is_intact(&self, rev: &Revision) -> bool {
+        let written = self.snapshots.get(rev).map(|written| &written.sealed);
+        written.is_some() && self.sealed(rev).as_ref() == written
     }
 
     /// One that exists, or else one that does not.
