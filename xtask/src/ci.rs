@@ -51,6 +51,7 @@ fn steps() -> io::Result<Vec<Step>> {
     let readme = fs::read_to_string(root().join("README.md"))?;
     let mut steps = vec![
         cargo("fmt --all --check"),
+        cargo("fmt --manifest-path xtask/fuzz/Cargo.toml --check"),
         cargo("clippy --locked --workspace --all-targets --all-features -- --deny warnings"),
         cargo("clippy --locked -p sdk-encrypt -p sdk-state -p localstate -- --deny warnings"),
         shell(test_command(&readme)?),

@@ -152,7 +152,7 @@ impl Run {
     fn set_current(&mut self, value: u8) {
         let rev = self.revision(value);
         let outcome = self.store.set_current(&rev);
-        self.expect_move(outcome, &rev, None);
+        self.expect_move(&outcome, &rev, None);
     }
 
     fn compare_and_set(&mut self, value: u8) {
@@ -175,11 +175,11 @@ impl Run {
                 _ => None,
             }
         };
-        self.expect_move(outcome, &rev, failure);
+        self.expect_move(&outcome, &rev, failure);
         self.locks.extend(lock);
     }
 
-    fn expect_move(&mut self, outcome: Result<(), Error>, rev: &Revision, failure: Option<ErrorKind>) {
+    fn expect_move(&mut self, outcome: &Result<(), Error>, rev: &Revision, failure: Option<ErrorKind>) {
         let failure = match self.snapshots.contains_key(rev) {
             true => failure,
             false => Some(ErrorKind::NotFound),
