@@ -30,7 +30,6 @@ impl Directory {
                 path: path.into(),
             })),
             Err(Errno::NOENT) => Ok(None),
-            Err(Errno::NOTDIR) => Err(Failure::NotADirectory(path.into())),
             Err(errno) => Err(io_failure("open the directory", path.into(), errno)),
         }
     }

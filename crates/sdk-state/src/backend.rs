@@ -14,6 +14,16 @@ pub trait Backend: Send + Sync {
     /// Which stack this is.
     fn id(&self) -> &StackId;
 
+    /// The name of the factory.
+    fn factory(&self) -> &str {
+        self.id().factory()
+    }
+
+    /// The name of the stack.
+    fn stack(&self) -> &str {
+        self.id().stack()
+    }
+
     /// The current revision and its snapshot, which belong together even while others move `current`.
     ///
     /// # Errors

@@ -54,16 +54,19 @@ impl Revision {
     ///
     /// [`InvalidName`](ErrorKind::InvalidName) for another year.
     pub fn at(time: OffsetDateTime) -> Result<Self, Error> {
-        let utc = time.to_offset(time::UtcOffset::UTC);
-        if !(0..=9999).contains(&utc.year()) {
-            return Err(Error::new(
-                ErrorKind::InvalidName,
-                format!(
-                    "the clock is in the year {}: a revision has a year of four digits",
-                    utc.year()
-                ),
-            ));
-        }
+        // At the edges of what a date can be the offset alone leads out of it.
+        let utc = time
+            .checked_to_offset(time::UtcOffset::UTC)
+            .filter(|utc| (0..=9999).contains(&utc.year()))
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::InvalidName,
+                    format!(
+                        "the clock is in the year {}: a revision has a year of four digits in UTC",
+                        time.year()
+                    ),
+                )
+            })?;
         Ok(Self::moment(utc.unix_timestamp(), utc.nanosecond(), 0))
     }
 
@@ -391,6 +394,16 @@ mod tests {
         let last = revision("9999-12-31T23:59:59.999999999Z_999999999");
         let error = Revision::first_candidate(OffsetDateTime::UNIX_EPOCH, Some(&last)).unwrap_err();
         assert_eq!(error.kind(), &ErrorKind::InvalidName);
+    }
+
+    #[test]
+    fn a_clock_whose_offset_leads_out_of_the_calendar_is_an_error_and_no_panic() {
+        use time::{PrimitiveDateTime, UtcOffset};
+
+        for (local, hours) in [(PrimitiveDateTime::MAX, -1), (PrimitiveDateTime::MIN, 1)] {
+            let time = local.assume_offset(UtcOffset::from_hms(hours, 0, 0).unwrap());
+            assert_eq!(Revision::at(time).unwrap_err().kind(), &ErrorKind::InvalidName);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use crate::envelope::{self, Compressor, Origin, Subject, UnverifiedHeader};
+use crate::envelope::{self, Origin, Subject, UnverifiedHeader, Zstd};
 use crate::{
     Backend, Created, Error, ErrorKind, Expect, Holder, Lock, LockInfo, LockStatus, LockToken, Provenance,
     Revision, Snapshot, StackId, State, Storage, TryLock, Wait, WriteOptions,
@@ -40,7 +40,7 @@ pub struct Store<S, T = State> {
     clock: Box<dyn Fn() -> OffsetDateTime + Send + Sync>,
     limit: u64,
     envelope: EnvelopeVersion,
-    compressor: OnceLock<Compressor>,
+    zstd: OnceLock<Zstd>,
     snapshot: PhantomData<fn() -> T>,
 }
 
@@ -66,7 +66,7 @@ impl<S: Storage, T: Snapshot> Store<S, T> {
             clock: Box::new(OffsetDateTime::now_utc),
             limit: envelope::DEFAULT_LIMIT,
             envelope: EnvelopeVersion::V2,
-            compressor: OnceLock::new(),
+            zstd: OnceLock::new(),
             snapshot: PhantomData,
         }
     }
@@ -147,26 +147,32 @@ impl<S: Storage, T: Snapshot> Store<S, T> {
         })
     }
 
-    fn compressor(&self) -> Result<&Compressor, Error> {
-        if let Some(compressor) = self.compressor.get() {
-            return Ok(compressor);
+    fn zstd(&self) -> Result<&Zstd, Error> {
+        if let Some(zstd) = self.zstd.get() {
+            return Ok(zstd);
         }
-        let compressor = Compressor::new()?;
-        Ok(self.compressor.get_or_init(|| compressor))
+        let zstd = Zstd::new()?;
+        Ok(self.zstd.get_or_init(|| zstd))
     }
 
     /// Stores what `seal` makes for a revision under the first one that is free, beginning with `candidate`.
     ///
     /// Writers in turn get dense suffixes, since the first collision moves to the one after the largest. Of n writers
     /// that collide at once each needs O(log n) tries, since each further collision doubles the range to draw from.
-    fn create(
+    fn create<B: AsRef<[u8]>>(
         &self,
         mut candidate: Revision,
-        seal: impl Fn(&Revision) -> Result<Vec<u8>, Error>,
+        seal: impl Fn(&Revision) -> Result<B, Error>,
     ) -> Result<Revision, Error> {
         let mut spread_bits = 0;
         loop {
-            match self.storage.create(&candidate, &seal(&candidate)?)? {
+            let sealed = seal(&candidate)?;
+            let sealed = sealed.as_ref();
+            // A reader would refuse it. Version 1 adds a third in base64.
+            if sealed.len() as u64 > self.limit.saturating_add(envelope::OVERHEAD) {
+                return Err(envelope::too_large(sealed.len() as u64, self.limit));
+            }
+            match self.storage.create(&candidate, sealed)? {
                 Created::Created => return Ok(candidate),
                 Created::Exists => {
                     let largest = self
@@ -242,7 +248,7 @@ impl<S: Storage, T: Snapshot> Backend for Store<S, T> {
 
     fn get(&self, rev: &Revision) -> Result<T, Error> {
         let sealed = self.read(rev)?;
-        envelope::open(&self.keyring, self.subject(rev), sealed, self.limit)
+        envelope::open_with(self.zstd()?, &self.keyring, self.subject(rev), sealed, self.limit)
             .and_then(|plaintext| T::decode(&plaintext))
             .map_err(|error| error.at_revision(rev))
     }
@@ -259,10 +265,10 @@ impl<S: Storage, T: Snapshot> Backend for Store<S, T> {
         match self.envelope {
             EnvelopeVersion::V1 => {
                 let file = envelope::seal_v1(self.legacy_cipher()?, T::PAYLOAD, plaintext)?;
-                self.create(candidate, |_| Ok(file.clone()))
+                self.create(candidate, |_| Ok(&file))
             }
             EnvelopeVersion::V2 => {
-                let payload = self.compressor()?.compress(&plaintext)?;
+                let payload = self.zstd()?.compress(&plaintext)?;
                 drop(plaintext);
                 let origin = Origin {
                     provenance: &self.provenance,

@@ -87,7 +87,8 @@ impl Failure {
         // A name that is no name is not to be pasted into a shell.
         let stack = stack.filter(|stack| stack.parse::<sdk_state::StackId>().is_ok());
         if let (Self::Told(told), Some(stack)) = (&mut self, stack) {
-            told.hint = told.hint.take().map(|hint| hint.replace(STACK, stack));
+            let argument = format!(" {stack}");
+            told.hint = told.hint.take().map(|hint| hint.replace(STACK, &argument));
         }
         self
     }
@@ -100,8 +101,8 @@ impl Failure {
     }
 }
 
-/// Stands for the stack's name in a hint.
-const STACK: &str = "STACK";
+/// Stands for the stack's name in a hint, as an argument: `FACTORY/STACK` and a variable's name are something else.
+const STACK: &str = " STACK";
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {

@@ -10,7 +10,7 @@ use sdk_state::{Backend as _, ErrorKind, Lock, Wait};
 /// An interrupt while waiting ends the process at once: nothing is held then.
 pub(crate) fn take(context: &Context, stack: &Stack<'_>, operation: &str) -> Result<Box<dyn Lock>, Failure> {
     let output = context.output();
-    if let Some(lock) = inherited::find(stack, output)? {
+    if let Some(lock) = inherited::find(stack)? {
         return Ok(lock);
     }
     let patience = context.options().wait;

@@ -2,7 +2,6 @@
 
 use crate::exit::Failure;
 use crate::options::variable;
-use crate::output::Output;
 use crate::stack::Stack;
 use sdk_state::{Error, ErrorKind, Liveness, Lock, LockInfo, LockToken, StackId, Storage};
 use std::fmt;
@@ -20,8 +19,8 @@ pub(crate) fn announce(id: &StackId, token: &LockToken) -> String {
     }
 }
 
-/// The lock of this stack, if a process above this one holds it still.
-pub(crate) fn find(stack: &Stack<'_>, output: &Output) -> Result<Option<Box<dyn Lock>>, Failure> {
+/// The lock of this stack that a process above this one holds. One that was evicted is an error.
+pub(crate) fn find(stack: &Stack<'_>) -> Result<Option<Box<dyn Lock>>, Failure> {
     let Some(token) = announced(stack.id()) else {
         return Ok(None);
     };
@@ -32,13 +31,17 @@ pub(crate) fn find(stack: &Stack<'_>, output: &Output) -> Result<Option<Box<dyn 
     };
     match lock.holding()? {
         Some(info) => Ok(Some(Box::new(InheritedLock { info, ..lock }))),
-        None => {
-            output.warning(format_args!(
-                "the lock of {} that {VARIABLE} names is no longer held: taking it anew",
+        // Taking it anew would let a run go on that somebody has evicted.
+        None => Err(Failure::from(Error::new(
+            ErrorKind::LockLost,
+            format!(
+                "the lock of {} that {VARIABLE} names is no longer held",
                 stack.id()
-            ));
-            Ok(None)
-        }
+            ),
+        ))
+        .hint(format!(
+            "somebody evicted it: start over, or unset {VARIABLE} to work without it"
+        ))),
     }
 }
 

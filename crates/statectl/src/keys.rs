@@ -6,7 +6,8 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use etcetera::BaseStrategy as _;
 use sdk_state::encrypt::{
-    self, Encrypter, EnvKey, ErrorKind, KeyFile, Keyring, LegacyCipher, MasterKey, Noop, Recipient,
+    self, Encrypter, EnvKey, ErrorKind, Fingerprint, KeyFile, Keyring, LegacyCipher, MasterKey, Noop,
+    Recipient,
 };
 use sdk_state::envelope::UnverifiedHeader;
 use sdk_state::{EnvelopeVersion, StackId};
@@ -28,7 +29,7 @@ pub(crate) struct KeyOptions {
     #[arg(long, global = true, env = "STATECTL_ACCEPT_V1", value_parser = BoolishValueParser::new())]
     accept_v1: bool,
 
-    /// Writes files that the original opens, with the first env-key, or noop; implies --accept-v1
+    /// Writes files that the original opens, with the first env-key of --encrypter, or noop; implies --accept-v1
     #[arg(long, global = true)]
     write_v1: bool,
 }
@@ -67,15 +68,24 @@ impl KeyOptions {
             None => (default_key()?, Vec::new()),
             Some((first, others)) => (Key::open(first)?, Key::open_all(others)?),
         };
+        let mut seen = vec![first.identity];
         let mut legacy = first.legacy;
         let mut ring = Keyring::from(first.encrypter);
         for key in others {
+            if seen.contains(&key.identity) {
+                let (name, fingerprint) = key.identity;
+                return Err(Failure::usage(format!("the key {name} {fingerprint} is given twice")).into());
+            }
+            seen.push(key.identity);
             ring = ring.also_seal_for(key.encrypter)?;
             legacy = legacy.or(key.legacy);
         }
         for key in Key::open_all(&also_open)? {
             ring = ring.also_open(key.encrypter)?;
-            legacy = legacy.or(key.legacy);
+            // The same cipher opens and writes version 1, and nothing is written for a key that only opens.
+            if !self.write_v1 {
+                legacy = legacy.or(key.legacy);
+            }
         }
         if self.accepts_v1() {
             let legacy = legacy.ok_or_else(|| {
@@ -241,6 +251,8 @@ impl Spec {
 /// A key that a SPEC names, and what it opens of the original's.
 struct Key {
     encrypter: Box<dyn Encrypter>,
+    /// Two recipients of one file differ in this.
+    identity: (&'static str, Fingerprint),
     legacy: Option<LegacyCipher>,
 }
 
@@ -251,6 +263,7 @@ impl Key {
                 let key = EnvKey::from_env(variable)?;
                 Ok(Self {
                     legacy: Some(key.legacy()),
+                    identity: (EnvKey::NAME, key.fingerprint()),
                     encrypter: Box::new(key),
                 })
             }
@@ -267,6 +280,7 @@ impl Key {
 impl From<KeyFile> for Key {
     fn from(key: KeyFile) -> Self {
         Self {
+            identity: (KeyFile::NAME, key.fingerprint()),
             encrypter: Box::new(key),
             legacy: None,
         }

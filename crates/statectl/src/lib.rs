@@ -45,7 +45,8 @@ mod stack;
 mod table;
 mod words;
 
-use clap::Parser;
+use clap::builder::Resettable;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use commands::Command;
 use context::Context;
 use exit::{Failure, USAGE};
@@ -93,7 +94,10 @@ struct Arguments {
 /// command's.
 #[must_use]
 pub fn main(registry: Registry) -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let parsed = command()
+        .try_get_matches()
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => return not_understood(&error),
     };
@@ -106,6 +110,16 @@ pub fn main(registry: Registry) -> ExitCode {
             failure.code().into()
         }
     }
+}
+
+/// An empty variable is none, here as everywhere: it is the way to unset one in many a CI system.
+fn command() -> clap::Command {
+    Arguments::command().mut_args(|argument| match argument.get_env() {
+        Some(variable) if env::var_os(variable).is_some_and(|value| value.is_empty()) => {
+            argument.env(Resettable::Reset)
+        }
+        _ => argument,
+    })
 }
 
 /// Help that was asked for, or a usage error, which is a document too where documents are wanted.

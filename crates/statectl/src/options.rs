@@ -2,6 +2,7 @@ use crate::exit::Failure;
 use crate::keys::KeyOptions;
 use clap::{Args, ColorChoice, ValueEnum};
 use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -73,21 +74,27 @@ impl Options {
         if let Some(root) = &self.root {
             return of_directory(root.clone());
         }
-        match (variable("STATECTL_BACKEND"), variable("STATECTL_ROOT")) {
+        match (set("STATECTL_BACKEND"), set("STATECTL_ROOT")) {
             (Some(_), Some(_)) => Err(Failure::usage(
                 "STATECTL_BACKEND and STATECTL_ROOT are both set: unset one of them",
             )),
-            (Some(backend), None) => Ok(backend),
+            (Some(backend), None) => backend
+                .into_string()
+                .map_err(|_| Failure::usage("STATECTL_BACKEND is not UTF-8: use another address")),
             (None, Some(root)) => of_directory(root.into()),
             (None, None) => of_directory(DEFAULT_ROOT.into()),
         }
     }
 }
 
-/// The value of an environment variable; an empty one is none. What is not UTF-8 is kept so far that it is refused later.
+/// The value of an environment variable; an empty one is none. What is not UTF-8 is kept so far that it is refused later:
+/// a place to write to is not read with this.
 pub(crate) fn variable(name: &str) -> Option<String> {
-    let value = env::var_os(name).filter(|value| !value.is_empty())?;
-    Some(value.to_string_lossy().into_owned())
+    Some(set(name)?.to_string_lossy().into_owned())
+}
+
+fn set(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

@@ -23,7 +23,7 @@ pub(crate) fn plain(text: &str) -> String {
 /// Directions and separators that show nothing of themselves.
 fn is_invisible(character: char) -> bool {
     matches!(character,
-        '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// The first line of a text, and whether there is more.
@@ -55,8 +55,8 @@ mod tests {
     #[test]
     fn a_foreign_text_cannot_steer_the_terminal() {
         assert_eq!(
-            plain("a\u{1b}[31mb\u{9b}c\u{202e}d\n"),
-            "a\\u{1b}[31mb\\u{9b}c\\u{202e}d\\n"
+            plain("a\u{1b}[31mb\u{9b}c\u{202e}d\u{61c}e\n"),
+            "a\\u{1b}[31mb\\u{9b}c\\u{202e}d\\u{61c}e\\n"
         );
         assert_eq!(plain("größe \"L\" 🚀"), "größe \"L\" 🚀");
     }

@@ -1,6 +1,7 @@
 use super::damaged;
 use crate::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use zstd::bulk;
 use zstd::zstd_safe;
@@ -28,10 +29,10 @@ impl Compression {
     }
 
     /// The plaintext of `body`, which is exactly one frame of `length` bytes; `length` is already bounded.
-    pub(crate) fn expand(self, body: Vec<u8>, length: u64) -> Result<Vec<u8>, Error> {
+    pub(crate) fn expand(self, zstd: &Zstd, body: Vec<u8>, length: u64) -> Result<Vec<u8>, Error> {
         let plaintext = match self {
             Self::None => body,
-            Self::Zstd => expand_frame(&body, length)?,
+            Self::Zstd => zstd.expand_frame(&body, length)?,
         };
         if plaintext.len() as u64 != length {
             return Err(damaged(format!(
@@ -50,19 +51,24 @@ pub(crate) struct Compressed {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The compressor's tables, set up once: making them anew costs more than compressing a small state.
-pub(crate) struct Compressor(Mutex<bulk::Compressor<'static>>);
+/// The tables of zstd, set up once a store: making them anew costs more than compressing a small state.
+pub(crate) struct Zstd {
+    compressor: Mutex<bulk::Compressor<'static>>,
+    decompressor: Mutex<bulk::Decompressor<'static>>,
+}
 
-impl Compressor {
+impl Zstd {
     pub(crate) fn new() -> Result<Self, Error> {
-        let compressor = bulk::Compressor::new(LEVEL).map_err(|source| {
-            Error::new(ErrorKind::Unavailable, "no memory for the compressor").with_source(source)
-        })?;
-        Ok(Self(Mutex::new(compressor)))
+        let no_memory =
+            |source| Error::new(ErrorKind::Unavailable, "no memory for the compressor").with_source(source);
+        Ok(Self {
+            compressor: Mutex::new(bulk::Compressor::new(LEVEL).map_err(no_memory)?),
+            decompressor: Mutex::new(bulk::Decompressor::new().map_err(no_memory)?),
+        })
     }
 
     pub(crate) fn compress(&self, plaintext: &[u8]) -> Result<Compressed, Error> {
-        let mut compressor = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut compressor = self.compressor.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = compressor
             .compress(plaintext)
             .map_err(|source| Error::new(ErrorKind::Unavailable, "cannot compress").with_source(source))?;
@@ -72,29 +78,42 @@ impl Compressor {
             bytes,
         })
     }
-}
 
-fn expand_frame(body: &[u8], length: u64) -> Result<Vec<u8>, Error> {
-    let frame_length = zstd_safe::find_frame_compressed_size(body);
-    if !body.starts_with(&FRAME_MAGIC) || frame_length != Ok(body.len()) {
-        return Err(damaged("the compressed part is not exactly one zstd frame"));
+    fn expand_frame(&self, body: &[u8], length: u64) -> Result<Vec<u8>, Error> {
+        let frame_length = zstd_safe::find_frame_compressed_size(body);
+        if !body.starts_with(&FRAME_MAGIC) || frame_length != Ok(body.len()) {
+            return Err(damaged("the compressed part is not exactly one zstd frame"));
+        }
+        if window(body).is_none_or(|window| window > MAX_WINDOW) {
+            return Err(damaged(
+                "the compressed part asks for a window of more than 128 MiB",
+            ));
+        }
+        if let Ok(Some(content)) = zstd_safe::get_frame_content_size(body)
+            && content != length
+        {
+            return Err(damaged(format!(
+                "the file should hold {length} bytes and holds {content}"
+            )));
+        }
+        let capacity =
+            usize::try_from(length).map_err(|_| damaged("the file is too long for this machine"))?;
+        // Decoding at one go writes straight into the output: neither a window nor the claims of the frame set memory
+        // aside.
+        let expanded = match self.decompressor.try_lock() {
+            Ok(mut decompressor) => decompressor.decompress(body, capacity),
+            // Another thread is expanding: to wait for it takes longer than to set up a second one.
+            Err(_) => bulk::decompress(body, capacity),
+        };
+        expanded.map_err(|source| match source.kind() {
+            // The file may be sound: nobody should give it up for that.
+            io::ErrorKind::OutOfMemory => Error::new(
+                ErrorKind::Unavailable,
+                format!("no memory for the {length} bytes that the file should hold"),
+            ),
+            _ => damaged("the compressed part cannot be expanded").with_source(source),
+        })
     }
-    if window(body).is_none_or(|window| window > MAX_WINDOW) {
-        return Err(damaged(
-            "the compressed part asks for a window of more than 128 MiB",
-        ));
-    }
-    if let Ok(Some(content)) = zstd_safe::get_frame_content_size(body)
-        && content != length
-    {
-        return Err(damaged(format!(
-            "the file should hold {length} bytes and holds {content}"
-        )));
-    }
-    let capacity = usize::try_from(length).map_err(|_| damaged("the file is too long for this machine"))?;
-    // Decoding at one go writes straight into the output: neither a window nor the claims of the frame set memory aside.
-    bulk::decompress(body, capacity)
-        .map_err(|source| damaged("the compressed part cannot be expanded").with_source(source))
 }
 
 /// The window that a frame asks for (RFC 8878, section 3.1.1.1).

@@ -31,7 +31,7 @@ use time::OffsetDateTime;
 
 pub use header::UnverifiedHeader;
 
-pub(crate) use compression::{Compressed, Compressor};
+pub(crate) use compression::{Compressed, Zstd};
 pub(crate) use v1::seal as seal_v1;
 pub(crate) use v2::seal as seal_v2;
 
@@ -94,7 +94,7 @@ pub fn seal(
     origin: &Origin<'_>,
     plaintext: &[u8],
 ) -> Result<Vec<u8>, Error> {
-    let compressed = Compressor::new()?.compress(plaintext)?;
+    let compressed = Zstd::new()?.compress(plaintext)?;
     v2::seal(keyring, subject, origin, &compressed)
 }
 
@@ -109,12 +109,22 @@ pub fn seal(
 /// [`Refused`](ErrorKind::Refused) for a version or a kind of sealing that the ring does not accept,
 /// [`TooLarge`](ErrorKind::TooLarge), [`Unavailable`](ErrorKind::Unavailable).
 pub fn open(keyring: &Keyring, subject: Subject<'_>, sealed: Vec<u8>, limit: u64) -> Result<Vec<u8>, Error> {
+    open_with(&Zstd::new()?, keyring, subject, sealed, limit)
+}
+
+pub(crate) fn open_with(
+    zstd: &Zstd,
+    keyring: &Keyring,
+    subject: Subject<'_>,
+    sealed: Vec<u8>,
+    limit: u64,
+) -> Result<Vec<u8>, Error> {
     if sealed.len() as u64 > limit.saturating_add(OVERHEAD) {
         return Err(too_large(sealed.len() as u64, limit));
     }
     let plaintext = match Version::of(&sealed)? {
         Version::One => v1::open(keyring, subject, &sealed),
-        Version::Two => v2::open(keyring, subject, sealed, limit),
+        Version::Two => v2::open(zstd, keyring, subject, sealed, limit),
     }?;
     if plaintext.len() as u64 > limit {
         return Err(too_large(plaintext.len() as u64, limit));

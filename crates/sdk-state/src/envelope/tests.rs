@@ -253,6 +253,36 @@ fn a_payload_type_that_is_not_allowed_is_not_sealed() {
     }
 }
 
+#[test]
+fn a_time_of_writing_whose_offset_leads_out_of_the_calendar_is_an_error_and_no_panic() {
+    let (id, revision) = (
+        "network/prod".parse().unwrap(),
+        "2026-07-10T12:00:00Z".parse().unwrap(),
+    );
+    let subject = Subject {
+        payload: "state",
+        id: &id,
+        revision: &revision,
+    };
+    let behind = time::UtcOffset::from_hms(-1, 0, 0).unwrap();
+    let provenance = Provenance::new();
+    let origin = Origin::new(&provenance, time::PrimitiveDateTime::MAX.assume_offset(behind));
+    let error = super::seal(&Noop.into(), subject, &origin, b"x").unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::InvalidName);
+}
+
+#[test]
+fn a_file_for_which_there_is_no_memory_is_not_called_damaged() {
+    // Without a content size, so that the claim of the header is all there is.
+    let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.write_all(b"a plan").unwrap();
+    encoder.flush().unwrap();
+    let frame = encoder.finish().unwrap();
+    let zstd = super::Zstd::new().unwrap();
+    let error = Compression::Zstd.expand(&zstd, frame, 1 << 62).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Unavailable);
+}
+
 /// Wraps with a nonce that the vector gives, by the formula of `docs/format.md`.
 impl Encrypter for VectorRecipient {
     fn name(&self) -> &str {

@@ -1,6 +1,6 @@
 use super::data_key::{DataKey, HEADER_TAG_BYTES, and_clear_the_stack};
 use super::header::{Header, Record, Seal, UnverifiedHeader, VERSION, WrappedKey, refuse_twins};
-use super::{Compressed, Origin, Subject, damaged, misplaced, refused, too_large};
+use super::{Compressed, Origin, Subject, Zstd, damaged, misplaced, refused, too_large};
 use crate::stack_id::Excerpt;
 use crate::{Error, ErrorKind};
 use sdk_encrypt::{Keyring, Wrapped};
@@ -70,6 +70,7 @@ pub(super) fn seal_with(
 
 /// The steps and their order are those of `docs/format.md`, "Opening".
 pub(super) fn open(
+    zstd: &Zstd,
     keyring: &Keyring,
     subject: Subject<'_>,
     mut sealed: Vec<u8>,
@@ -98,7 +99,7 @@ pub(super) fn open(
             data_key.decrypt(&mut sealed, &context)
         })?;
     }
-    header.compression.expand(sealed, header.length)
+    header.compression.expand(zstd, sealed, header.length)
 }
 
 pub(super) fn header(sealed: &[u8]) -> Result<UnverifiedHeader, Error> {
@@ -203,7 +204,10 @@ fn sealed_for(header: &Header) -> String {
 }
 
 fn header_for(subject: Subject<'_>, origin: &Origin<'_>, payload: &Compressed) -> Result<Header, Error> {
-    let written_at = origin.written_at.to_offset(time::UtcOffset::UTC).format(&Rfc3339);
+    let written_at = origin
+        .written_at
+        .checked_to_offset(time::UtcOffset::UTC)
+        .and_then(|time| time.format(&Rfc3339).ok());
     let provenance = origin.provenance;
     Ok(Header {
         envelope_version: VERSION,
@@ -222,12 +226,11 @@ fn header_for(subject: Subject<'_>, origin: &Origin<'_>, payload: &Compressed) -
             host: provenance.host.clone(),
             tool: provenance.tool.clone(),
             message: origin.message.map(Into::into),
-            written_at: written_at.map_err(|source| {
+            written_at: written_at.ok_or_else(|| {
                 Error::new(
                     ErrorKind::InvalidName,
                     "the clock is in a year that RFC 3339 has no name for",
                 )
-                .with_source(source)
             })?,
         },
     })

@@ -229,6 +229,25 @@ fn what_is_larger_than_the_limit_is_neither_written_nor_opened() {
     assert_eq!(exact.list().unwrap().len(), 2);
 }
 
+/// Version 1 is a third longer than its plaintext. A snapshot within the limit was stored as a file beyond it, and could
+/// not be read again.
+#[test]
+fn what_would_be_too_long_to_read_as_version_1_is_not_written() {
+    let limit = 7 << 20;
+    let storage = MemoryStorage::new(id());
+    let ring = Keyring::from(Noop).accept_v1(Noop).unwrap();
+    let store = with_ring(&storage, ring)
+        .with_limit(limit)
+        .with_envelope(EnvelopeVersion::V1);
+    let fits = note(&"x".repeat(6 << 20));
+    let revision = store.write(&fits, &WriteOptions::new()).unwrap();
+    assert_eq!(store.get(&revision).unwrap(), fits);
+    let too_long = note(&"x".repeat(limit as usize));
+    let error = store.write(&too_long, &WriteOptions::new()).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::TooLarge);
+    assert_eq!(store.list().unwrap(), [revision]);
+}
+
 #[test]
 fn provenance_and_parent_are_recorded_and_read_without_a_key() {
     let storage = MemoryStorage::new(id());

@@ -99,7 +99,7 @@ impl Push {
         stack
             .store()
             .compare_and_set_current(Expect::Exactly(found.rev.as_ref()), &rev, Some(&*lock))
-            .map_err(|error| stored_but_not_current(error, &rev))?;
+            .map_err(|error| after_storing(error, &rev))?;
         held::give_back(lock, output);
         self.answer(context, Some(rev), true)
     }
@@ -213,6 +213,34 @@ fn encoded(state: &State) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn stored_but_not_current(error: Error, rev: &Revision) -> Failure {
-    Failure::from(error).extend_hint(format!(". The snapshot is stored as {rev} and is not current"))
+/// What became of the snapshot when `current` could not be moved to it.
+fn after_storing(error: Error, rev: &Revision) -> Failure {
+    let stored = match error.kind() {
+        // The move may have been made, and only its flush have failed.
+        ErrorKind::DurabilityUnknown { .. } => {
+            format!(". The snapshot is stored as {rev}: `statectl current STACK` tells whether it is current")
+        }
+        _ => format!(". The snapshot is stored as {rev} and is not current"),
+    };
+    Failure::from(error).extend_hint(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The last flush of a push fails after `current` has moved. It was said all the same not to have moved.
+    #[test]
+    fn that_current_did_not_move_is_said_only_where_it_is_known() {
+        let rev: Revision = "2026-07-10T12:00:00Z".parse().unwrap();
+        let unknown = ErrorKind::DurabilityUnknown { rev: rev.clone() };
+        for (kind, is_known) in [(unknown, false), (ErrorKind::LockLost, true)] {
+            let Failure::Told(told) = after_storing(Error::new(kind, "no"), &rev) else {
+                panic!("a failure that is told");
+            };
+            let hint = told.hint.unwrap();
+            assert!(hint.contains("stored as 2026-07-10T12:00:00Z"), "{hint}");
+            assert_eq!(hint.contains("is not current"), is_known, "{hint}");
+        }
+    }
 }

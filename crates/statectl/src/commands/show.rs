@@ -103,12 +103,18 @@ impl Show {
     }
 }
 
-/// A name may also reach into a member, as `tags.token`: then the whole member is masked.
+/// A name may also reach into a member, as `tags.token`: then the whole member is masked. The signs with which the notations
+/// for paths begin are passed over, so that `/token` and `$.token` mask too.
 fn is_sensitive(name: &str, sensitive: &[String]) -> bool {
     sensitive.iter().any(|sensitive| {
         sensitive
             .strip_prefix(name)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[', '/']))
+            .or_else(|| {
+                sensitive
+                    .trim_start_matches(['$', '/', '.', '[', '"', '\''])
+                    .strip_prefix(name)
+            })
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[', '/', '"', '\'', ']']))
     })
 }
 

@@ -1,4 +1,4 @@
-use crate::sandbox::{Sandbox, everything_in};
+use crate::sandbox::{Run, Sandbox, everything_in, snapshot};
 
 const PROD: &str = "demo/prod";
 
@@ -126,4 +126,66 @@ fn the_root_may_be_named_in_four_ways() {
             .unwrap();
         assert_eq!(output.status.code(), Some(3));
     }
+}
+
+/// Every `STACK` in a hint became the stack's name, also in `FACTORY/STACK` and in the name of a variable.
+#[test]
+fn a_hint_names_the_stack_only_where_a_command_takes_it() {
+    let sandbox = Sandbox::new();
+    let key = sandbox.answer(&["keygen"]);
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        Run::of(command.env("STACK_KEY", &key).output().unwrap())
+    };
+    sandbox.write("state.json", &snapshot("prod", "first"));
+    run(&["push", PROD, "state.json", "--encrypter", "env-key:STACK_KEY"]).expect(0);
+    run(&["pull", PROD])
+        .expect(5)
+        .says(&["give --encrypter env-key:STACK_KEY"]);
+    run(&["pull", PROD, "--rev", "a b"])
+        .expect(7)
+        .says(&["FACTORY/STACK", "`statectl snapshots demo/prod`"]);
+}
+
+/// From the environment such a root was read with its stray bytes replaced, so that a push went to another directory.
+#[test]
+fn a_root_that_is_not_utf_8_is_refused_wherever_it_is_said() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let sandbox = Sandbox::new();
+    sandbox.write("state.json", &snapshot("prod", "first"));
+    let root = OsStr::from_bytes(b"root\xff");
+    let push = ["push", PROD, "state.json", "--encrypter", "noop"];
+    for variable in ["STATECTL_ROOT", "STATECTL_BACKEND"] {
+        let mut command = sandbox.command(&push);
+        Run::of(command.env(variable, root).output().unwrap())
+            .expect(2)
+            .says(&["not UTF-8"]);
+    }
+    let mut command = sandbox.command(&push);
+    Run::of(command.arg("--root").arg(root).output().unwrap()).expect(2);
+    assert_eq!(everything_in(&sandbox.path("")), [sandbox.path("state.json")]);
+}
+
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let (sandbox, rev) = Sandbox::with_snapshot("first");
+    for variable in [
+        "STATECTL_ROOT",
+        "STATECTL_BACKEND",
+        "STATECTL_ENCRYPTER",
+        "STATECTL_ALSO_OPEN",
+        "STATECTL_ACCEPT_V1",
+        "STATECTL_WAIT",
+        "STATECTL_FORMAT",
+        "STATECTL_LOCK",
+    ] {
+        let mut command = sandbox.command(&["set-current", PROD, &rev]);
+        let run = Run::of(command.env(variable, "").output().unwrap());
+        assert_eq!(run.expect(0).out.trim_end(), rev, "{variable}");
+    }
+    // One that says something is still read.
+    let mut command = sandbox.command(&["current", PROD]);
+    Run::of(command.env("STATECTL_WAIT", "soon").output().unwrap()).expect(2);
 }

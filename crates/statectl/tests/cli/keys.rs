@@ -202,3 +202,24 @@ fn keygen_makes_a_private_file_and_never_replaces_one() {
     assert_eq!(sandbox.answer(&["keygen"]).len(), 44);
     assert_ne!(sandbox.answer(&["keygen"]), sandbox.answer(&["keygen"]));
 }
+
+#[test]
+fn one_key_given_twice_is_usage_and_makes_nothing() {
+    let sandbox = Sandbox::new();
+    let key = sandbox.key("one");
+    sandbox.write("state.json", &snapshot("prod", "first"));
+    let before = everything_in(&sandbox.path("."));
+    sandbox
+        .run(&[
+            "--encrypter",
+            &key,
+            "--encrypter",
+            &key,
+            "push",
+            PROD,
+            "state.json",
+        ])
+        .expect(2)
+        .says(&["given twice"]);
+    assert_eq!(everything_in(&sandbox.path(".")), before);
+}

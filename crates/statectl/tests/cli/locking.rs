@@ -147,7 +147,7 @@ fn a_statectl_below_uses_the_lock_above_it_at_any_depth() {
 }
 
 #[test]
-fn the_lock_of_another_stack_or_with_another_token_is_no_lock() {
+fn the_lock_of_another_stack_is_no_lock_and_one_with_another_token_is_lost() {
     let (sandbox, rev) = Sandbox::with_snapshot("first");
     let holding = Holding::start(&sandbox);
     let token = sandbox.document(&["lock-status", PROD])["holder"]["token"].clone();
@@ -158,7 +158,7 @@ fn the_lock_of_another_stack_or_with_another_token_is_no_lock() {
     };
     set(&format!("demo/dev:{token}")).expect(4);
     set(&format!("{PROD}:0123456789abcdef"))
-        .expect(4)
+        .expect(1)
         .says(&["no longer held"]);
     set("nonsense").expect(4);
     set(&format!("{PROD}:{token}")).expect(0);
@@ -209,12 +209,14 @@ fn a_hangup_that_the_parent_wants_ignored_is_ignored_by_the_command_too() {
 }
 
 #[test]
-fn an_evicted_command_goes_on_and_it_is_said_at_its_end() {
+fn a_command_below_an_evicted_lock_moves_nothing_and_it_is_said_at_the_end() {
     let (sandbox, rev) = Sandbox::with_snapshot("first");
+    let second = sandbox.push("second", &[]);
     let script = format!(
-        "{STATECTL} force-unlock {PROD} --token ${{STATECTL_LOCK#*:}} >&2 && {STATECTL} lock {PROD} -- true; exit 5"
+        "{STATECTL} force-unlock {PROD} --token ${{STATECTL_LOCK#*:}} >&2; {STATECTL} set-current {PROD} {rev} && exit 6; exit 5"
     );
     let run = sandbox.run(&["lock", PROD, "--", "sh", "-c", &script]).expect(5);
+    assert_eq!(sandbox.answer(&["current", PROD]).trim(), second);
     run.says(&[
         "evicted from demo/prod",
         "that STATECTL_LOCK names is no longer held",

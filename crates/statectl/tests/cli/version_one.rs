@@ -116,3 +116,19 @@ fn version_one_knows_no_key_file() {
         run(&sandbox, &arguments).expect(2).says(&["env-key"]);
     }
 }
+
+/// With `--write-v1` the snapshot was sealed for the `--also-open` key alone, and the key that it was to be sealed for
+/// could not open it.
+#[test]
+fn version_one_is_not_written_for_a_key_that_only_opens() {
+    let sandbox = sandbox();
+    let key = sandbox.key("key");
+    let keys = ["--encrypter", &key, "--also-open", "env-key:UB_STATE_KEY"];
+    let pull = ["pull", "network/prod", "--accept-v1"];
+    let pulled = run(&sandbox, &[&pull[..], &keys].concat()).expect(0);
+    sandbox.write("state.json", &pulled.out);
+    let push = ["push", "network/prod", "state.json", "--force", "--write-v1"];
+    run(&sandbox, &[&push[..], &keys].concat())
+        .expect(2)
+        .says(&["env-key"]);
+}
