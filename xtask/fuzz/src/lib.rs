@@ -5,6 +5,6 @@ mod keys;
 mod place;
 pub mod sealing;
 
-pub use errors::{SECRET, check_error, contains, in_kind};
+pub use errors::{SECRET, check_error, contains, in_kind, is_harmless};
 pub use keys::{Rings, rings};
 pub use place::{ID, REVISION, scratch, subject};

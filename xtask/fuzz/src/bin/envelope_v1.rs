@@ -86,5 +86,10 @@ fn open(ring: &Keyring, file: &[u8]) -> Result<Vec<u8>, Error> {
         let is_expected = matches!(error.kind(), Damaged | Misplaced | Refused | TooLarge | WrongKey);
         assert!(is_expected, "{error:?}");
     }
+    // What opens nowhere is shown all the same.
+    if let Err(error) = envelope::header(file) {
+        assert!(opened.is_err(), "{error:?}");
+        check_error(&error, file, &[]);
+    }
     opened
 }

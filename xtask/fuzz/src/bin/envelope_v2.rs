@@ -103,6 +103,11 @@ fn open(ring: &Keyring, subject: Subject<'_>, file: &[u8]) -> Result<Vec<u8>, Er
         assert!(is_expected, "{error:?}");
         check_error(error, &[], &[]);
     }
+    // What opens nowhere is shown all the same.
+    if let Err(error) = envelope::header(file) {
+        assert!(opened.is_err(), "{error:?}");
+        check_error(&error, &[], &[]);
+    }
     opened
 }
 

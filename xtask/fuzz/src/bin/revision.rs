@@ -66,7 +66,8 @@ fn moment(text: &str) -> Option<(OffsetDateTime, u32)> {
         return None;
     }
     let time = OffsetDateTime::parse(bare, &Rfc3339).ok()?;
-    (time.format(&Rfc3339).ok()? == bare).then_some((time, suffix))
+    let is_utc = bare.ends_with('Z');
+    (is_utc && time.format(&Rfc3339).ok()? == bare).then_some((time, suffix))
 }
 
 fn expected_order(one: &Revision, other: &Revision) -> Ordering {
