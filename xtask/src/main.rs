@@ -1,8 +1,11 @@
 //! The project's own tasks, one verb a folder. Each tries to break the promises: `cargo xtask props` with random cases, `crash`
-//! with every state that a power cut can leave, `faults` with calls to the kernel that fail, `torture` with kill −9.
+//! with every state that a power cut can leave, `faults` with calls to the kernel that fail, `torture` with kill −9, `fuzz`
+//! with inputs that grow; `ci` runs all that must hold.
 
+mod ci;
 mod crash;
 mod faults;
+mod fuzz;
 mod note;
 mod props;
 mod torture;
@@ -23,6 +26,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Everything that must hold before a change lands
+    Ci,
     /// Opens every state that a crash of the machine can leave
     Crash(crash::Options),
     /// The traced process: what `crash` starts
@@ -36,6 +41,8 @@ enum Task {
     /// The process that runs out of space: what `faults` starts
     #[command(hide = true)]
     FaultsDisk(faults::disk::DiskOptions),
+    /// Coverage-guided fuzzing of whatever reads what others wrote
+    Fuzz(fuzz::Options),
     /// Property tests over concurrent writes, revision suffixes, all store operations and the lock
     Props(props::Options),
     /// One of several writing processes: what `props` starts
@@ -61,6 +68,8 @@ fn main() -> ExitCode {
         Task::Faults(options) => faults::run(&options),
         Task::FaultsChild(options) => faults::child::run(&options),
         Task::FaultsDisk(options) => faults::disk::run(&options),
+        Task::Ci => ci::run(),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Props(options) => props::run(&options),
         Task::PropsWriter(options) => props::writes::run_writer(&options),
         Task::Torture(options) => torture::run(&options),

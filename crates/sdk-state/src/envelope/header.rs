@@ -1,6 +1,7 @@
 use super::compression::Compression;
 use super::{damaged, refused};
 use crate::provenance::MAX_TEXT_BYTES;
+use crate::stack_id::Excerpt;
 use crate::{Error, Provenance, Revision, json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -86,7 +87,7 @@ impl Header {
         }
 
         let text = str::from_utf8(bytes).map_err(|_| damaged("the header is not UTF-8"))?;
-        let probe: Probe = serde_json::from_str(text).map_err(malformed)?;
+        let probe: Probe = serde_json::from_str(text).map_err(|error| malformed(&error))?;
         if probe.envelope_version != VERSION {
             return Err(refused(format!(
                 "the file is of envelope version {}: a newer release is needed to open it",
@@ -94,7 +95,7 @@ impl Header {
             )));
         }
         json::check(text, MAX_DEPTH).map_err(|flaw| damaged(format!("the header has {flaw}")))?;
-        let header: Self = serde_json::from_str(text).map_err(malformed)?;
+        let header: Self = serde_json::from_str(text).map_err(|error| malformed(&error))?;
         header.check()?;
         Ok(header)
     }
@@ -219,9 +220,13 @@ impl From<Header> for UnverifiedHeader {
     }
 }
 
-/// A header is public, so what serde says of it may be shown.
-fn malformed(source: serde_json::Error) -> Error {
-    damaged("the header is malformed").with_source(source)
+/// What serde says quotes the header, which is public, and which anybody may have written: it is shown as such.
+fn malformed(error: &serde_json::Error) -> Error {
+    let (line, column) = (error.line(), error.column());
+    damaged(format!(
+        "the header is malformed at line {line} column {column}: {}",
+        Excerpt(&error.to_string())
+    ))
 }
 
 fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

@@ -332,3 +332,31 @@ fn hex(text: &str) -> Vec<u8> {
         .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
         .collect()
 }
+
+/// The fuzzer found a member named `revisi\n` in the cause of an error, as it stood: serde quotes what it does not know.
+/// So whoever could write to the store chose up to a mebibyte of what a program printed that prints every cause, with
+/// escape sequences for the terminal in it.
+#[test]
+fn a_hostile_header_gives_a_short_error_that_cannot_steer_the_terminal() {
+    let hostile = "\\u001b[2J\\n\\u202e".repeat(10_000);
+    for header in [
+        format!(r#"{{"envelope-version":2,"{hostile}":1}}"#),
+        format!(r#"{{"envelope-version":"{hostile}"}}"#),
+        format!(r#"{{"envelope-version":2,"compression":"{hostile}"}}"#),
+        format!(r#"{{"envelope-version":2,"recipients":"{hostile}"}}"#),
+    ] {
+        let mut file = super::v2::MAGIC.to_vec();
+        file.extend_from_slice(&(header.len() as u32).to_le_bytes());
+        file.extend_from_slice(header.as_bytes());
+        file.extend_from_slice(&[0; 32]);
+        let error = super::header(&file).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Damaged);
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            assert!(text.len() < 1000, "{} bytes", text.len());
+            assert!(!text.contains(['\u{1b}', '\n', '\u{202e}']), "{text:?}");
+            cause = error.source();
+        }
+    }
+}

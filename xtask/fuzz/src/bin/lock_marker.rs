@@ -1,0 +1,81 @@
+//! The lock marker, which another program may have written, or somebody damaged. An input is the content of the file, and
+//! what it says is used again: a lock is taken in the name of that holder.
+//!
+//! Laws: a marker that is there is a lock that is held, whatever it holds; what is shown of it is safe for a terminal. A
+//! marker without an flock proves a holder dead only if it has our length. Whatever a holder calls itself, its marker has
+//! that length and names it.
+
+#![no_main]
+
+use fuzz::{ID, is_harmless, scratch};
+use localstate::LocalStorage;
+use sdk_state::{Holder, Liveness, LockInfo, Storage as _, TryLock};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+/// The length of the markers whose holders keep them flocked.
+const OURS: usize = 1024;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    static STACK: LazyLock<(PathBuf, LocalStorage)> = LazyLock::new(|| {
+        let root = scratch();
+        let stack = root.join(ID.factory()).join(ID.stack());
+        std::fs::create_dir_all(&stack).expect("a directory");
+        (stack.join("lock"), LocalStorage::new(root, ID.clone()))
+    });
+    let (file, storage) = &*STACK;
+    let info = read(file, storage, input);
+    std::fs::remove_file(file).expect("the marker");
+    hold(file, storage, &info);
+});
+
+fn read(file: &Path, storage: &LocalStorage, input: &[u8]) -> LockInfo {
+    std::fs::write(file, input).expect("a file");
+    let status = storage.lock_status().expect("a marker can be read");
+    let status = status.expect("a marker is there");
+    let is_ours = input.len() == OURS;
+    assert_eq!(
+        status.liveness == Liveness::Dead,
+        is_ours,
+        "{} bytes",
+        input.len()
+    );
+    assert!(is_harmless(&status.info.to_string()));
+    if let Some(token) = &status.info.token {
+        assert_eq!(
+            &token.as_str().parse::<sdk_state::LockToken>().expect("a token"),
+            token
+        );
+    }
+    status.info
+}
+
+fn hold(file: &Path, storage: &LocalStorage, info: &LockInfo) {
+    let since = info.since.unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let mut holder = Holder::new(info.operation.clone().unwrap_or_default(), since);
+    holder.user.clone_from(&info.user);
+    holder.host.clone_from(&info.host);
+    holder.tool.clone_from(&info.tool);
+    let TryLock::Held(lock) = storage.try_lock(&holder).expect("a lock") else {
+        panic!("nobody else has it");
+    };
+    assert_eq!(std::fs::metadata(file).expect("a marker").len(), OURS as u64);
+    let status = storage.lock_status().expect("a status").expect("it is held");
+    assert_eq!(status.liveness, Liveness::Alive);
+    assert_eq!(status.info.token.as_ref(), lock.token().ok());
+    assert_eq!(status.info.pid, Some(std::process::id()));
+    for (shown, told) in [
+        (&status.info.user, &info.user),
+        (&status.info.host, &info.host),
+        (&status.info.tool, &info.tool),
+    ] {
+        let told = told.as_deref();
+        assert_eq!(shown.is_some(), told.is_some());
+        assert!(
+            told.unwrap_or_default()
+                .starts_with(shown.as_deref().unwrap_or_default())
+        );
+    }
+    lock.unlock().expect("it is held");
+    assert!(!file.exists());
+}
