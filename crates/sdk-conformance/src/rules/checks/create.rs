@@ -88,13 +88,18 @@ pub(in crate::rules) fn a_snapshot_appears_whole_or_not_at_all(medium: &dyn Medi
 }
 
 pub(in crate::rules) fn a_large_snapshot_is_kept(medium: &dyn Medium) -> Check {
-    // A linear congruential generator: bytes that neither repeat nor compress.
+    // A linear congruential generator: a page of bytes that do not compress, each page with another beginning.
     let mut state = 1_u32;
     let next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         state.to_be_bytes()
     };
-    let content: Vec<u8> = repeat_with(next).take(4 << 20).flatten().collect();
+    let page: Vec<u8> = repeat_with(next).take(16 << 10).flatten().collect();
+    let mut content = Vec::with_capacity(16 << 20);
+    for n in 0..256_u32 {
+        content.extend_from_slice(&n.to_be_bytes());
+        content.extend_from_slice(&page[4..]);
+    }
     let rev = nth(0)?;
     create(&*open(medium)?, &rev, &content)?;
     reads(&*open(medium)?, &rev, &content)

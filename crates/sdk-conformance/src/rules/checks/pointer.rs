@@ -1,8 +1,8 @@
 use crate::expect::{done, equal, hook, refused};
 use crate::medium::Medium;
 use crate::place::{
-    Fence, NO_LIMIT, RACERS, create, create_many, nth, open, point, points_at, race, reads, sealed, stack,
-    won,
+    Fence, NO_LIMIT, RACERS, create, create_many, nth, open, point, points_at, race, reads, revision, sealed,
+    stack, won,
 };
 use crate::violation::{Check, Flaw};
 use sdk_state::{ErrorKind, Expect, Revision};
@@ -10,8 +10,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(in crate::rules) fn current_names_what_it_was_moved_to(medium: &dyn Medium) -> Check {
     let (storage, other) = (open(medium)?, open(medium)?);
-    let revs = create_many(&*storage, 3)?;
-    for rev in [&revs[1], &revs[2], &revs[0], &revs[0]] {
+    // Names of different lengths: a shorter one must not keep the tail of a longer one.
+    let names = [
+        "2026-07-10T12:00:00.123456789Z_12",
+        "2026-07-10T12:00:01Z",
+        "2026-07-10T12:00:01.5Z",
+    ];
+    let revs = names.map(revision).into_iter().collect::<Check<Vec<_>>>()?;
+    for (n, rev) in revs.iter().enumerate() {
+        create(&*storage, rev, &sealed(n))?;
+    }
+    for rev in [&revs[1], &revs[0], &revs[2], &revs[1], &revs[1]] {
         point(&*storage, rev)?;
         points_at(&*storage, Some(rev))?;
         points_at(&*other, Some(rev))?;

@@ -91,8 +91,8 @@ pub(in crate::rules) fn every_legal_name_is_a_stack(medium: &dyn Medium) -> Chec
         let storage = open_stack(medium, &id(name, name)?)?;
         let fence = Fence::raise(&*storage)?;
         create(&*storage, &nth(0)?, name.as_bytes())?;
-        point(&*storage, &nth(0)?)?;
         create(&*storage, &nth(1)?, b"another")?;
+        point(&*storage, &nth(0)?)?;
         done("removing", storage.remove(&nth(1)?, fence.token()))?;
         let again = open_stack(medium, &id(name, name)?)?;
         lists(&*again, &[nth(0)?])?;
