@@ -1,5 +1,7 @@
 //! `LocalStorage` passes every rule.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
+
 mod support;
 
 use sdk_conformance::{BACKEND_RULES, RULES, Report, Stores};

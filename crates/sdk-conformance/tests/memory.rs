@@ -1,5 +1,7 @@
 //! `MemoryStorage` passes every rule.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
+
 mod support;
 
 mod storage {

@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     KeepsText,
     /// Replacing succeeds and does nothing.
     ReplaceForgets,
+    /// Replacing panics.
+    ReplacePanics,
     /// Replacing creates what is absent.
     ReplaceCreates,
     /// Reads no more than 64 KiB.
@@ -31,7 +33,7 @@ pub(crate) enum Fault {
     LimitOffByOne,
     /// An empty snapshot is read as one without bytes.
     ReadsNothing,
-    /// Reading from a stack that does not exist is the medium's error.
+    /// Reading from a stack that does not exist is the medium's error; not in a race, where it is chance.
     AbsentIsAnError,
     /// Listing a stack that does not exist is `NotFound`.
     ListFailsWhenAbsent,
@@ -101,6 +103,4 @@ pub(crate) enum Fault {
     NamesAreFolded,
     /// Names have 100 bytes at most.
     NamesAreShort,
-    /// Listing panics.
-    ListPanics,
 }

@@ -63,11 +63,11 @@ impl Lock for WrongLock {
             _ => self.check(),
         };
         // In a race nobody else would ever get it.
-        if self.place.has(Fault::UnlockKeeps) && !self.place.is_race() {
-            std::mem::forget(self);
-        } else {
+        if !self.place.has(Fault::UnlockKeeps) || self.place.is_race() {
             self.free();
         }
+        // Dropping it too would free a second time: perhaps the lock of the next holder, if the fault is in the token.
+        std::mem::forget(self);
         checked
     }
 }

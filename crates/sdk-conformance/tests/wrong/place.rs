@@ -5,7 +5,7 @@ use sdk_conformance::Medium;
 use sdk_state::{Error, Liveness, LockStatus, Revision, StackId, Storage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A race of the rules has twice as many handles.
@@ -68,7 +68,8 @@ impl Place {
 
     /// The gate that all steps are taken in.
     pub(crate) fn enter(&self) -> Stacks<'_> {
-        self.stacks.lock().unwrap()
+        // A fault that panics must not panic a second time in a drop: that would end the process.
+        self.stacks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Leaves the gate in the middle of a step, until `is_met`.
@@ -80,7 +81,10 @@ impl Place {
     ) -> Stacks<'a> {
         self.changed.notify_all();
         let waits = |stacks: &mut BTreeMap<String, Stack>| !is_met(stacks.entry(key.into()).or_default());
-        let (gate, timeout) = self.changed.wait_timeout_while(gate, PATIENCE, waits).unwrap();
+        let (gate, timeout) = self
+            .changed
+            .wait_timeout_while(gate, PATIENCE, waits)
+            .unwrap_or_else(PoisonError::into_inner);
         assert!(!timeout.timed_out(), "{:?}: nobody came", self.fault);
         gate
     }

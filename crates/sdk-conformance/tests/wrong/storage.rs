@@ -122,7 +122,9 @@ impl Storage for Wrong {
             Fault::CreateMovesCurrent if stack.pointer.is_some() && !self.place.is_race() => {
                 stack.pointer = Some(name.clone().into_bytes());
             }
-            Fault::CreateDeduplicates if stack.snapshots.values().any(|known| known == sealed) => {
+            Fault::CreateDeduplicates
+                if !self.place.is_race() && stack.snapshots.values().any(|known| known == sealed) =>
+            {
                 return Ok(Created::Created);
             }
             Fault::KeepsText => bytes = String::from_utf8_lossy(sealed).into_owned().into_bytes(),
@@ -140,6 +142,7 @@ impl Storage for Wrong {
         let mut gate = self.place.enter();
         let stack = gate.entry(self.key.clone()).or_default();
         match stack.snapshots.get_mut(&name) {
+            _ if self.has(Fault::ReplacePanics) => panic!("as a wrong storage does"),
             Some(_) if self.has(Fault::ReplaceForgets) => {}
             Some(bytes) => *bytes = sealed.to_vec(),
             None if self.has(Fault::ReplaceCreates) => {
@@ -153,7 +156,7 @@ impl Storage for Wrong {
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
         let mut gate = self.place.enter();
         let Some(stack) = gate.get_mut(&self.key) else {
-            let kind = if self.has(Fault::AbsentIsAnError) {
+            let kind = if self.has(Fault::AbsentIsAnError) && !self.place.is_race() {
                 ErrorKind::Io
             } else {
                 ErrorKind::NotFound
@@ -210,7 +213,6 @@ impl Storage for Wrong {
     fn list(&self) -> Result<Vec<Revision>, Error> {
         let mut gate = self.place.enter();
         match self.place.fault {
-            Fault::ListPanics => panic!("the list panics"),
             Fault::ListFailsWhenAbsent if !gate.contains_key(&self.key) => {
                 return Err(error(ErrorKind::NotFound));
             }

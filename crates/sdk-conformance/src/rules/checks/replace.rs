@@ -1,6 +1,6 @@
 use crate::expect::{done, refused};
 use crate::medium::Medium;
-use crate::place::{create_many, lists, nth, open, reads, sealed};
+use crate::place::{NO_LIMIT, create_many, lists, nth, open, reads, sealed};
 use crate::violation::Check;
 use sdk_state::ErrorKind;
 
@@ -24,7 +24,11 @@ pub(in crate::rules) fn an_absent_snapshot_is_not_replaced(medium: &dyn Medium) 
         storage.replace(&absent, b"new"),
         &ErrorKind::NotFound,
     )?;
-    lists(&*storage, &[])?;
+    refused(
+        "reading it",
+        storage.read(&absent, NO_LIMIT),
+        &ErrorKind::NotFound,
+    )?;
     let revs = create_many(&*storage, 1)?;
     refused(
         "replacing what does not exist",

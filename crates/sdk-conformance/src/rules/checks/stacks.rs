@@ -1,10 +1,11 @@
-use crate::expect::{done, equal};
+use crate::expect::{done, equal, refused};
 use crate::medium::Medium;
 use crate::place::{
-    Fence, create, held_by, id, lists, lock, nth, open_stack, point, points_at, reads, token,
+    Fence, NO_LIMIT, create, held_by, id, lists, lock, nth, open_stack, point, points_at, reads, sealed,
+    token,
 };
 use crate::violation::{Check, Flaw};
-use sdk_state::{ErrorKind, Storage};
+use sdk_state::ErrorKind;
 
 pub(in crate::rules) fn a_storage_says_whose_place_it_is(medium: &dyn Medium) -> Check {
     for (factory, stack) in [("network", "prod"), ("prod", "network")] {
@@ -27,11 +28,10 @@ pub(in crate::rules) fn stacks_do_not_see_each_other(medium: &dyn Medium) -> Che
     let mut stacks = Vec::new();
     for (factory, stack) in names {
         let storage = open_stack(medium, &id(factory, stack)?)?;
-        is_untouched(&*storage)?;
         // One name in all of them, with other bytes in each, and one of its own.
         let n = stacks.len() + 1;
-        create(&*storage, &nth(0)?, factory.as_bytes())?;
-        create(&*storage, &nth(n)?, stack.as_bytes())?;
+        create(&*storage, &nth(0)?, &sealed(n))?;
+        create(&*storage, &nth(n)?, &sealed(100 + n))?;
         point(&*storage, &nth(n)?)?;
         let lock = lock(&*storage, stack)?;
         stacks.push((storage, lock));
@@ -39,8 +39,8 @@ pub(in crate::rules) fn stacks_do_not_see_each_other(medium: &dyn Medium) -> Che
     for (n, (storage, lock)) in stacks.iter().enumerate() {
         let own = nth(n + 1)?;
         lists(&**storage, &[nth(0)?, own.clone()])?;
-        reads(&**storage, &nth(0)?, names[n].0.as_bytes())?;
-        reads(&**storage, &own, names[n].1.as_bytes())?;
+        reads(&**storage, &nth(0)?, &sealed(n + 1))?;
+        reads(&**storage, &own, &sealed(101 + n))?;
         points_at(&**storage, Some(&own))?;
         held_by(&**storage, Some(token(&**lock)?))?;
     }
@@ -93,17 +93,16 @@ pub(in crate::rules) fn every_legal_name_is_a_stack(medium: &dyn Medium) -> Chec
         create(&*storage, &nth(0)?, name.as_bytes())?;
         create(&*storage, &nth(1)?, b"another")?;
         point(&*storage, &nth(0)?)?;
-        done("removing", storage.remove(&nth(1)?, fence.token()))?;
         let again = open_stack(medium, &id(name, name)?)?;
-        lists(&*again, &[nth(0)?])?;
+        lists(&*again, &[nth(0)?, nth(1)?])?;
         reads(&*again, &nth(0)?, name.as_bytes())?;
         points_at(&*again, Some(&nth(0)?))?;
+        done("removing", again.remove(&nth(1)?, fence.token()))?;
+        refused(
+            "reading what was removed",
+            storage.read(&nth(1)?, NO_LIMIT),
+            &ErrorKind::NotFound,
+        )?;
     }
     Ok(())
-}
-
-fn is_untouched(storage: &dyn Storage) -> Check {
-    lists(storage, &[])?;
-    points_at(storage, None)?;
-    held_by(storage, None)
 }
