@@ -278,7 +278,7 @@ impl Storage for Wrong {
             }
             // Where threads read the pointer all the time; where they remove, this fault shows by chance only.
             (Fault::PointerInTwoSteps, Expect::Anything) if is_race => {
-                let is_read = |stack: &Stack| stack.seen.looks > 64;
+                let is_read = |stack: &Stack| stack.seen.looks > 64 && stack.seen.removers_of.is_empty();
                 gate = self.place.meet(&self.key, gate, |stack| {
                     is_read(stack) || !stack.seen.removers_of.is_empty()
                 });
