@@ -9,9 +9,10 @@ mod storage;
 
 use fault::Fault;
 use place::{Place, WrongMedium};
-use sdk_conformance::{RULES, Report};
+use sdk_conformance::{BACKEND_RULES, RULES, Report, Stores};
 use std::sync::Arc;
 
+/// A rule that no wrong storage breaks may as well not be there.
 macro_rules! wrong {
     ($($name:ident: $fault:ident breaks [$($rule:literal)*];)*) => {
         $(
@@ -23,7 +24,6 @@ macro_rules! wrong {
             }
         )*
 
-        /// A rule that no wrong storage breaks may as well not be there.
         #[test]
         fn every_rule_is_broken_by_some_storage() {
             let broken = [$($($rule,)*)*];
@@ -86,4 +86,43 @@ wrong! {
     names_that_are_glued_together: NamesAreGlued breaks ["STACKS-02"];
     names_in_lower_case: NamesAreFolded breaks ["STACKS-03"];
     names_that_must_be_short: NamesAreShort breaks ["STACKS-04"];
+}
+
+mod through_a_store {
+    use super::*;
+
+    /// The same faults below a `Store`, as a tool sees them.
+    macro_rules! wrong_below {
+        ($($name:ident: $fault:ident breaks [$($rule:literal)*];)*) => {$(
+            #[test]
+            fn $name() {
+                let medium = || Arc::new(Stores(WrongMedium(Place::new(Fault::$fault))));
+                let report = Report::run(BACKEND_RULES, || medium(), &[]);
+                let expected: &[&str] = &[$($rule),*];
+                assert_eq!(report.broken(), expected, "{report}");
+            }
+        )*};
+    }
+
+    wrong_below! {
+        the_storage_without_a_fault: None breaks [];
+        comparing_before_moving: CompareThenMove breaks ["BACKEND-10"];
+        moving_without_a_look_at_the_token: MoveIgnoresToken breaks ["BACKEND-16"];
+        removing_without_a_look_at_the_token: RemoveIgnoresToken breaks ["BACKEND-16"];
+        removing_the_current_revision: RemovesCurrent breaks ["BACKEND-11"];
+        failing_to_remove_what_is_absent: RemoveIsStrict breaks ["BACKEND-11"];
+        moving_to_what_does_not_exist: MovesToNothing breaks ["BACKEND-08"];
+        a_lock_for_everybody: LockAdmitsAll breaks ["BACKEND-13"];
+        not_telling_a_waiter_who_holds_the_lock: BusyIsAnonymous breaks ["BACKEND-13"];
+        unlocking_nothing: UnlockKeeps breaks ["BACKEND-14"];
+        unlocking_the_lock_of_anybody: UnlocksAnyones breaks ["BACKEND-16"];
+        evicting_anybody: ForceIgnoresToken breaks ["BACKEND-17"];
+        not_telling_who_was_evicted: ForceIsSilent breaks ["BACKEND-17"];
+        keeping_bytes_as_text: KeepsText breaks
+            ["BACKEND-01" "BACKEND-03" "BACKEND-05" "BACKEND-10" "BACKEND-11" "BACKEND-16"];
+        creating_and_moving_current: CreateMovesCurrent breaks ["BACKEND-01"];
+        listing_what_was_there_before: ListIsStale breaks ["BACKEND-02"];
+        listing_what_was_removed: ListsTheRemoved breaks ["BACKEND-11"];
+        failing_to_list_what_does_not_exist: ListFailsWhenAbsent breaks ["BACKEND-02" "BACKEND-07" "BACKEND-12"];
+    }
 }
