@@ -11,16 +11,13 @@ use sdk_state::{Created, LockToken, Revision};
 use std::io::{self, Read as _};
 use std::sync::Mutex;
 
-/// Complete and durable under a temporary name, then visible under its own, then durable under its own.
+/// A snapshot under a name that is writable: complete and durable under a temporary name, then visible under its own, then durable under its own.
 pub(crate) fn create(
     directory: &StackDirectory,
     flushes: &Mutex<Flushes>,
     rev: &Revision,
     sealed: &[u8],
 ) -> Result<Created, Failure> {
-    if !rev.is_writable() {
-        return Err(Failure::NotWritable(rev.clone()));
-    }
     let snapshots = existing(directory, rev)?;
     let name = layout::snapshot(rev);
     let names = loop {

@@ -43,6 +43,8 @@ macro_rules! __storage_rules {
                     "in a place that nobody wrote to nothing is listed, current or locked"
                 opening_and_reading_create_nothing "READ-05"
                     "opening a storage and calling every method that reads creates nothing"
+                a_refused_change_creates_nothing "READ-06"
+                    "in an untouched place a change that is refused, or finds nothing to do, creates nothing"
             }
             list {
                 everything_is_listed_once_whatever_the_order "LIST-01"

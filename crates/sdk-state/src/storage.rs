@@ -10,7 +10,7 @@ use std::time::Duration;
 /// # Contract
 ///
 /// Opening a storage and every reading method create nothing and change nothing (READ-04, READ-05). No error changes
-/// what is stored, temporary litter apart. What a method reports as done is durable, and seen through every handle.
+/// what is stored, temporary litter apart (READ-06). What a method reports as done is durable, and seen through every handle.
 ///
 /// A stack is told from every other one (STACKS-02), also where the names differ in case alone (STACKS-03), and every
 /// legal name is one (STACKS-04). What a [`Store`](crate::Store) seals comes back as it was (SEALED-01), so that what was

@@ -27,6 +27,8 @@ pub(crate) enum Fault {
     ReplacePanics,
     /// Replacing creates what is absent.
     ReplaceCreates,
+    /// Replacing makes the stack, whatever comes of it.
+    ReplaceMakesTheStack,
     /// Reads no more than 64 KiB.
     ReadTruncates,
     /// Refuses what has as many bytes as the limit.

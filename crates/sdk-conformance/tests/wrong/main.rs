@@ -47,6 +47,7 @@ wrong! {
     replacing_nothing: ReplaceForgets breaks ["REPLACE-01" "SEALED-02"];
     replacing_and_panicking: ReplacePanics breaks ["REPLACE-01" "REPLACE-02" "SEALED-02"];
     replacing_what_is_absent: ReplaceCreates breaks ["REPLACE-02"];
+    making_the_stack_before_replacing: ReplaceMakesTheStack breaks ["READ-06"];
     reading_64_kibibytes: ReadTruncates breaks ["CREATE-05"];
     a_limit_that_is_off_by_one: LimitOffByOne breaks ["READ-02"];
     reading_an_empty_snapshot: ReadsNothing breaks ["READ-03"];

@@ -140,6 +140,12 @@ impl Storage for Wrong {
     fn replace(&self, rev: &Revision, sealed: &[u8]) -> Result<(), Error> {
         let name = self.name(rev);
         let mut gate = self.place.enter();
+        if !gate.contains_key(&self.key)
+            && !self.has(Fault::ReplaceMakesTheStack)
+            && !self.has(Fault::ReplaceCreates)
+        {
+            return Err(error(ErrorKind::NotFound));
+        }
         let stack = gate.entry(self.key.clone()).or_default();
         match stack.snapshots.get_mut(&name) {
             _ if self.has(Fault::ReplacePanics) => panic!("as a wrong storage does"),

@@ -1,7 +1,7 @@
 use crate::expect::{done, equal, hook, refused};
 use crate::medium::Medium;
 use crate::place::{
-    NO_LIMIT, create_many, held_by, lists, nth, open, point, points_at, reads, sealed, stack,
+    NO_LIMIT, create_many, held_by, lists, nth, open, point, points_at, reads, revision, sealed, stack,
 };
 use crate::violation::Check;
 use sdk_state::{ErrorKind, Expect, Storage};
@@ -67,14 +67,7 @@ pub(in crate::rules) fn an_untouched_place_is_empty(medium: &dyn Medium) -> Chec
 }
 
 pub(in crate::rules) fn opening_and_reading_create_nothing(medium: &dyn Medium) -> Check {
-    let nothing = |after: &str| {
-        let exists = hook("exists", medium.exists(&stack()?))?;
-        equal(
-            &format!("whether the stack exists after {after}"),
-            &exists,
-            &false,
-        )
-    };
+    let nothing = |after: &str| is_absent(medium, after);
     nothing("nothing at all")?;
     let storage = open(medium)?;
     nothing("opening")?;
@@ -87,6 +80,37 @@ pub(in crate::rules) fn opening_and_reading_create_nothing(medium: &dyn Medium) 
     nothing("lock_status")?;
     let _ = storage.read(&nth(0)?, NO_LIMIT);
     nothing("read")
+}
+
+pub(in crate::rules) fn a_refused_change_creates_nothing(medium: &dyn Medium) -> Check {
+    let storage = open(medium)?;
+    let rev = nth(0)?;
+    // A change that is done instead breaks another rule, and leaves nothing to look for here.
+    if storage.create(&revision("not-a-moment")?, b"sealed").is_ok() {
+        return Ok(());
+    }
+    is_absent(medium, "creating under a name that is no moment")?;
+    if storage.replace(&rev, b"sealed").is_ok() {
+        return Ok(());
+    }
+    is_absent(medium, "replacing what is absent")?;
+    if storage.set_current(Expect::Anything, &rev, None).is_ok() {
+        return Ok(());
+    }
+    is_absent(medium, "moving `current` to what is absent")?;
+    let _ = storage.remove(&rev, None);
+    is_absent(medium, "removing what is absent")?;
+    let _ = storage.force_unlock(None);
+    is_absent(medium, "force_unlock of a free lock")
+}
+
+fn is_absent(medium: &dyn Medium, after: &str) -> Check {
+    let exists = hook("exists", medium.exists(&stack()?))?;
+    equal(
+        &format!("whether the stack exists after {after}"),
+        &exists,
+        &false,
+    )
 }
 
 fn is_empty(storage: &dyn Storage) -> Check {
