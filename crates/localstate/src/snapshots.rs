@@ -11,7 +11,8 @@ use sdk_state::{Created, LockToken, Revision};
 use std::io::{self, Read as _};
 use std::sync::Mutex;
 
-/// A snapshot under a name that is writable: complete and durable under a temporary name, then visible under its own, then durable under its own.
+/// Complete and durable under a temporary name, then visible under its own, then durable under its own. Whether that is
+/// a name that a write may get has been asked before.
 pub(crate) fn create(
     directory: &StackDirectory,
     flushes: &Mutex<Flushes>,

@@ -113,7 +113,6 @@ mod through_a_store {
         removing_the_current_revision: RemovesCurrent breaks ["BACKEND-11"];
         failing_to_remove_what_is_absent: RemoveIsStrict breaks ["BACKEND-11"];
         moving_to_what_does_not_exist: MovesToNothing breaks ["BACKEND-08"];
-        a_lock_for_everybody: LockAdmitsAll breaks ["BACKEND-13"];
         not_telling_a_waiter_who_holds_the_lock: BusyIsAnonymous breaks ["BACKEND-13"];
         unlocking_nothing: UnlockKeeps breaks ["BACKEND-14"];
         unlocking_the_lock_of_anybody: UnlocksAnyones breaks ["BACKEND-16"];

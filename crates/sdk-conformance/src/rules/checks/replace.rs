@@ -1,6 +1,6 @@
 use crate::expect::{done, refused};
 use crate::medium::Medium;
-use crate::place::{NO_LIMIT, create_many, lists, nth, open, reads, sealed};
+use crate::place::{create_many, lists, nth, open, reads, sealed};
 use crate::violation::Check;
 use sdk_state::ErrorKind;
 
@@ -22,11 +22,6 @@ pub(in crate::rules) fn an_absent_snapshot_is_not_replaced(medium: &dyn Medium) 
     refused(
         "replacing in an empty place",
         storage.replace(&absent, b"new"),
-        &ErrorKind::NotFound,
-    )?;
-    refused(
-        "reading it",
-        storage.read(&absent, NO_LIMIT),
         &ErrorKind::NotFound,
     )?;
     let revs = create_many(&*storage, 1)?;
