@@ -39,6 +39,7 @@ pub(crate) struct Seen {
     pub(crate) creators: usize,
     pub(crate) reads: usize,
     pub(crate) looks: usize,
+    pub(crate) found_none: usize,
     pub(crate) movers: usize,
     pub(crate) lockers: usize,
     pub(crate) moved_to: BTreeSet<Revision>,

@@ -250,16 +250,23 @@ impl Storage for Wrong {
             return Ok(None);
         };
         stack.seen.looks += 1;
+        stack.seen.found_none += usize::from(stack.pointer.is_none());
         self.place.tell();
         self.pointer(stack)
     }
 
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
+        let is_race = self.place.is_race();
         let mut gate = self.place.enter();
+        // Where threads remove too, this fault would show by chance only.
+        if is_race && self.has(Fault::PointerInTwoSteps) && expect == Expect::Anything {
+            gate = self.place.meet(&self.key, gate, |stack| {
+                is_read_all_the_time(stack) || !stack.seen.removers_of.is_empty()
+            });
+        }
         let Some(stack) = gate.get_mut(&self.key) else {
             return Err(error(ErrorKind::NotFound));
         };
-        let is_race = self.place.is_race();
         if stack.snapshots.get(&self.name(rev)).is_none_or(Vec::is_empty)
             && (is_race || !self.has(Fault::MovesToNothing))
         {
@@ -282,24 +289,21 @@ impl Storage for Wrong {
                 stack.seen.movers += 1;
                 gate = self.place.meet(&self.key, gate, |stack| stack.seen.movers > 1);
             }
-            // Where threads read the pointer all the time; where they remove, this fault shows by chance only.
-            (Fault::PointerInTwoSteps, Expect::Anything) if is_race => {
-                let is_read = |stack: &Stack| stack.seen.looks > 64 && stack.seen.removers_of.is_empty();
-                gate = self.place.meet(&self.key, gate, |stack| {
-                    is_read(stack) || !stack.seen.removers_of.is_empty()
-                });
-                let stack = gate.entry(self.key.clone()).or_default();
-                if is_read(stack) {
-                    let looks = stack.seen.looks;
+            (Fault::PointerInTwoSteps, Expect::Anything) if is_race && is_read_all_the_time(stack) => {
+                stack.seen.movers += 1;
+                // Once: the reader that finds nothing may not come back.
+                if stack.seen.movers == 1 {
                     stack.pointer = None;
-                    gate = self.place.meet(&self.key, gate, |stack| stack.seen.looks > looks);
                 }
+                // All wait for it, or else the next mover would hide what the first one did.
+                gate = self
+                    .place
+                    .meet(&self.key, gate, |stack| stack.seen.found_none > 0);
             }
             // The remover has looked before this moves: unless nobody removes, which shows in that threads read.
             (Fault::CheckThenRemove, Expect::Anything) if is_race => {
                 gate = self.place.meet(&self.key, gate, |stack| {
-                    let seen = &stack.seen;
-                    seen.removers_of.contains(rev) || seen.removers_of.is_empty() && seen.looks > 64
+                    stack.seen.removers_of.contains(rev) || is_read_all_the_time(stack)
                 });
             }
             _ => {}
@@ -409,6 +413,11 @@ impl Wrong {
         }
         self.listed.lock().unwrap().get_or_insert(listed).clone()
     }
+}
+
+/// Whether threads do nothing but read the pointer while others move it.
+fn is_read_all_the_time(stack: &Stack) -> bool {
+    stack.seen.removers_of.is_empty() && stack.seen.looks > 64
 }
 
 fn error(kind: ErrorKind) -> Error {
