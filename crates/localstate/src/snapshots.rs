@@ -12,16 +12,14 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex};
 
-/// Complete and durable under a temporary name, then visible under its own, then durable under its own.
+/// Complete and durable under a temporary name, then visible under its own, then durable under its own. Whether that is
+/// a name that a write may get has been asked before.
 pub(crate) fn create(
     directory: &StackDirectory,
     flushes: &Mutex<Flushes>,
     rev: &Revision,
     sealed: &[u8],
 ) -> Result<Created, Failure> {
-    if !rev.is_writable() {
-        return Err(Failure::NotWritable(rev.clone()));
-    }
     let snapshots = existing(directory, rev)?;
     let name = layout::snapshot(rev);
     // An open file keeps its space when it is deleted, and this write may need it.

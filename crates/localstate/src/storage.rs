@@ -115,6 +115,10 @@ impl Storage for LocalStorage {
     }
 
     fn create(&self, rev: &Revision, sealed: &[u8]) -> Result<Created, Error> {
+        // Before any directory is made: what is refused leaves nothing behind.
+        if !rev.is_writable() {
+            return Err(Failure::NotWritable(rev.clone()).into());
+        }
         let directory = self.made()?;
         let created = snapshots::create(&directory, &self.flushes, rev, sealed)?;
         if created == Created::Exists {
@@ -267,6 +271,16 @@ mod tests {
                 .join("network/prod/snapshots/2026-07-10T12:00:01Z.json.enc")
                 .exists()
         );
+    }
+
+    /// The directories were made before the name was looked at.
+    #[test]
+    fn a_write_that_is_refused_makes_no_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let storage = storage(root.path(), Filesystem::Trusted);
+        let refused = storage.create(&revision("not-a-moment"), b"sealed");
+        assert_eq!(refused.unwrap_err().kind(), &ErrorKind::InvalidName);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }
 
     #[test]

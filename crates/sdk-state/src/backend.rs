@@ -7,6 +7,11 @@ use crate::{Error, Expect, Lock, LockInfo, LockStatus, LockToken, Revision, Snap
 ///
 /// A tool's run is: lock, read `current`, then after every change `write` and `compare_and_set_current` with the lock,
 /// and unlock at the end.
+///
+/// # Contract
+///
+/// Opening and reading create nothing (BACKEND-12). The ids, here and at the methods, are those of the rules in
+/// `sdk-conformance`, which check these sentences.
 pub trait Backend: Send + Sync {
     /// The document that is kept.
     type Snapshot: Snapshot;
@@ -26,6 +31,10 @@ pub trait Backend: Send + Sync {
 
     /// The current revision and its snapshot, which belong together even while others move `current`.
     ///
+    /// # Contract
+    ///
+    /// BACKEND-03 (belong together), BACKEND-02 (nothing current).
+    ///
     /// # Errors
     ///
     /// [`NoCurrent`](crate::ErrorKind::NoCurrent), [`Damaged`](crate::ErrorKind::Damaged) when `current` is damaged or
@@ -34,6 +43,10 @@ pub trait Backend: Send + Sync {
 
     /// The current snapshot.
     ///
+    /// # Contract
+    ///
+    /// BACKEND-03, BACKEND-02.
+    ///
     /// # Errors
     ///
     /// Those of [`head`](Backend::head).
@@ -41,12 +54,20 @@ pub trait Backend: Send + Sync {
 
     /// The current revision.
     ///
+    /// # Contract
+    ///
+    /// BACKEND-03, BACKEND-02.
+    ///
     /// # Errors
     ///
     /// [`NoCurrent`](crate::ErrorKind::NoCurrent), [`Damaged`](crate::ErrorKind::Damaged).
     fn current_rev(&self) -> Result<Revision, Error>;
 
     /// The snapshot of a revision.
+    ///
+    /// # Contract
+    ///
+    /// BACKEND-01 (what was written), BACKEND-08 (absent).
     ///
     /// # Errors
     ///
@@ -63,6 +84,9 @@ pub trait Backend: Send + Sync {
     /// (W1) It is durable on return. (W3) It replaces nothing. (W4) It does not fail because others write too. (W5) The
     /// revision sorts after the one that was current when the write began.
     ///
+    /// BACKEND-01 (read back, and not current), BACKEND-05 (many writers), BACKEND-06 (the order), BACKEND-07 (a snapshot
+    /// of another stack).
+    ///
     /// # Errors
     ///
     /// [`InvalidSnapshot`](crate::ErrorKind::InvalidSnapshot), [`TooLarge`](crate::ErrorKind::TooLarge),
@@ -71,6 +95,10 @@ pub trait Backend: Send + Sync {
 
     /// Makes a revision current, whatever was current before and whoever holds the lock: the repair of a damaged pointer.
     ///
+    /// # Contract
+    ///
+    /// BACKEND-03, BACKEND-08 (absent).
+    ///
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound), [`DurabilityUnknown`](crate::ErrorKind::DurabilityUnknown).
@@ -78,6 +106,10 @@ pub trait Backend: Send + Sync {
 
     /// Makes a revision current if `current` is what is expected and, where a lock is given, that is still held: one
     /// step, so that of two movers with the same expectation one gets an error.
+    ///
+    /// # Contract
+    ///
+    /// BACKEND-09 (compares), BACKEND-10 (no lost update), BACKEND-16 (an evicted holder).
     ///
     /// # Errors
     ///
@@ -93,12 +125,20 @@ pub trait Backend: Send + Sync {
 
     /// Every stored revision, oldest first; none for a stack that does not exist.
     ///
+    /// # Contract
+    ///
+    /// BACKEND-04.
+    ///
     /// # Errors
     ///
     /// The medium's.
     fn list(&self) -> Result<Vec<Revision>, Error>;
 
     /// Deletes a revision; that it does not exist is fine. Where a lock is given, it must still be held.
+    ///
+    /// # Contract
+    ///
+    /// BACKEND-11 (gone, again, the current one), BACKEND-16 (an evicted holder).
     ///
     /// # Errors
     ///
@@ -110,12 +150,20 @@ pub trait Backend: Send + Sync {
 
     /// Takes the lock for `operation`, waiting for it as `wait` says.
     ///
+    /// # Contract
+    ///
+    /// BACKEND-13 (the deadline), BACKEND-14 (a turn), BACKEND-15 (cancelled).
+    ///
     /// # Errors
     ///
     /// [`Locked`](crate::ErrorKind::Locked) when the time is up, [`Cancelled`](crate::ErrorKind::Cancelled).
     fn lock(&self, operation: &str, wait: &Wait) -> Result<Box<dyn Lock>, Error>;
 
     /// Who holds the lock, `None` when nobody does.
+    ///
+    /// # Contract
+    ///
+    /// BACKEND-13.
     ///
     /// # Errors
     ///
@@ -125,6 +173,10 @@ pub trait Backend: Send + Sync {
     /// Evicts the holder of the lock, dead or alive, and returns who that was; `None` when nobody held it.
     ///
     /// With `expected` only that holding is evicted, so that a holder who came meanwhile is not.
+    ///
+    /// # Contract
+    ///
+    /// BACKEND-17.
     ///
     /// # Errors
     ///

@@ -11,10 +11,12 @@ use time::OffsetDateTime;
 ///
 /// # Contract
 ///
-/// * (L1) At most one lock of a stack is held, among threads, processes and machines that share the medium.
-/// * (L2) A holder that is provably dead does not keep the next one out.
-/// * (L4) After an eviction by [`force_unlock`](crate::Backend::force_unlock), `check` and `unlock` are `LockLost`, and
-///   neither they nor dropping it touches the new holder's lock.
+/// * (L1) At most one lock of a stack is held, among threads, processes and machines that share the medium: LOCK-02,
+///   LOCK-05, LOCK-06.
+/// * (L2) A holder that is provably dead does not keep the next one out, which is told whose lock it took over: LOCK-13.
+/// * (L4) After an eviction by [`force_unlock`](crate::Backend::force_unlock), `check` and `unlock` are `LockLost`
+///   (LOCK-11), and neither they nor dropping it touches the new holder's lock (LOCK-12).
+/// * It names its holder: LOCK-01. Unlocking and dropping free it: LOCK-03, LOCK-04. No two have one token: LOCK-07.
 pub trait Lock: Send + fmt::Debug {
     /// Who holds it: the caller, as others see it.
     fn info(&self) -> &LockInfo;

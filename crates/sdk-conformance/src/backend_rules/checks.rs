@@ -1,0 +1,3 @@
+//! What the rules do.
+
+pub(super) mod backend;

@@ -1,0 +1,203 @@
+use crate::rule::Rule;
+use crate::violation::Violation;
+use std::fmt;
+use std::sync::Arc;
+
+/// A rule that a backend's author declares not to be kept, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exception {
+    /// The id of the rule.
+    pub rule: &'static str,
+    /// Why, for whoever chooses the backend.
+    pub reason: &'static str,
+}
+
+/// What became of every rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    entries: Vec<Entry>,
+    /// Exceptions to rules that do not exist.
+    unknown: Vec<Exception>,
+}
+
+/// What became of one rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The id of the rule.
+    pub rule: &'static str,
+    /// What must be true.
+    pub sentence: &'static str,
+    /// Whether it is.
+    pub outcome: Outcome,
+}
+
+/// The outcome of one rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It is kept.
+    Kept,
+    /// It is broken.
+    Broken(Violation),
+    /// It was not asked: the medium lacks this hook.
+    Skipped(&'static str),
+    /// It is broken, as the author declared for this reason.
+    Excepted(&'static str),
+    /// It is kept, although the author declared that it is not, for this reason: the declaration is wrong.
+    KeptAfterAll(&'static str),
+}
+
+impl Report {
+    /// Checks every rule, each in a place that `medium` makes for it.
+    pub fn run<M: ?Sized>(rules: &[Rule<M>], medium: impl Fn() -> Arc<M>, exceptions: &[Exception]) -> Self {
+        let entries = rules.iter().map(|rule| Entry {
+            rule: rule.id,
+            sentence: rule.sentence,
+            outcome: outcome(rule.id, (rule.check)(medium()), exceptions),
+        });
+        let entries = entries.collect();
+        let is_known = |exception: &&Exception| rules.iter().any(|rule| rule.id == exception.rule);
+        let unknown = exceptions.iter().filter(|exception| !is_known(exception));
+        Self {
+            entries,
+            unknown: unknown.copied().collect(),
+        }
+    }
+
+    /// What became of each rule, in the order of the rules.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The ids of the rules that are broken without a declared exception.
+    pub fn broken(&self) -> Vec<&'static str> {
+        let broken = self
+            .entries
+            .iter()
+            .filter(|entry| matches!(entry.outcome, Outcome::Broken(_)));
+        broken.map(|entry| entry.rule).collect()
+    }
+
+    /// Whether every rule is kept or skipped, or excepted for a reason that is still true.
+    pub fn is_good(&self) -> bool {
+        self.unknown.is_empty() && self.entries.iter().all(|entry| entry.outcome.is_good())
+    }
+
+    /// One JSON object: the counts, and every rule with its outcome.
+    pub fn to_json(&self) -> String {
+        let rules = self.entries.iter().map(|entry| {
+            serde_json::json!({
+                "rule": entry.rule,
+                "sentence": entry.sentence,
+                "outcome": entry.outcome.word(),
+                "detail": entry.outcome.detail(),
+            })
+        });
+        let unknown = self.unknown.iter().map(|exception| exception.rule);
+        serde_json::json!({
+            "good": self.is_good(),
+            "kept": self.entries.iter().filter(|entry| entry.outcome == Outcome::Kept).count(),
+            "broken": self.broken(),
+            "exceptions-to-no-rule": unknown.collect::<Vec<_>>(),
+            "rules": rules.collect::<Vec<_>>(),
+        })
+        .to_string()
+    }
+}
+
+/// A table: rule, outcome, sentence, and in a second line what there is to say.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for entry in &self.entries {
+            let word = entry.outcome.word();
+            writeln!(f, "{:<11} {word:<14} {}", entry.rule, entry.sentence)?;
+            if let Some(detail) = entry.outcome.detail() {
+                writeln!(f, "{:<26} {detail}", "")?;
+            }
+        }
+        for exception in &self.unknown {
+            writeln!(
+                f,
+                "{:<11} {:<14} {}",
+                exception.rule, "no such rule", exception.reason
+            )?;
+        }
+        let kept = self
+            .entries
+            .iter()
+            .filter(|entry| entry.outcome == Outcome::Kept)
+            .count();
+        write!(f, "{kept} of {} rules are kept", self.entries.len())
+    }
+}
+
+impl Outcome {
+    fn is_good(&self) -> bool {
+        matches!(self, Self::Kept | Self::Skipped(_) | Self::Excepted(_))
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Broken(_) => "BROKEN",
+            Self::Skipped(_) => "skipped",
+            Self::Excepted(_) => "excepted",
+            Self::KeptAfterAll(_) => "KEPT AFTER ALL",
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Kept => None,
+            Self::Broken(violation) => Some(format!(
+                "expected {}; found {}",
+                violation.expected(),
+                violation.found()
+            )),
+            Self::Skipped(hook) => Some(format!("the medium has no hook `{hook}`")),
+            Self::Excepted(reason) => Some((*reason).into()),
+            Self::KeptAfterAll(reason) => Some(format!("the declared exception is not one: {reason}")),
+        }
+    }
+}
+
+/// One rule as a test: prints why it was skipped or excepted, and fails with what is to be said.
+///
+/// # Errors
+///
+/// How the rule was broken, or that an exception to it is declared although it is kept.
+#[doc(hidden)]
+#[expect(clippy::print_stderr, reason = "what was not tested must say so")]
+pub fn try_rule(
+    id: &'static str,
+    check: impl FnOnce() -> Result<(), Violation>,
+    exceptions: &[Exception],
+) -> Result<(), String> {
+    let outcome = outcome(id, check(), exceptions);
+    let text = format!(
+        "{id} {}: {}",
+        outcome.word(),
+        outcome.detail().unwrap_or_default()
+    );
+    match outcome {
+        Outcome::Kept => Ok(()),
+        Outcome::Skipped(_) | Outcome::Excepted(_) => {
+            eprintln!("{text}");
+            Ok(())
+        }
+        Outcome::Broken(_) | Outcome::KeptAfterAll(_) => Err(text),
+    }
+}
+
+fn outcome(id: &str, result: Result<(), Violation>, exceptions: &[Exception]) -> Outcome {
+    let exception = exceptions.iter().find(|exception| exception.rule == id);
+    match (result, exception) {
+        (Ok(()), None) => Outcome::Kept,
+        (Ok(()), Some(exception)) => Outcome::KeptAfterAll(exception.reason),
+        (Err(violation), exception) => match (violation.missing_hook(), exception) {
+            (_, Some(exception)) => Outcome::Excepted(exception.reason),
+            (Some(hook), None) => Outcome::Skipped(hook),
+            (None, None) => Outcome::Broken(violation),
+        },
+    }
+}

@@ -1,0 +1,254 @@
+use crate::expect::{done, equal, holds, hook, refused, refused_where};
+use crate::medium::Medium;
+use crate::place::{RACERS, held_by, holder, lock, open, race, stack, token};
+use crate::violation::{Check, Flaw};
+use sdk_state::{ErrorKind, Liveness, Lock, LockInfo, LockToken, Storage, TryLock, Wait};
+use std::collections::HashSet;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// How long a thread may wait for its turn among all others.
+const TURN: Duration = Duration::from_secs(60);
+
+pub(in crate::rules) fn a_free_lock_is_held_and_says_by_whom(medium: &dyn Medium) -> Check {
+    let (storage, other) = (open(medium)?, open(medium)?);
+    let lock = lock(&*storage, "push")?;
+    is_named(lock.info(), &*lock)?;
+    equal(
+        "whose dead lock a free one was",
+        &lock.took_over().is_some(),
+        &false,
+    )?;
+    done("checking a held lock", lock.check())?;
+    for handle in [&storage, &other, &open(medium)?] {
+        match done("the status of the lock", handle.lock_status())? {
+            Some(status) => {
+                is_named(&status.info, &*lock)?;
+                holds("a living holder is not Dead", status.liveness != Liveness::Dead)?;
+            }
+            None => return Err(Flaw::new("the status of a held lock", "none")),
+        }
+    }
+    // Looking does not take it away.
+    done("checking a held lock", lock.check())?;
+    done("unlocking", lock.unlock())
+}
+
+pub(in crate::rules) fn a_held_lock_is_busy_and_names_the_holder(medium: &dyn Medium) -> Check {
+    let (storage, other) = (open(medium)?, open(medium)?);
+    let lock = lock(&*storage, "push")?;
+    for handle in [&storage, &other, &open(medium)?] {
+        match done("trying a held lock", handle.try_lock(&holder("pull")))? {
+            TryLock::Busy { info, poll } => {
+                is_named(&info, &*lock)?;
+                holds("the pause between two looks is not nothing", !poll.is_zero())?;
+            }
+            TryLock::Held(second) => {
+                // Whatever it stands for, dropping it is not what this rule is about.
+                return Err(Flaw::new(
+                    "one holder",
+                    format!("a second one: {}", second.info()),
+                ));
+            }
+        }
+    }
+    done("checking a held lock", lock.check())
+}
+
+pub(in crate::rules) fn unlocking_frees(medium: &dyn Medium) -> Check {
+    let (storage, other) = (open(medium)?, open(medium)?);
+    for handle in [&storage, &other, &storage] {
+        let lock = lock(&**handle, "push")?;
+        done("unlocking", lock.unlock())?;
+        held_by(&*storage, None)?;
+        held_by(&*other, None)?;
+    }
+    Ok(())
+}
+
+pub(in crate::rules) fn dropping_frees(medium: &dyn Medium) -> Check {
+    let (storage, other) = (open(medium)?, open(medium)?);
+    for handle in [&storage, &other, &storage] {
+        drop(lock(&**handle, "push")?);
+        held_by(&*storage, None)?;
+        held_by(&*other, None)?;
+    }
+    Ok(())
+}
+
+pub(in crate::rules) fn one_of_many_lockers_gets_it(medium: &dyn Medium) -> Check {
+    let all_tried = Barrier::new(RACERS);
+    let held = race(medium, |_, storage| {
+        let answer = storage.try_lock(&holder("push"));
+        // Nobody gives it back before everybody has asked.
+        all_tried.wait();
+        Ok(matches!(done("trying to lock", answer)?, TryLock::Held(_)))
+    })?;
+    let holders = held.into_iter().filter(|&held| held).count();
+    equal("the number of holders", &holders, &1)
+}
+
+pub(in crate::rules) fn holders_never_overlap(medium: &dyn Medium) -> Check {
+    let inside = AtomicUsize::new(0);
+    race(medium, |_, storage| {
+        let lock = wait_for_lock(storage)?;
+        let others = inside.fetch_add(1, Ordering::SeqCst);
+        std::thread::yield_now();
+        inside.fetch_sub(1, Ordering::SeqCst);
+        done("unlocking", lock.unlock())?;
+        equal("the number of other holders", &others, &0)
+    })?;
+    Ok(())
+}
+
+pub(in crate::rules) fn tokens_do_not_repeat(medium: &dyn Medium) -> Check {
+    let storage = open(medium)?;
+    let mut tokens = HashSet::new();
+    for n in 1..=20 {
+        // However the last one was given back.
+        done("force_unlock", storage.force_unlock(None))?;
+        let lock = lock(&*storage, "push")?;
+        tokens.insert(token(&*lock)?.clone());
+        equal("the number of different tokens", &tokens.len(), &n)?;
+    }
+    Ok(())
+}
+
+pub(in crate::rules) fn force_unlock_evicts_the_expected_holder(medium: &dyn Medium) -> Check {
+    let (storage, other) = (open(medium)?, open(medium)?);
+    for is_expected in [true, false] {
+        let old = lock(&*storage, "push")?;
+        let old_token = token(&*old)?.clone();
+        let evicted = other.force_unlock(is_expected.then_some(&old_token));
+        match done("force_unlock", evicted)? {
+            Some(info) => is_named(&info, &*old)?,
+            None => return Err(Flaw::new("who was evicted", "nobody")),
+        }
+        held_by(&*storage, None)?;
+        let new = lock(&*other, "push")?;
+        drop(old);
+        drop(new);
+        // Should the drop of the evicted one have gone wrong, the next round must not suffer from it.
+        done("force_unlock", storage.force_unlock(None))?;
+    }
+    Ok(())
+}
+
+pub(in crate::rules) fn force_unlock_spares_another_holder(medium: &dyn Medium) -> Check {
+    let (storage, other) = (open(medium)?, open(medium)?);
+    let lock = lock(&*storage, "push")?;
+    let holder = token(&*lock)?;
+    let wrong = done("a token", LockToken::generate())?;
+    let forced = other.force_unlock(Some(&wrong));
+    refused_where(
+        "force_unlock with another token",
+        forced,
+        "Locked by the holder",
+        |kind| matches!(kind, ErrorKind::Locked(info) if info.token.as_ref() == Some(holder)),
+    )?;
+    held_by(&*storage, Some(holder))?;
+    done("checking a lock that was spared", lock.check())
+}
+
+pub(in crate::rules) fn force_unlock_of_a_free_lock_finds_nobody(medium: &dyn Medium) -> Check {
+    let storage = open(medium)?;
+    let wrong = done("a token", LockToken::generate())?;
+    for expected in [None, Some(&wrong)] {
+        let evicted = done("force_unlock of a free lock", storage.force_unlock(expected))?;
+        equal("who was evicted", &evicted, &None)?;
+    }
+    let _lock = lock(&*storage, "push")?;
+    Ok(())
+}
+
+pub(in crate::rules) fn an_evicted_holder_has_lost_the_lock(medium: &dyn Medium) -> Check {
+    let (storage, other) = (open(medium)?, open(medium)?);
+    // With nobody after it, and with somebody.
+    for is_followed in [false, true] {
+        let old = lock(&*storage, "push")?;
+        done("force_unlock", other.force_unlock(None))?;
+        let new = is_followed.then(|| lock(&*other, "push")).transpose()?;
+        refused("checking an evicted lock", old.check(), &ErrorKind::LockLost)?;
+        refused("unlocking an evicted lock", old.unlock(), &ErrorKind::LockLost)?;
+        drop(new);
+        // Should that unlock have gone wrong, the next round must not suffer from it.
+        done("force_unlock", storage.force_unlock(None))?;
+    }
+    Ok(())
+}
+
+pub(in crate::rules) fn an_evicted_holder_does_not_touch_the_next_one(medium: &dyn Medium) -> Check {
+    let (storage, other) = (open(medium)?, open(medium)?);
+    for is_unlocked in [true, false] {
+        let old = lock(&*storage, "push")?;
+        done("force_unlock", other.force_unlock(None))?;
+        let new = lock(&*other, "push")?;
+        if is_unlocked {
+            // What it answers is for another rule.
+            let _ = old.unlock();
+        } else {
+            drop(old);
+        }
+        held_by(&*storage, Some(token(&*new)?))?;
+        done("checking the lock of the next holder", new.check())?;
+        drop(new);
+        // However that went.
+        done("force_unlock", storage.force_unlock(None))?;
+    }
+    Ok(())
+}
+
+pub(in crate::rules) fn a_dead_holder_is_replaced_and_named(medium: &dyn Medium) -> Check {
+    let (storage, other) = (open(medium)?, open(medium)?);
+    let dead = lock(&*storage, "push")?;
+    let dead_token = token(&*dead)?.clone();
+    hook("kill_holder", medium.kill_holder(&stack()?))?;
+    match done("the status of the lock", other.lock_status())? {
+        Some(status) => {
+            equal(
+                "the dead holder's token",
+                &status.info.token.as_ref(),
+                &Some(&dead_token),
+            )?;
+            holds("a dead holder is not Alive", status.liveness != Liveness::Alive)?;
+        }
+        None => return Err(Flaw::new("the status of a dead holder's lock", "none")),
+    }
+    let new = lock(&*other, "push")?;
+    let took_over = new.took_over().and_then(|info| info.token.as_ref());
+    equal("whose dead lock was taken over", &took_over, &Some(&dead_token))?;
+    holds(
+        "the new holder has a token of its own",
+        token(&*new)? != &dead_token,
+    )?;
+    done("checking the new holder's lock", new.check())
+}
+
+/// That this is what is known of the lock's holder.
+fn is_named(info: &LockInfo, lock: &dyn Lock) -> Check {
+    equal("the holder's token", &info.token.as_ref(), &Some(token(lock)?))?;
+    equal("the holder's user", &info.user.as_deref(), &Some("alice"))?;
+    equal("the holder's host", &info.host.as_deref(), &Some("build-7"))?;
+    equal("the holder's tool", &info.tool.as_deref(), &Some("conformance"))?;
+    equal(
+        "the holder's operation",
+        &info.operation.as_deref(),
+        &Some("push"),
+    )?;
+    equal("since when it is held", &info.since, &Some(holder("push").since))
+}
+
+fn wait_for_lock(storage: &dyn Storage) -> Check<Box<dyn Lock>> {
+    let wait = Wait::at_most(TURN);
+    loop {
+        match done("trying to lock", storage.try_lock(&holder("push")))? {
+            TryLock::Held(lock) => return Ok(lock),
+            TryLock::Busy { poll, .. } => {
+                if !wait.pause(poll) {
+                    return Err(Flaw::new("a turn for everybody", "none within a minute"));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What a report says of rules that are kept, broken, skipped and excepted: nothing is passed over silently.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
+
+mod support;
+
+use sdk_conformance::{Exception, Fault, Faulty, Medium, Method, Outcome, RULES, Report, Rule, try_rule};
+use sdk_state::{Error, ErrorKind, StackId, Storage};
+use std::sync::Arc;
+use support::Memory;
+
+/// A medium without hooks, the first list of every handle of which fails.
+#[derive(Default)]
+struct Unlisted(Memory);
+
+impl Medium for Unlisted {
+    fn open(&self, id: &StackId) -> Result<Box<dyn Storage>, Error> {
+        let storage = Faulty::new(self.0.open(id)?);
+        Ok(Box::new(storage.with(
+            Method::List,
+            1,
+            Fault::FailBefore(ErrorKind::Io),
+        )))
+    }
+}
+
+fn rules(ids: &[&str]) -> Vec<Rule<dyn Medium>> {
+    let chosen = RULES.iter().filter(|rule| ids.contains(&rule.id));
+    chosen
+        .map(|rule| Rule {
+            id: rule.id,
+            sentence: rule.sentence,
+            check: rule.check,
+        })
+        .collect()
+}
+
+fn report(exceptions: &[Exception]) -> Report {
+    let rules = rules(&["CREATE-05", "READ-04", "LIST-01", "POINTER-07"]);
+    Report::run(&rules, || Arc::new(Unlisted::default()), exceptions)
+}
+
+const DECLARED: Exception = Exception {
+    rule: "LIST-01",
+    reason: "the first list fails",
+};
+
+#[test]
+fn a_report_tells_what_is_kept_broken_skipped_and_excepted() {
+    let report = report(&[DECLARED]);
+    let outcomes: Vec<_> = report
+        .entries()
+        .iter()
+        .map(|entry| (entry.rule, &entry.outcome))
+        .collect();
+    assert_eq!(outcomes[0], ("CREATE-05", &Outcome::Kept));
+    assert!(matches!(outcomes[1], ("READ-04", Outcome::Broken(violation))
+        if violation.rule() == "READ-04" && violation.expected() == "listing to succeed"));
+    assert_eq!(outcomes[2], ("LIST-01", &Outcome::Excepted(DECLARED.reason)));
+    assert_eq!(
+        outcomes[3],
+        ("POINTER-07", &Outcome::Skipped("overwrite_pointer"))
+    );
+    assert_eq!(report.broken(), ["READ-04"]);
+    assert!(!report.is_good());
+
+    let table = report.to_string();
+    for line in [
+        "CREATE-05   kept           a snapshot of 16 MiB is kept\n",
+        "READ-04     BROKEN         ",
+        "                           the medium has no hook `overwrite_pointer`\n",
+        "                           the first list fails\n",
+        "\n1 of 4 rules are kept",
+    ] {
+        assert!(table.contains(line), "{table}");
+    }
+}
+
+#[test]
+fn what_is_excepted_and_kept_all_the_same_is_reported() {
+    let kept = Exception {
+        rule: "CREATE-05",
+        reason: "small objects only",
+    };
+    let read = Exception {
+        rule: "READ-04",
+        reason: DECLARED.reason,
+    };
+    assert!(report(&[DECLARED, read]).is_good());
+    let report = report(&[DECLARED, read, kept]);
+    assert_eq!(
+        report.entries()[0].outcome,
+        Outcome::KeptAfterAll("small objects only")
+    );
+    assert!(!report.is_good());
+    assert!(report.to_string().contains("CREATE-05   KEPT AFTER ALL "));
+    let error = try_rule("CREATE-05", || Ok(()), &[kept]).unwrap_err();
+    assert_eq!(
+        error,
+        "CREATE-05 KEPT AFTER ALL: the declared exception is not one: small objects only"
+    );
+}
+
+#[test]
+fn an_exception_to_no_rule_is_reported() {
+    let unknown = Exception {
+        rule: "CREATE-99",
+        reason: "a slip of the pen",
+    };
+    let report = Report::run(&rules(&["CREATE-05"]), || Arc::new(Memory::default()), &[unknown]);
+    assert!(!report.is_good());
+    assert!(report.to_string().contains("CREATE-99   no such rule"));
+    assert!(
+        report
+            .to_json()
+            .contains(r#""exceptions-to-no-rule":["CREATE-99"]"#)
+    );
+}
+
+#[test]
+fn the_json_has_every_rule_with_its_outcome() {
+    let json = report(&[DECLARED]).to_json();
+    for part in [
+        r#""good":false"#,
+        r#""kept":1"#,
+        r#""broken":["READ-04"]"#,
+        r#""outcome":"kept""#,
+        r#""outcome":"BROKEN""#,
+        r#""outcome":"skipped""#,
+        r#""outcome":"excepted""#,
+        r#""rule":"LIST-01""#,
+    ] {
+        assert!(json.contains(part), "{json}");
+    }
+}

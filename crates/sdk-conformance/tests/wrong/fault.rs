@@ -1,0 +1,108 @@
+//! What a storage does wrong.
+
+/// One thing that a [`Wrong`](crate::storage::Wrong) storage does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It is right.
+    None,
+    /// Looks whether the name is free, and creates in a second step.
+    CheckThenCreate,
+    /// Creating replaces what is there.
+    CreateOverwrites,
+    /// A snapshot appears in two parts.
+    CreateInParts,
+    /// Creating under a name that is no moment succeeds.
+    CreateTakesAnyName,
+    /// What is created becomes current, if something else was.
+    CreateMovesCurrent,
+    /// Stores no bytes twice: the second revision with the same ones is not there.
+    CreateDeduplicates,
+    /// Keeps times to the microsecond.
+    CreateRoundsTimes,
+    /// Keeps bytes as text.
+    KeepsText,
+    /// Replacing succeeds and does nothing.
+    ReplaceForgets,
+    /// Replacing panics.
+    ReplacePanics,
+    /// Replacing creates what is absent.
+    ReplaceCreates,
+    /// Replacing makes the stack, whatever comes of it.
+    ReplaceMakesTheStack,
+    /// Reads no more than 64 KiB.
+    ReadTruncates,
+    /// Refuses what has as many bytes as the limit.
+    LimitOffByOne,
+    /// An empty snapshot is read as one without bytes.
+    ReadsNothing,
+    /// Reading from a stack that does not exist is the medium's error; not in a race, where it is chance.
+    AbsentIsAnError,
+    /// Listing a stack that does not exist is `NotFound`.
+    ListFailsWhenAbsent,
+    /// Listing makes the stack.
+    ListCreates,
+    /// Lists a page of 64.
+    ListsOnePage,
+    /// Each handle goes on listing what it listed first.
+    ListIsStale,
+    /// What was removed is still listed.
+    ListsTheRemoved,
+    /// The new name is written over the old one, whose end stays.
+    PointerInPlace,
+    /// The pointer is emptied, then written.
+    PointerInTwoSteps,
+    /// The pointer is compared, and moved in a second step.
+    CompareThenMove,
+    /// The error of a refused move does not tell what was found.
+    MovedSaysNothing,
+    /// Moves to what does not exist.
+    MovesToNothing,
+    /// A damaged pointer is taken for none.
+    DamageIsNone,
+    /// Removing what is absent is `NotFound`.
+    RemoveIsStrict,
+    /// Removes the current revision.
+    RemovesCurrent,
+    /// Looks what is current, and removes in a second step.
+    CheckThenRemove,
+    /// The lock is given to everybody.
+    LockAdmitsAll,
+    /// Looks whether the lock is free, and takes it in a second step.
+    CheckThenLock,
+    /// Does not tell who holds the lock.
+    BusyIsAnonymous,
+    /// The status does not tell who holds the lock.
+    StatusIsAnonymous,
+    /// Unlocking succeeds and does nothing.
+    UnlockKeeps,
+    /// Dropping a lock does nothing.
+    DropKeeps,
+    /// Every holding has the same token.
+    TokenRepeats,
+    /// Unlocking frees whoever's lock is there.
+    UnlocksAnyones,
+    /// A dead holder keeps the lock.
+    DeadHolderStays,
+    /// force_unlock evicts whoever holds the lock.
+    ForceIgnoresToken,
+    /// force_unlock does not tell who was evicted.
+    ForceIsSilent,
+    /// force_unlock of an expected holder fails when nobody holds the lock.
+    ForceNeedsAHolder,
+    /// The token is known to the handle that locked alone.
+    TokenOfOneHandle,
+    /// A guarded move does not look at the token.
+    MoveIgnoresToken,
+    /// A guarded removal does not look at the token.
+    RemoveIgnoresToken,
+    /// A guarded move and a removal are content with any holder.
+    AnyHolderWillDo,
+    /// Says that it is the place of another stack.
+    WrongId,
+    /// Factory and stack are written one after the other.
+    NamesAreGlued,
+    /// Names are folded to lower case.
+    NamesAreFolded,
+    /// Names have 100 bytes at most.
+    NamesAreShort,
+}

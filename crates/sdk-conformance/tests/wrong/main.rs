@@ -1,0 +1,128 @@
+//! Storages that are wrong in one point each: the kit must say so, and say nothing else.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a helper of a test may panic")]
+
+mod fault;
+mod lock;
+mod place;
+mod storage;
+
+use fault::Fault;
+use place::{Place, WrongMedium};
+use sdk_conformance::{BACKEND_RULES, RULES, Report, Stores};
+use std::sync::Arc;
+
+/// A rule that no wrong storage breaks may as well not be there.
+macro_rules! wrong {
+    ($($name:ident: $fault:ident breaks [$($rule:literal)*];)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let report = Report::run(RULES, || Arc::new(WrongMedium(Place::new(Fault::$fault))), &[]);
+                let expected: &[&str] = &[$($rule),*];
+                assert_eq!(report.broken(), expected, "{report}");
+            }
+        )*
+
+        #[test]
+        fn every_rule_is_broken_by_some_storage() {
+            let broken = [$($($rule,)*)*];
+            for rule in RULES {
+                assert!(broken.contains(&rule.id), "{}", rule.id);
+            }
+        }
+    };
+}
+
+wrong! {
+    the_storage_without_a_fault: None breaks [];
+    looking_whether_a_name_is_free_before_creating: CheckThenCreate breaks ["CREATE-03" "SEALED-04"];
+    creating_over_what_is_there: CreateOverwrites breaks ["CREATE-02" "CREATE-03" "SEALED-04"];
+    creating_in_parts: CreateInParts breaks ["CREATE-04"];
+    creating_under_any_name: CreateTakesAnyName breaks ["CREATE-07"];
+    creating_and_moving_current: CreateMovesCurrent breaks ["CREATE-08"];
+    storing_equal_bytes_once: CreateDeduplicates breaks ["SEALED-03"];
+    keeping_times_to_the_microsecond: CreateRoundsTimes breaks ["CREATE-06"];
+    keeping_bytes_as_text: KeepsText breaks ["CREATE-01" "CREATE-05" "SEALED-01" "SEALED-02" "SEALED-03" "SEALED-04"];
+    replacing_nothing: ReplaceForgets breaks ["REPLACE-01" "SEALED-02"];
+    replacing_and_panicking: ReplacePanics breaks ["REPLACE-01" "REPLACE-02" "SEALED-02"];
+    replacing_what_is_absent: ReplaceCreates breaks ["REPLACE-02"];
+    making_the_stack_before_replacing: ReplaceMakesTheStack breaks ["READ-06"];
+    reading_64_kibibytes: ReadTruncates breaks ["CREATE-05"];
+    a_limit_that_is_off_by_one: LimitOffByOne breaks ["READ-02"];
+    reading_an_empty_snapshot: ReadsNothing breaks ["READ-03"];
+    failing_to_read_from_what_does_not_exist: AbsentIsAnError breaks ["READ-01"];
+    failing_to_list_what_does_not_exist: ListFailsWhenAbsent breaks ["READ-04"];
+    listing_and_creating: ListCreates breaks ["READ-05"];
+    listing_one_page: ListsOnePage breaks ["LIST-01"];
+    listing_what_was_there_before: ListIsStale breaks ["CREATE-01" "REMOVE-01"];
+    listing_what_was_removed: ListsTheRemoved breaks ["REMOVE-01"];
+    writing_the_pointer_over_the_old_one: PointerInPlace breaks ["POINTER-01"];
+    emptying_the_pointer_before_writing_it: PointerInTwoSteps breaks ["POINTER-06"];
+    comparing_before_moving: CompareThenMove breaks ["POINTER-04" "POINTER-05"];
+    not_telling_what_was_found: MovedSaysNothing breaks ["POINTER-03"];
+    moving_to_what_does_not_exist: MovesToNothing breaks ["READ-03" "POINTER-02"];
+    taking_a_damaged_pointer_for_none: DamageIsNone breaks ["POINTER-07" "POINTER-08" "REMOVE-04"];
+    failing_to_remove_what_is_absent: RemoveIsStrict breaks ["REMOVE-02"];
+    removing_the_current_revision: RemovesCurrent breaks ["REMOVE-03" "REMOVE-04" "REMOVE-05"];
+    looking_what_is_current_before_removing: CheckThenRemove breaks ["REMOVE-05"];
+    a_lock_for_everybody: LockAdmitsAll breaks ["LOCK-02" "LOCK-05" "LOCK-06"];
+    looking_whether_the_lock_is_free_before_taking_it: CheckThenLock breaks ["LOCK-05" "LOCK-06"];
+    not_telling_a_waiter_who_holds_the_lock: BusyIsAnonymous breaks ["LOCK-02"];
+    not_telling_who_holds_the_lock: StatusIsAnonymous breaks ["LOCK-01"];
+    unlocking_nothing: UnlockKeeps breaks ["LOCK-03"];
+    keeping_a_dropped_lock: DropKeeps breaks ["LOCK-04"];
+    a_token_that_repeats: TokenRepeats breaks
+        ["LOCK-07" "LOCK-11" "LOCK-12" "LOCK-13" "GUARD-02" "GUARD-03"];
+    unlocking_the_lock_of_anybody: UnlocksAnyones breaks ["LOCK-11" "LOCK-12"];
+    leaving_the_lock_to_the_dead: DeadHolderStays breaks ["LOCK-13"];
+    evicting_anybody: ForceIgnoresToken breaks ["LOCK-09"];
+    not_telling_who_was_evicted: ForceIsSilent breaks ["LOCK-08"];
+    failing_to_evict_nobody: ForceNeedsAHolder breaks ["LOCK-10"];
+    a_token_that_one_handle_knows: TokenOfOneHandle breaks ["GUARD-01"];
+    moving_without_a_look_at_the_token: MoveIgnoresToken breaks ["GUARD-02"];
+    removing_without_a_look_at_the_token: RemoveIgnoresToken breaks ["GUARD-03"];
+    being_content_with_any_holder: AnyHolderWillDo breaks ["GUARD-02" "GUARD-03"];
+    a_wrong_id: WrongId breaks ["SEALED-01" "SEALED-02" "SEALED-03" "SEALED-04" "STACKS-01"];
+    names_that_are_glued_together: NamesAreGlued breaks ["STACKS-02"];
+    names_in_lower_case: NamesAreFolded breaks ["STACKS-03"];
+    names_that_must_be_short: NamesAreShort breaks ["STACKS-04"];
+}
+
+mod through_a_store {
+    use super::*;
+
+    /// The same faults below a `Store`, as a tool sees them.
+    macro_rules! wrong_below {
+        ($($name:ident: $fault:ident breaks [$($rule:literal)*];)*) => {$(
+            #[test]
+            fn $name() {
+                let medium = || Arc::new(Stores(WrongMedium(Place::new(Fault::$fault))));
+                let report = Report::run(BACKEND_RULES, || medium(), &[]);
+                let expected: &[&str] = &[$($rule),*];
+                assert_eq!(report.broken(), expected, "{report}");
+            }
+        )*};
+    }
+
+    wrong_below! {
+        the_storage_without_a_fault: None breaks [];
+        comparing_before_moving: CompareThenMove breaks ["BACKEND-10"];
+        moving_without_a_look_at_the_token: MoveIgnoresToken breaks ["BACKEND-16"];
+        removing_without_a_look_at_the_token: RemoveIgnoresToken breaks ["BACKEND-16"];
+        removing_the_current_revision: RemovesCurrent breaks ["BACKEND-11"];
+        failing_to_remove_what_is_absent: RemoveIsStrict breaks ["BACKEND-11"];
+        moving_to_what_does_not_exist: MovesToNothing breaks ["BACKEND-08"];
+        not_telling_a_waiter_who_holds_the_lock: BusyIsAnonymous breaks ["BACKEND-13"];
+        unlocking_nothing: UnlockKeeps breaks ["BACKEND-14"];
+        unlocking_the_lock_of_anybody: UnlocksAnyones breaks ["BACKEND-16"];
+        evicting_anybody: ForceIgnoresToken breaks ["BACKEND-17"];
+        not_telling_who_was_evicted: ForceIsSilent breaks ["BACKEND-17"];
+        keeping_bytes_as_text: KeepsText breaks
+            ["BACKEND-01" "BACKEND-03" "BACKEND-05" "BACKEND-10" "BACKEND-11" "BACKEND-16"];
+        creating_and_moving_current: CreateMovesCurrent breaks ["BACKEND-01"];
+        listing_what_was_there_before: ListIsStale breaks ["BACKEND-02"];
+        listing_what_was_removed: ListsTheRemoved breaks ["BACKEND-11"];
+        failing_to_list_what_does_not_exist: ListFailsWhenAbsent breaks ["BACKEND-02" "BACKEND-07" "BACKEND-12"];
+    }
+}
