@@ -8,11 +8,11 @@
 ///
 /// ```
 /// # use sdk_conformance::{Medium, storage_tests};
-/// # use sdk_state::{Error, StackId, Storage};
+/// # use sdk_state::{Error, MemoryStorage, StackId, Storage};
 /// # struct Slow;
 /// # impl Slow { fn new() -> Self { Self } }
 /// # impl Medium for Slow {
-/// #     fn open(&self, _: &StackId) -> Result<Box<dyn Storage>, Error> { unimplemented!() }
+/// #     fn open(&self, id: &StackId) -> Result<Box<dyn Storage>, Error> { Ok(Box::new(MemoryStorage::new(id.clone()))) }
 /// # }
 /// storage_tests!(Slow::new, except "CREATE-05": "objects of this medium have 1 MiB at most");
 /// # fn main() {}
