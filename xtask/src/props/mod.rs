@@ -1,6 +1,5 @@
 //! Property tests: random cases, shrunk to a small one when a property fails.
 
-mod counted;
 pub(crate) mod locks;
 mod model;
 mod suffixes;

@@ -1,10 +1,10 @@
-use super::counted::Counted;
 use super::{NOON, broken};
 use crate::note::Note;
 use clap::{Args, ValueEnum};
 use localstate::LocalStorage;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
+use sdk_conformance::{Faulty, Method};
 use sdk_state::encrypt::Noop;
 use sdk_state::{Backend as _, ErrorKind, Expect, Revision, StackId, Store, WriteOptions};
 use std::collections::BTreeMap;
@@ -105,8 +105,8 @@ fn check_tries(outcomes: &[Outcome]) -> Result<(), TestCaseError> {
 
 /// Of `writes` at once. A write that has drawn from as many names as there are writes meets each further collision with a
 /// chance that halves each time: ten more in a row do not happen. One that tried name after name would need up to `writes`.
-fn most_tries(writes: usize) -> u32 {
-    writes.max(1).ilog2() + 10
+fn most_tries(writes: usize) -> u64 {
+    u64::from(writes.max(1).ilog2()) + 10
 }
 
 fn check_names(kept: &[&Outcome]) -> Result<(), TestCaseError> {
@@ -147,7 +147,7 @@ fn check_moves(outcomes: &[Outcome], deleted: &[&Outcome]) -> Result<(), TestCas
 struct Outcome {
     revision: Revision,
     text: String,
-    tries: u32,
+    tries: u64,
     /// What was current before this, if it was made current by comparing.
     moved_from: Option<Option<Revision>>,
     deleted: bool,
@@ -226,7 +226,7 @@ fn act(root: &Path, name: &str, script: &Script) -> Result<Vec<Outcome>, String>
         outcomes.push(Outcome {
             revision,
             text,
-            tries: store.storage().tries(),
+            tries: store.storage().calls(Method::Create),
             moved_from,
             deleted: false,
         });
@@ -237,9 +237,9 @@ fn act(root: &Path, name: &str, script: &Script) -> Result<Vec<Outcome>, String>
 fn open(
     root: &Path,
     clock: impl Fn() -> i64 + Send + Sync + 'static,
-) -> Result<Store<Counted<LocalStorage>, Note>, sdk_state::Error> {
+) -> Result<Store<Faulty<LocalStorage>, Note>, sdk_state::Error> {
     let storage = LocalStorage::new(root, StackId::new("props", "writes")?);
-    Ok(Store::new(Counted::new(storage), Noop).with_clock(move || moment(clock())))
+    Ok(Store::new(Faulty::new(storage), Noop).with_clock(move || moment(clock())))
 }
 
 fn moment(seconds: i64) -> OffsetDateTime {
