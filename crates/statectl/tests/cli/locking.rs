@@ -1,4 +1,4 @@
-use crate::sandbox::{Run, Sandbox, snapshot};
+use crate::sandbox::{Run, Sandbox, snapshot, with_default_signals};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -202,7 +202,7 @@ fn a_hangup_that_the_parent_wants_ignored_is_ignored_by_the_command_too() {
     let sandbox = Sandbox::new();
     let lock = format!("exec {STATECTL} lock {PROD} -- sh -c 'kill -HUP $$; exit 5'");
     for (script, code) in [(format!("trap '' HUP; {lock}"), 5), (lock, 129)] {
-        let mut command = std::process::Command::new("sh");
+        let mut command = with_default_signals("sh");
         command.args(["-c", &script]).current_dir(sandbox.path(""));
         Run::of(command.output().unwrap()).expect(code);
     }

@@ -49,7 +49,7 @@ impl Sandbox {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_statectl"));
+        let mut command = with_default_signals(env!("CARGO_BIN_EXE_statectl"));
         command
             .args(arguments)
             .current_dir(self.0.path())
@@ -92,6 +92,21 @@ impl Sandbox {
         self.run(&["keygen", name]).expect(0);
         format!("key-file:{name}")
     }
+}
+
+/// The program, with the signals as a terminal gives them. Tests that run in the background, or under `nohup`, have inherited
+/// that some are ignored, and a program keeps to that.
+pub(crate) fn with_default_signals(program: &str) -> Command {
+    const HANGUP_AND_INTERRUPT: u64 = 1 | 1 << 1;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    if ignored.unwrap_or_default() & HANGUP_AND_INTERRUPT == 0 {
+        return Command::new(program);
+    }
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT", program]);
+    command
 }
 
 impl Run {
