@@ -7,10 +7,13 @@ use crate::pointer::Pointer;
 use crate::storage::{Flushes, guard};
 use crate::temporary::{Published, Temporary};
 use rustix::io::Errno;
-use sdk_state::{Created, LockToken, Revision};
+use sdk_state::{Created, LockToken, Prefix, Revision};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex};
+
+/// What a failure to read says was tried.
+const READ: &str = "read the snapshot";
 
 /// Complete and durable under a temporary name, then visible under its own, then durable under its own. Whether that is
 /// a name that a write may get has been asked before.
@@ -69,24 +72,8 @@ pub(crate) fn replace(
 
 /// Reads as many bytes as the file has, after comparing that with the limit.
 pub(crate) fn read(directory: &StackDirectory, rev: &Revision, limit: u64) -> Result<Vec<u8>, Failure> {
-    let snapshots = existing(directory, rev)?;
-    let name = layout::snapshot(rev);
-    let file = match snapshots.open_file(&name, Access::Read) {
-        Ok(file) => file,
-        Err(Errno::NOENT) => return Err(Failure::NoSuchRevision(rev.clone())),
-        // A link, or a socket.
-        Err(Errno::LOOP | Errno::NXIO) => return Err(Failure::SnapshotNotPlain(rev.clone())),
-        Err(errno) => return Err(snapshots.failure("open the snapshot", &name, errno)),
-    };
-    let cannot_read = |source| snapshots.failure("read the snapshot", &name, source);
-    let stat = directory::stat(&file).map_err(|errno| cannot_read(errno.into()))?;
-    if !Directory::is_plain(&stat) {
-        return Err(Failure::SnapshotNotPlain(rev.clone()));
-    }
-    let bytes = stat.st_size as u64;
-    if bytes == 0 {
-        return Err(Failure::EmptySnapshot(rev.clone()));
-    }
+    let snapshot = Stored::open(directory, rev)?;
+    let bytes = snapshot.bytes;
     if bytes > limit {
         return Err(Failure::SnapshotTooLarge {
             rev: rev.clone(),
@@ -94,9 +81,19 @@ pub(crate) fn read(directory: &StackDirectory, rev: &Revision, limit: u64) -> Re
             limit,
         });
     }
-    let mut sealed = Vec::with_capacity(bytes as usize);
-    file.take(bytes).read_to_end(&mut sealed).map_err(cannot_read)?;
-    Ok(sealed)
+    snapshot.read(bytes)
+}
+
+/// Reads the beginning alone.
+pub(crate) fn read_prefix(
+    directory: &StackDirectory,
+    rev: &Revision,
+    most: usize,
+) -> Result<Prefix, Failure> {
+    let snapshot = Stored::open(directory, rev)?;
+    let stored_bytes = snapshot.bytes;
+    let bytes = snapshot.read(stored_bytes.min(most as u64))?;
+    Ok(Prefix { bytes, stored_bytes })
 }
 
 /// Removes a snapshot unless it is current, or may become current again in a power cut.
@@ -218,6 +215,50 @@ pub(crate) fn note_flush(
             source: Some(source),
         }
     })
+}
+
+/// The open file of a snapshot: plain, and not empty.
+struct Stored<'a> {
+    file: File,
+    bytes: u64,
+    snapshots: &'a Directory,
+    name: String,
+}
+
+impl<'a> Stored<'a> {
+    fn open(directory: &'a StackDirectory, rev: &Revision) -> Result<Self, Failure> {
+        let snapshots = existing(directory, rev)?;
+        let name = layout::snapshot(rev);
+        let file = match snapshots.open_file(&name, Access::Read) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Err(Failure::NoSuchRevision(rev.clone())),
+            // A link, or a socket.
+            Err(Errno::LOOP | Errno::NXIO) => return Err(Failure::SnapshotNotPlain(rev.clone())),
+            Err(errno) => return Err(snapshots.failure("open the snapshot", &name, errno)),
+        };
+        let stat = directory::stat(&file).map_err(|errno| snapshots.failure(READ, &name, errno))?;
+        if !Directory::is_plain(&stat) {
+            return Err(Failure::SnapshotNotPlain(rev.clone()));
+        }
+        match stat.st_size as u64 {
+            0 => Err(Failure::EmptySnapshot(rev.clone())),
+            bytes => Ok(Self {
+                file,
+                bytes,
+                snapshots,
+                name,
+            }),
+        }
+    }
+
+    /// The first `bytes` bytes, at one go.
+    fn read(self, bytes: u64) -> Result<Vec<u8>, Failure> {
+        let mut read = Vec::with_capacity(bytes as usize);
+        match self.file.take(bytes).read_to_end(&mut read) {
+            Ok(_) => Ok(read),
+            Err(source) => Err(self.snapshots.failure(READ, &self.name, source)),
+        }
+    }
 }
 
 fn existing<'a>(directory: &'a StackDirectory, rev: &Revision) -> Result<&'a Directory, Failure> {

@@ -2,7 +2,8 @@ use crate::directory::StackDirectory;
 use crate::failure::Failure;
 use crate::{lock, pointer, snapshots, temporary};
 use sdk_state::{
-    Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, Revision, StackId, Storage, TryLock,
+    Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, Prefix, Revision, StackId, Storage,
+    TryLock,
 };
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -139,6 +140,13 @@ impl Storage for LocalStorage {
             return Err(Failure::NoSuchRevision(rev.clone()).into());
         };
         Ok(snapshots::read(&directory, rev, limit)?)
+    }
+
+    fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
+        let Some(directory) = self.existing()? else {
+            return Err(Failure::NoSuchRevision(rev.clone()).into());
+        };
+        Ok(snapshots::read_prefix(&directory, rev, most)?)
     }
 
     fn remove(&self, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {

@@ -28,6 +28,6 @@ pub use sdk_encrypt as encrypt;
 pub use snapshot::Snapshot;
 pub use stack_id::StackId;
 pub use state::{Binding, Category, Entry, EntryKind, Factory, State};
-pub use storage::{Created, Expect, Storage, TryLock};
+pub use storage::{Created, Expect, Prefix, Storage, TryLock};
 pub use store::{EnvelopeVersion, Store};
 pub use wait::{Cancel, Wait};

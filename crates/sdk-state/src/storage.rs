@@ -1,3 +1,4 @@
+use crate::envelope::{DEFAULT_LIMIT, OVERHEAD};
 use crate::{Error, Holder, Lock, LockInfo, LockStatus, LockToken, Revision, StackId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +63,26 @@ pub trait Storage: Send + Sync {
     /// [`NotFound`](crate::ErrorKind::NotFound), [`TooLarge`](crate::ErrorKind::TooLarge) when it has more than `limit`
     /// bytes (found out before they are read), [`Damaged`](crate::ErrorKind::Damaged) when it is empty or no plain blob.
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error>;
+
+    /// The first bytes of the snapshot `rev`, `most` of them or all that there are, and how long it is: what listings show
+    /// stands at the beginning.
+    ///
+    /// By default it reads the whole snapshot, of up to [`DEFAULT_LIMIT`] and [`OVERHEAD`]. A medium that can read a part
+    /// or knows the length does better.
+    ///
+    /// # Contract
+    ///
+    /// READ-07 (the beginning and the length).
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`Damaged`](crate::ErrorKind::Damaged) when it is empty or no plain blob.
+    fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
+        let mut bytes = self.read(rev, DEFAULT_LIMIT + OVERHEAD)?;
+        let stored_bytes = bytes.len() as u64;
+        bytes.truncate(most);
+        Ok(Prefix { bytes, stored_bytes })
+    }
 
     /// Removes the snapshot `rev`; that it does not exist is fine.
     ///
@@ -167,6 +188,15 @@ pub enum Created {
     Exists,
 }
 
+/// The answer of [`Storage::read_prefix`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prefix {
+    /// The beginning of the snapshot.
+    pub bytes: Vec<u8>,
+    /// The length of the whole snapshot.
+    pub stored_bytes: u64,
+}
+
 /// What the mover of `current` takes for granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect<'a> {
@@ -205,6 +235,9 @@ macro_rules! forward_storage {
             }
             fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
                 (**self).read(rev, limit)
+            }
+            fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
+                (**self).read_prefix(rev, most)
             }
             fn remove(&self, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
                 (**self).remove(rev, held)

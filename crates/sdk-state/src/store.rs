@@ -14,6 +14,8 @@ use time::OffsetDateTime;
 
 /// The pause after the first look at a held lock; it doubles up to what suits the medium.
 const FIRST_PAUSE: Duration = Duration::from_micros(500);
+/// Longer than headers are that have a few recipients and a short message.
+const USUAL_HEADER_BYTES: usize = 8 << 10;
 /// After so many collisions the range that the next suffix is drawn from no longer grows: 2^20.
 const MAX_SPREAD_BITS: u32 = 20;
 
@@ -104,13 +106,17 @@ impl<S: Storage, T: Snapshot> Store<S, T> {
         &self.storage
     }
 
-    /// What the stored file of a revision says of itself, without a key and not to be trusted.
+    /// What the stored file of a revision says of itself, without a key and not to be trusted. Reads no more than the
+    /// beginning of the file, unless it is of version 1.
     ///
     /// # Errors
     ///
-    /// Those of [`Storage::read`] and [`envelope::header`].
+    /// Those of [`Storage::read_prefix`], [`Storage::read`] and [`envelope::header`].
     pub fn header(&self, rev: &Revision) -> Result<UnverifiedHeader, Error> {
-        let sealed = self.read(rev)?;
+        let mut sealed = self.storage.read_prefix(rev, USUAL_HEADER_BYTES)?.bytes;
+        if !envelope::holds_header(&sealed) {
+            sealed = self.read(rev)?;
+        }
         envelope::header(&sealed).map_err(|error| error.at_revision(rev))
     }
 

@@ -145,6 +145,11 @@ pub fn header(sealed: &[u8]) -> Result<UnverifiedHeader, Error> {
     }
 }
 
+/// Whether the beginning of a file holds the whole header. That of version 1 is spread over the file.
+pub(crate) fn holds_header(beginning: &[u8]) -> bool {
+    matches!(Version::of(beginning), Ok(Version::Two)) && v2::holds_header(beginning)
+}
+
 enum Version {
     One,
     Two,

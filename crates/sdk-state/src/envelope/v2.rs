@@ -106,13 +106,25 @@ pub(super) fn header(sealed: &[u8]) -> Result<UnverifiedHeader, Error> {
     split(sealed).map(|parts| parts.header.into())
 }
 
+pub(super) fn holds_header(beginning: &[u8]) -> bool {
+    header_bytes(beginning).is_ok()
+}
+
 struct Parts {
     header: Header,
     body_start: usize,
 }
 
-/// Every length is compared with what is there before it is used.
 fn split(sealed: &[u8]) -> Result<Parts, Error> {
+    let json = header_bytes(sealed)?;
+    Ok(Parts {
+        header: Header::parse(json)?,
+        body_start: PREFIX_BYTES + json.len() + HEADER_TAG_BYTES,
+    })
+}
+
+/// Every length is compared with what is there before it is used.
+fn header_bytes(sealed: &[u8]) -> Result<&[u8], Error> {
     let cut_short = || damaged("the file was cut short");
     let (prefix, rest) = sealed.split_first_chunk::<PREFIX_BYTES>().ok_or_else(cut_short)?;
     let [.., a, b, c, d] = *prefix;
@@ -123,10 +135,7 @@ fn split(sealed: &[u8]) -> Result<Parts, Error> {
     if rest.len() < length + HEADER_TAG_BYTES {
         return Err(cut_short());
     }
-    Ok(Parts {
-        header: Header::parse(&rest[..length])?,
-        body_start: PREFIX_BYTES + length + HEADER_TAG_BYTES,
-    })
+    Ok(&rest[..length])
 }
 
 /// The reader's ring decides, not the file.

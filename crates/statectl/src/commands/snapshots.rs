@@ -7,7 +7,7 @@ use crate::stack::Stack;
 use crate::table::{MARK, Table};
 use crate::words::{age, first_line, plain, size};
 use clap::Args;
-use sdk_state::envelope::{self, DEFAULT_LIMIT, OVERHEAD, UnverifiedHeader};
+use sdk_state::envelope::UnverifiedHeader;
 use sdk_state::{Backend as _, Revision, Storage as _};
 use serde::Serialize;
 use std::io;
@@ -95,15 +95,14 @@ impl Row {
             time: rev.time(),
             ..Self::default()
         };
-        let sealed = match stack.store().storage().read(rev, DEFAULT_LIMIT + OVERHEAD) {
-            Ok(sealed) => sealed,
+        let row = match stack.store().storage().read_prefix(rev, 0) {
+            Ok(stored) => Self {
+                stored_bytes: Some(stored.stored_bytes),
+                ..row
+            },
             Err(error) => return row.with_problem(&error),
         };
-        let row = Self {
-            stored_bytes: Some(sealed.len() as u64),
-            ..row
-        };
-        match envelope::header(&sealed) {
+        match stack.store().header(rev) {
             Ok(header) => row.with_header(stack, header),
             Err(error) => row.with_problem(&error),
         }

@@ -6,7 +6,6 @@ use crate::stack::Stack;
 use crate::table::Table;
 use crate::words::{plain, size};
 use clap::Args;
-use sdk_state::envelope::{DEFAULT_LIMIT, OVERHEAD};
 use sdk_state::{Backend as _, Storage as _};
 use serde::Serialize;
 use std::io;
@@ -75,15 +74,10 @@ impl Row {
                 None
             }
         };
-        let stored = current.as_ref().map(|rev| {
-            let limit = DEFAULT_LIMIT + OVERHEAD;
-            stack
-                .store()
-                .storage()
-                .read(rev, limit)
-                .map(|sealed| sealed.len() as u64)
-        });
-        let stored_bytes = stored.and_then(|stored| stored.map_err(|error| note(error.into())).ok());
+        let stored = current
+            .as_ref()
+            .map(|rev| stack.store().storage().read_prefix(rev, 0));
+        let stored = stored.and_then(|stored| stored.map_err(|error| note(error.into())).ok());
         let lock = stack
             .store()
             .lock_status()
@@ -94,7 +88,7 @@ impl Row {
             stack: stack.id().to_string(),
             snapshots,
             current: current.map(|rev| rev.to_string()),
-            stored_bytes,
+            stored_bytes: stored.map(|stored| stored.stored_bytes),
             lock: lock.map(HolderOf::from),
             problem,
         }
