@@ -41,6 +41,7 @@ mod key_file;
 mod keys;
 mod options;
 mod output;
+mod progress;
 mod stack;
 mod table;
 mod words;

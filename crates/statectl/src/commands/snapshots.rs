@@ -3,6 +3,7 @@ use crate::context::Context;
 use crate::exit::Failure;
 use crate::keys::name_of;
 use crate::output::Answer;
+use crate::progress;
 use crate::stack::Stack;
 use crate::table::{MARK, Table};
 use crate::words::{age, first_line, plain, size};
@@ -78,10 +79,9 @@ impl Snapshots {
             stack: self.stack.clone(),
             current: current.as_ref().map(Revision::to_string),
             headers: "unverified",
-            snapshots: revisions
-                .iter()
-                .map(|rev| Row::of(&stack, rev, current.as_ref() == Some(rev)))
-                .collect(),
+            snapshots: progress::each("revisions", revisions, |rev| {
+                Row::of(&stack, &rev, current.as_ref() == Some(&rev))
+            }),
             now: clock::now(),
         })
     }

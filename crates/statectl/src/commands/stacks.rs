@@ -2,6 +2,7 @@ use super::lock_status::HolderOf;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::Answer;
+use crate::progress;
 use crate::stack::Stack;
 use crate::table::Table;
 use crate::words::{plain, size};
@@ -42,10 +43,10 @@ impl Stacks {
                 context.options().address()?
             ));
         }
-        let mut stacks = Vec::new();
-        for id in ids {
-            stacks.push(Row::of(&context.keyless(&id.to_string())?));
-        }
+        let stacks = progress::each("stacks", ids, |id| {
+            context.keyless(&id.to_string()).map(|stack| Row::of(&stack))
+        });
+        let stacks = stacks.into_iter().collect::<Result<_, _>>()?;
         context.output().answer(&Listing { stacks })
     }
 }
