@@ -9,7 +9,7 @@ use crate::temporary::{Published, Temporary};
 use rustix::io::Errno;
 use sdk_state::{Created, LockToken, Prefix, Revision};
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::sync::{Arc, Mutex};
 
 /// What a failure to read says was tried.
@@ -40,8 +40,10 @@ pub(crate) fn create(
             Published::Gone => {}
         }
     };
-    note_flush(directory::sync(&names), flushes, rev)?;
-    guard(flushes).durable = Some((rev.clone(), Arc::new(file)));
+    let flushed = directory::sync(&names);
+    let mut flushes = guard(flushes);
+    flushes.note(flushed, rev)?;
+    flushes.durable = Some((rev.clone(), Arc::new(file)));
     Ok(Created::Created)
 }
 
@@ -67,7 +69,8 @@ pub(crate) fn replace(
     }
     temporary.replace(&name)?;
     drop(gate);
-    note_flush(directory::sync(&names), flushes, rev)
+    let flushed = directory::sync(&names);
+    guard(flushes).note(flushed, rev)
 }
 
 /// Reads as many bytes as the file has, after comparing that with the limit.
@@ -171,14 +174,14 @@ pub(crate) fn durable(
     {
         return Ok(file);
     }
-    {
-        let flushes = guard(flushes);
-        if flushes.failed || flushes.unknown.contains(rev) {
-            return Err(Failure::DurabilityUnknown {
-                rev: rev.clone(),
-                source: None,
-            });
-        }
+    // Kept while flushing: the kernel tells a failure to one of the threads that share the handle, and the others must not
+    // get by before it has been noted.
+    let mut flushes = guard(flushes);
+    if flushes.failed || flushes.unknown.contains(rev) {
+        return Err(Failure::DurabilityUnknown {
+            rev: rev.clone(),
+            source: None,
+        });
     }
     // Another process may have written it and not have flushed it yet.
     let name = layout::snapshot(rev);
@@ -187,7 +190,7 @@ pub(crate) fn durable(
         Err(Errno::NOENT) => return Err(Failure::NoSuchRevision(rev.clone())),
         Err(errno) => return Err(snapshots.failure("open the snapshot", &name, errno)),
     };
-    note_flush(snapshots.sync(), flushes, rev)?;
+    flushes.note(snapshots.sync(), rev)?;
     Ok(Arc::new(file))
 }
 
@@ -198,23 +201,6 @@ pub(crate) fn leads_to(directory: &StackDirectory, rev: &Revision, file: &File) 
         return Ok(true);
     }
     existing(directory, rev)?.leads_to(&layout::snapshot(rev), file)
-}
-
-/// Remembers for `rev` whether the names of the snapshots became durable.
-pub(crate) fn note_flush(
-    flushed: io::Result<()>,
-    flushes: &Mutex<Flushes>,
-    rev: &Revision,
-) -> Result<(), Failure> {
-    flushed.map_err(|source| {
-        let mut flushes = guard(flushes);
-        flushes.failed = true;
-        flushes.unknown.insert(rev.clone());
-        Failure::DurabilityUnknown {
-            rev: rev.clone(),
-            source: Some(source),
-        }
-    })
 }
 
 /// The open file of a snapshot: plain, and not empty.

@@ -7,6 +7,7 @@ use sdk_state::{
 };
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,6 +40,20 @@ pub(crate) struct Flushes {
     pub(crate) unknown: BTreeSet<Revision>,
     /// Whether a flush of the snapshots has ever failed: no later one proves anything about older revisions.
     pub(crate) failed: bool,
+}
+
+impl Flushes {
+    /// Remembers for `rev` whether the names of the snapshots became durable.
+    pub(crate) fn note(&mut self, flushed: io::Result<()>, rev: &Revision) -> Result<(), Failure> {
+        flushed.map_err(|source| {
+            self.failed = true;
+            self.unknown.insert(rev.clone());
+            Failure::DurabilityUnknown {
+                rev: rev.clone(),
+                source: Some(source),
+            }
+        })
+    }
 }
 
 impl LocalStorage {
@@ -324,7 +339,7 @@ mod tests {
         for rev in [&one, &two] {
             assert_eq!(storage.create(rev, b"sealed").unwrap(), Created::Created);
         }
-        let failed = snapshots::note_flush(Err(std::io::Error::other("no")), &storage.flushes, &one);
+        let failed = guard(&storage.flushes).note(Err(io::Error::other("no")), &one);
         let kind = ErrorKind::DurabilityUnknown { rev: one.clone() };
         assert_eq!(Error::from(failed.unwrap_err()).kind(), &kind);
         let error = storage.set_current(Expect::Anything, &one, None).unwrap_err();
