@@ -1,6 +1,6 @@
 use sdk_state::{
-    Created, Error, ErrorKind, Expect, Holder, LockInfo, LockStatus, LockToken, Revision, StackId, Storage,
-    TryLock, Wait,
+    Created, Error, ErrorKind, Expect, Holder, LockInfo, LockStatus, LockToken, Prefix, Revision, StackId,
+    Storage, TryLock, Wait,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -50,6 +50,8 @@ pub enum Method {
     Replace,
     /// [`Storage::read`].
     Read,
+    /// [`Storage::read_prefix`].
+    ReadPrefix,
     /// [`Storage::remove`].
     Remove,
     /// [`Storage::list`].
@@ -164,6 +166,10 @@ impl<S: Storage> Storage for Faulty<S> {
 
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
         self.call(Method::Read, || self.inner.read(rev, limit))
+    }
+
+    fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
+        self.call(Method::ReadPrefix, || self.inner.read_prefix(rev, most))
     }
 
     fn remove(&self, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {

@@ -45,6 +45,8 @@ macro_rules! __storage_rules {
                     "opening a storage and calling every method that reads creates nothing"
                 a_refused_change_creates_nothing "READ-06"
                     "in an untouched place a change that is refused, or finds nothing to do, creates nothing"
+                a_beginning_comes_with_the_length_of_the_whole "READ-07"
+                    "read_prefix answers as many bytes as are asked for, or all there are, and the length of the whole"
             }
             list {
                 everything_is_listed_once_whatever_the_order "LIST-01"

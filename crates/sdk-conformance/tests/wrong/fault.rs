@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     ReadTruncates,
     /// Refuses what has as many bytes as the limit.
     LimitOffByOne,
+    /// Takes the beginning that was asked for as the whole.
+    PrefixIsTheWhole,
     /// An empty snapshot is read as one without bytes.
     ReadsNothing,
     /// Reading from a stack that does not exist is the medium's error; not in a race, where it is chance.

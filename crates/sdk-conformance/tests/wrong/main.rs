@@ -50,6 +50,7 @@ wrong! {
     making_the_stack_before_replacing: ReplaceMakesTheStack breaks ["READ-06"];
     reading_64_kibibytes: ReadTruncates breaks ["CREATE-05"];
     a_limit_that_is_off_by_one: LimitOffByOne breaks ["READ-02"];
+    taking_a_beginning_as_the_whole: PrefixIsTheWhole breaks ["READ-07"];
     reading_an_empty_snapshot: ReadsNothing breaks ["READ-03"];
     failing_to_read_from_what_does_not_exist: AbsentIsAnError breaks ["READ-01"];
     failing_to_list_what_does_not_exist: ListFailsWhenAbsent breaks ["READ-04"];

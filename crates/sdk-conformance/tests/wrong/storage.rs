@@ -7,8 +7,8 @@ use crate::fault::Fault;
 use crate::lock::WrongLock;
 use crate::place::{Place, Stack};
 use sdk_state::{
-    Created, Error, ErrorKind, Expect, Holder, Liveness, LockInfo, LockStatus, LockToken, Revision, StackId,
-    Storage, TryLock,
+    Created, Error, ErrorKind, Expect, Holder, Liveness, LockInfo, LockStatus, LockToken, Prefix, Revision,
+    StackId, Storage, TryLock,
 };
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -188,6 +188,16 @@ impl Storage for Wrong {
             bytes.len()
         };
         Ok(bytes[..end].to_vec())
+    }
+
+    fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
+        let mut bytes = self.read(rev, u64::MAX)?;
+        let mut stored_bytes = bytes.len() as u64;
+        bytes.truncate(most);
+        if self.has(Fault::PrefixIsTheWhole) {
+            stored_bytes = bytes.len() as u64;
+        }
+        Ok(Prefix { bytes, stored_bytes })
     }
 
     fn remove(&self, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {

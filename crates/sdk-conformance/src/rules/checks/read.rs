@@ -1,4 +1,4 @@
-use crate::expect::{done, equal, hook, refused};
+use crate::expect::{done, equal, hook, refused, same_bytes};
 use crate::medium::Medium;
 use crate::place::{
     NO_LIMIT, create_many, held_by, lists, nth, open, point, points_at, reads, revision, sealed, stack,
@@ -51,6 +51,11 @@ pub(in crate::rules) fn an_empty_snapshot_is_damaged(medium: &dyn Medium) -> Che
         storage.read(&revs[0], NO_LIMIT),
         &ErrorKind::Damaged,
     )?;
+    refused(
+        "reading the beginning of an empty snapshot",
+        storage.read_prefix(&revs[0], 1),
+        &ErrorKind::Damaged,
+    )?;
     let moved = storage.set_current(Expect::Anything, &revs[0], None);
     refused("pointing at an empty snapshot", moved, &ErrorKind::NotFound)?;
     points_at(&*storage, Some(&revs[1]))?;
@@ -79,7 +84,9 @@ pub(in crate::rules) fn opening_and_reading_create_nothing(medium: &dyn Medium) 
     let _ = storage.lock_status();
     nothing("lock_status")?;
     let _ = storage.read(&nth(0)?, NO_LIMIT);
-    nothing("read")
+    nothing("read")?;
+    let _ = storage.read_prefix(&nth(0)?, 0);
+    nothing("read_prefix")
 }
 
 pub(in crate::rules) fn a_refused_change_creates_nothing(medium: &dyn Medium) -> Check {
@@ -102,6 +109,27 @@ pub(in crate::rules) fn a_refused_change_creates_nothing(medium: &dyn Medium) ->
     is_absent(medium, "removing what is absent")?;
     let _ = storage.force_unlock(None);
     is_absent(medium, "force_unlock of a free lock")
+}
+
+pub(in crate::rules) fn a_beginning_comes_with_the_length_of_the_whole(medium: &dyn Medium) -> Check {
+    let storage = open(medium)?;
+    let rev = &create_many(&*storage, 1)?[0];
+    let whole = sealed(0);
+    for most in [0, 1, whole.len() - 1, whole.len(), whole.len() + 1, usize::MAX] {
+        let prefix = done("reading the beginning", storage.read_prefix(rev, most))?;
+        let expected = &whole[..most.min(whole.len())];
+        same_bytes("the beginning of a snapshot", &prefix.bytes, expected)?;
+        equal(
+            "the length of the snapshot",
+            &prefix.stored_bytes,
+            &(whole.len() as u64),
+        )?;
+    }
+    refused(
+        "reading the beginning of what does not exist",
+        storage.read_prefix(&nth(7)?, 1),
+        &ErrorKind::NotFound,
+    )
 }
 
 fn is_absent(medium: &dyn Medium, after: &str) -> Check {

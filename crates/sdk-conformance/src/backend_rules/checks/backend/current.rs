@@ -1,0 +1,109 @@
+//! What is current, and how it is moved.
+
+use super::place::{PATIENCE, count, is_fresh, lock, open, open_many, state, write};
+use crate::expect::{done, equal, holds};
+use crate::medium::BackendMedium;
+use crate::place::{RACERS, race_on, won};
+use crate::violation::Check;
+use sdk_state::{ErrorKind, Expect, Revision, Wait};
+
+pub(in crate::backend_rules) fn nothing_current_is_told_from_a_lost_pointer(
+    medium: &dyn BackendMedium,
+) -> Check {
+    let backend = open(medium)?;
+    is_fresh(&backend, 0)?;
+    for n in 1..=3 {
+        write(&backend, &state("what is written")?)?;
+        is_fresh(&backend, n)?;
+    }
+    Ok(())
+}
+
+pub(in crate::backend_rules) fn head_is_the_current_revision_and_its_snapshot(
+    medium: &dyn BackendMedium,
+) -> Check {
+    let backend = open(medium)?;
+    let states = [state("first")?, state("second")?];
+    let revs = [write(&backend, &states[0])?, write(&backend, &states[1])?];
+    for n in [0, 1, 0] {
+        done("making it current", backend.set_current(&revs[n]))?;
+        for backend in [&backend, &open(medium)?] {
+            let (rev, snapshot) = done("reading the head", backend.head())?;
+            equal("the revision of the head", &rev, &revs[n])?;
+            equal(
+                "the current revision",
+                &done("reading it", backend.current_rev())?,
+                &revs[n],
+            )?;
+            let current = done("reading the current snapshot", backend.current())?;
+            holds(
+                "head and current are the snapshot",
+                snapshot == states[n] && current == states[n],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+pub(in crate::backend_rules) fn a_compared_move_compares(medium: &dyn BackendMedium) -> Check {
+    let backend = open(medium)?;
+    let lock = lock(&backend)?;
+    let revs = [
+        write(&backend, &state("first")?)?,
+        write(&backend, &state("second")?)?,
+    ];
+    let moved = |expected: Option<&Revision>, rev: &Revision| {
+        won(backend.compare_and_set_current(Expect::Exactly(expected), rev, Some(&*lock)))
+    };
+    holds(
+        "an expectation of a revision where there is none fails",
+        !moved(Some(&revs[0]), &revs[1])?,
+    )?;
+    is_fresh(&backend, 2)?;
+    holds("an expectation of nothing succeeds", moved(None, &revs[0])?)?;
+    holds("an expectation of nothing fails", !moved(None, &revs[1])?)?;
+    holds(
+        "an expectation of another revision fails",
+        !moved(Some(&revs[1]), &revs[1])?,
+    )?;
+    equal(
+        "the current revision",
+        &done("reading it", backend.current_rev())?,
+        &revs[0],
+    )?;
+    holds(
+        "an expectation of the current one succeeds",
+        moved(Some(&revs[0]), &revs[1])?,
+    )?;
+    equal(
+        "the current revision",
+        &done("reading it", backend.current_rev())?,
+        &revs[1],
+    )
+}
+
+pub(in crate::backend_rules) fn no_update_is_lost(medium: &dyn BackendMedium) -> Check {
+    let backend = open(medium)?;
+    let zero = write(&backend, &state("0")?)?;
+    done("making it current", backend.set_current(&zero))?;
+    race_on(&open_many(medium)?, |_, backend| {
+        loop {
+            let (rev, snapshot) = done("reading the head", backend.head())?;
+            let next = write(backend, &state(&(count(&snapshot)? + 1).to_string())?)?;
+            let expect = Expect::Exactly(Some(&rev));
+            let moved = match backend.compare_and_set_current(expect, &next, None) {
+                // A medium that cannot compare without the lock.
+                Err(error) if error.kind() == &ErrorKind::Unsupported => {
+                    let lock = done("locking", backend.lock("push", &Wait::at_most(PATIENCE)))?;
+                    won(backend.compare_and_set_current(expect, &next, Some(&*lock)))?
+                }
+                moved => won(moved)?,
+            };
+            if moved {
+                return Ok(());
+            }
+        }
+    })?;
+    let found = count(&done("reading the current snapshot", backend.current())?)?;
+    equal("the counter that every thread incremented once", &found, &RACERS)
+}

@@ -1,0 +1,119 @@
+//! Who holds the lock, waits for it and loses it.
+
+use super::place::{PATIENCE, get, held_by, lock, open, state, write};
+use crate::expect::{done, equal, refused, refused_where};
+use crate::medium::BackendMedium;
+use crate::place::token;
+use crate::violation::Check;
+use sdk_state::{Cancel, ErrorKind, Expect, LockToken, Wait};
+use std::time::Duration;
+
+pub(in crate::backend_rules) fn a_held_lock_is_not_got_and_names_the_holder(
+    medium: &dyn BackendMedium,
+) -> Check {
+    let (backend, other) = (open(medium)?, open(medium)?);
+    let lock = lock(&backend)?;
+    let holder = token(&*lock)?;
+    for wait in [Wait::none(), Wait::at_most(Duration::from_millis(20))] {
+        refused_where(
+            "locking what is held",
+            other.lock("pull", &wait),
+            "Locked by the holder",
+            |kind| {
+                matches!(kind, ErrorKind::Locked(info)
+                if info.token.as_ref() == Some(holder) && info.operation.as_deref() == Some("push"))
+            },
+        )?;
+    }
+    held_by(&backend, Some(holder))
+}
+
+pub(in crate::backend_rules) fn a_waiter_gets_the_lock_when_it_is_free(medium: &dyn BackendMedium) -> Check {
+    let (backend, other) = (open(medium)?, open(medium)?);
+    let lock = lock(&backend)?;
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            let lock = done(
+                "waiting for the lock",
+                other.lock("pull", &Wait::at_most(PATIENCE)),
+            )?;
+            done("checking it", lock.check())
+        });
+        let unlocked = done("unlocking", lock.unlock());
+        let waited = waiter
+            .join()
+            .unwrap_or_else(|panic| Err(crate::rule::panicked(panic.as_ref())));
+        unlocked.and(waited)
+    })
+}
+
+pub(in crate::backend_rules) fn a_wait_that_is_cancelled_ends(medium: &dyn BackendMedium) -> Check {
+    let (backend, other) = (open(medium)?, open(medium)?);
+    let lock = lock(&backend)?;
+    let cancel = Cancel::new();
+    let wait = Wait::at_most(PATIENCE).unless(&cancel);
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            refused(
+                "a cancelled wait",
+                other.lock("pull", &wait),
+                &ErrorKind::Cancelled,
+            )
+        });
+        cancel.cancel();
+        waiter
+            .join()
+            .unwrap_or_else(|panic| Err(crate::rule::panicked(panic.as_ref())))
+    })?;
+    held_by(&backend, Some(token(&*lock)?))
+}
+
+pub(in crate::backend_rules) fn an_evicted_holder_changes_nothing(medium: &dyn BackendMedium) -> Check {
+    let (backend, other) = (open(medium)?, open(medium)?);
+    let revs = [
+        write(&backend, &state("first")?)?,
+        write(&backend, &state("second")?)?,
+    ];
+    done("making it current", backend.set_current(&revs[0]))?;
+    let old = lock(&backend)?;
+    done("force_unlock", other.force_unlock(None))?;
+    let new = lock(&other)?;
+    for expect in [Expect::Anything, Expect::Exactly(Some(&revs[0]))] {
+        let moved = backend.compare_and_set_current(expect, &revs[1], Some(&*old));
+        refused("an evicted holder's move", moved, &ErrorKind::LockLost)?;
+    }
+    let deleted = backend.delete(&revs[1], Some(&*old));
+    refused("an evicted holder's deletion", deleted, &ErrorKind::LockLost)?;
+    equal(
+        "the current revision",
+        &done("reading it", backend.current_rev())?,
+        &revs[0],
+    )?;
+    get(&backend, &revs[1])?;
+    drop(old);
+    held_by(&backend, Some(token(&*new)?))
+}
+
+pub(in crate::backend_rules) fn force_unlock_compares(medium: &dyn BackendMedium) -> Check {
+    let (backend, other) = (open(medium)?, open(medium)?);
+    let lock = lock(&backend)?;
+    let holder = token(&*lock)?;
+    let wrong = done("a token", LockToken::generate())?;
+    let forced = other.force_unlock(Some(&wrong));
+    refused_where(
+        "force_unlock of another holder",
+        forced,
+        "Locked by the holder",
+        |kind| matches!(kind, ErrorKind::Locked(info) if info.token.as_ref() == Some(holder)),
+    )?;
+    held_by(&backend, Some(holder))?;
+    let evicted = done("force_unlock", other.force_unlock(Some(holder)))?;
+    equal(
+        "who was evicted",
+        &evicted.and_then(|info| info.token).as_ref(),
+        &Some(holder),
+    )?;
+    held_by(&backend, None)?;
+    let evicted = done("force_unlock of a free lock", other.force_unlock(None))?;
+    equal("who was evicted", &evicted, &None)
+}
