@@ -1,15 +1,17 @@
-//! Storages that are wrong in one point each: the kit must say so, and say nothing else.
+//! Storages and backends that are wrong in one point each: the kit must say so, and say nothing else.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a helper of a test may panic")]
 
+mod backend;
 mod fault;
 mod lock;
 mod place;
 mod storage;
 
+use backend::{Slip, WrongBackends};
 use fault::Fault;
 use place::{Place, WrongMedium};
-use sdk_conformance::{BACKEND_RULES, RULES, Report, Stores};
+use sdk_conformance::{BACKEND_RULES, BackendMedium, RULES, Report, Stores};
 use std::sync::Arc;
 
 /// A rule that no wrong storage breaks may as well not be there.
@@ -90,40 +92,82 @@ wrong! {
     names_that_must_be_short: NamesAreShort breaks ["STACKS-04"];
 }
 
-mod through_a_store {
+/// The rules of `Backend`, which are broken by a storage below a `Store` or by a backend without one.
+mod backends {
     use super::*;
 
-    /// The same faults below a `Store`, as a tool sees them.
-    macro_rules! wrong_below {
-        ($($name:ident: $fault:ident breaks [$($rule:literal)*];)*) => {$(
-            #[test]
-            fn $name() {
-                let medium = || Arc::new(Stores(WrongMedium(Place::new(Fault::$fault))));
-                let report = Report::run(BACKEND_RULES, || medium(), &[]);
-                let expected: &[&str] = &[$($rule),*];
-                assert_eq!(report.broken(), expected, "{report}");
+    macro_rules! wrong_backends {
+        (
+            below a store { $($below:ident: $fault:ident breaks [$($below_rule:literal)*];)* }
+            without one { $($without:ident: $slip:ident breaks [$($without_rule:literal)*];)* }
+        ) => {
+            mod below_a_store {
+                use super::*;
+                $(
+                    #[test]
+                    fn $below() {
+                        let medium = || Stores(WrongMedium(Place::new(Fault::$fault)));
+                        breaks_exactly(medium, &[$($below_rule),*]);
+                    }
+                )*
             }
-        )*};
+
+            mod without_a_store {
+                use super::*;
+                $(
+                    #[test]
+                    fn $without() {
+                        breaks_exactly(|| WrongBackends::new(Slip::$slip), &[$($without_rule),*]);
+                    }
+                )*
+            }
+
+            #[test]
+            fn every_rule_is_broken_by_some_backend() {
+                let broken = [$($($below_rule,)*)* $($($without_rule,)*)*];
+                for rule in BACKEND_RULES {
+                    assert!(broken.contains(&rule.id), "{}", rule.id);
+                }
+            }
+        };
     }
 
-    wrong_below! {
-        the_storage_without_a_fault: None breaks [];
-        comparing_before_moving: CompareThenMove breaks ["BACKEND-10"];
-        moving_without_a_look_at_the_token: MoveIgnoresToken breaks ["BACKEND-16"];
-        removing_without_a_look_at_the_token: RemoveIgnoresToken breaks ["BACKEND-16"];
-        removing_the_current_revision: RemovesCurrent breaks ["BACKEND-11"];
-        failing_to_remove_what_is_absent: RemoveIsStrict breaks ["BACKEND-11"];
-        moving_to_what_does_not_exist: MovesToNothing breaks ["BACKEND-08"];
-        not_telling_a_waiter_who_holds_the_lock: BusyIsAnonymous breaks ["BACKEND-13"];
-        unlocking_nothing: UnlockKeeps breaks ["BACKEND-14"];
-        unlocking_the_lock_of_anybody: UnlocksAnyones breaks ["BACKEND-16"];
-        evicting_anybody: ForceIgnoresToken breaks ["BACKEND-17"];
-        not_telling_who_was_evicted: ForceIsSilent breaks ["BACKEND-17"];
-        keeping_bytes_as_text: KeepsText breaks
-            ["BACKEND-01" "BACKEND-03" "BACKEND-05" "BACKEND-10" "BACKEND-11" "BACKEND-16"];
-        creating_and_moving_current: CreateMovesCurrent breaks ["BACKEND-01"];
-        listing_what_was_there_before: ListIsStale breaks ["BACKEND-02"];
-        listing_what_was_removed: ListsTheRemoved breaks ["BACKEND-11"];
-        failing_to_list_what_does_not_exist: ListFailsWhenAbsent breaks ["BACKEND-02" "BACKEND-07" "BACKEND-12"];
+    fn breaks_exactly<M: BackendMedium>(medium: impl Fn() -> M, expected: &[&str]) {
+        let report = Report::run(BACKEND_RULES, || Arc::new(medium()), &[]);
+        assert_eq!(report.broken(), expected, "{report}");
+    }
+
+    wrong_backends! {
+        below a store {
+            the_storage_without_a_fault: None breaks [];
+            comparing_before_moving: CompareThenMove breaks ["BACKEND-10"];
+            moving_without_a_look_at_the_token: MoveIgnoresToken breaks ["BACKEND-16"];
+            removing_without_a_look_at_the_token: RemoveIgnoresToken breaks ["BACKEND-16"];
+            removing_the_current_revision: RemovesCurrent breaks ["BACKEND-11"];
+            failing_to_remove_what_is_absent: RemoveIsStrict breaks ["BACKEND-11"];
+            moving_to_what_does_not_exist: MovesToNothing breaks ["BACKEND-08"];
+            not_telling_a_waiter_who_holds_the_lock: BusyIsAnonymous breaks ["BACKEND-13"];
+            unlocking_nothing: UnlockKeeps breaks ["BACKEND-14"];
+            unlocking_the_lock_of_anybody: UnlocksAnyones breaks ["BACKEND-16"];
+            evicting_anybody: ForceIgnoresToken breaks ["BACKEND-17"];
+            not_telling_who_was_evicted: ForceIsSilent breaks ["BACKEND-17"];
+            keeping_bytes_as_text: KeepsText breaks
+                ["BACKEND-01" "BACKEND-03" "BACKEND-05" "BACKEND-10" "BACKEND-11" "BACKEND-16"];
+            creating_and_moving_current: CreateMovesCurrent breaks ["BACKEND-01"];
+            listing_what_was_there_before: ListIsStale breaks ["BACKEND-02"];
+            listing_what_was_removed: ListsTheRemoved breaks ["BACKEND-11"];
+            failing_to_list_what_does_not_exist: ListFailsWhenAbsent breaks
+                ["BACKEND-02" "BACKEND-07" "BACKEND-12"];
+        }
+        without one {
+            the_backend_without_a_slip: None breaks [];
+            reading_current_once: ReadsCurrentOnce breaks ["BACKEND-03"];
+            listing_the_newest_first: ListsNewestFirst breaks ["BACKEND-04"];
+            taking_a_name_that_is_taken_for_done: ExistsIsDone breaks ["BACKEND-05" "BACKEND-10"];
+            naming_revisions_by_the_clock_alone: NamesByTheClock breaks ["BACKEND-06"];
+            writing_a_state_of_any_stack: TakesAnyStack breaks ["BACKEND-07"];
+            expecting_nothing_where_none_is_expected: NoneIsNoExpectation breaks ["BACKEND-09"];
+            telling_a_cancelled_wait_as_too_long: CancelledIsLocked breaks ["BACKEND-15"];
+        }
     }
 }
