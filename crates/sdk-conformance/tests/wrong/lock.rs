@@ -1,9 +1,117 @@
 //! The lock of a wrong storage.
 
 use crate::fault::Fault;
-use crate::place::Place;
-use sdk_state::{Error, ErrorKind, Lock, LockInfo, LockToken};
+use crate::place::{Place, Stack};
+use crate::storage::{Wrong, error};
+use sdk_state::{Error, ErrorKind, Holder, Liveness, Lock, LockInfo, LockStatus, LockToken, TryLock};
 use std::sync::Arc;
+use std::time::Duration;
+
+impl Wrong {
+    pub(crate) fn take_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
+        let mut gate = self.place.enter();
+        let stack = gate.entry(self.key.clone()).or_default();
+        let mut previous = None;
+        if let Some(status) = &stack.lock {
+            if status.liveness == Liveness::Dead && !self.has(Fault::DeadHolderStays) {
+                previous = Some(status.info.clone());
+            } else if !self.has(Fault::LockAdmitsAll) {
+                let info = if self.has(Fault::BusyIsAnonymous) {
+                    LockInfo::default()
+                } else {
+                    status.info.clone()
+                };
+                return Ok(TryLock::Busy {
+                    info: Box::new(info),
+                    poll: Duration::from_millis(1),
+                });
+            }
+        }
+        let token = match self.place.fault {
+            Fault::TokenRepeats => "always-this-one".parse()?,
+            _ => LockToken::generate()?,
+        };
+        let info = LockInfo::of(holder, token.clone());
+        let is_double = matches!(self.place.fault, Fault::LockAdmitsAll | Fault::CheckThenLock);
+        stack.seen.lockers += 1;
+        let turn = stack.seen.lockers;
+        // The first one finds it free, lets the second one take it, and takes it too; only then do both go on.
+        if is_double && self.place.is_race() && turn == 1 {
+            gate = self.place.meet(&self.key, gate, |stack| stack.lock.is_some());
+        }
+        let stack = gate.entry(self.key.clone()).or_default();
+        stack.lock = Some(LockStatus::new(info.clone(), Liveness::Alive));
+        stack.lock_handle = self.number;
+        if is_double && self.place.is_race() && turn == 2 {
+            let is_lost = |stack: &Stack| {
+                stack
+                    .lock
+                    .as_ref()
+                    .is_none_or(|lock| lock.info.token.as_ref() != Some(&token))
+            };
+            drop(self.place.meet(&self.key, gate, is_lost));
+        } else {
+            self.place.tell();
+        }
+        Ok(TryLock::Held(Box::new(WrongLock {
+            place: Arc::clone(&self.place),
+            key: self.key.clone(),
+            token,
+            info,
+            previous,
+        })))
+    }
+
+    pub(crate) fn see_lock(&self) -> Result<Option<LockStatus>, Error> {
+        let gate = self.place.enter();
+        let mut status = gate.get(&self.key).and_then(|stack| stack.lock.clone());
+        if let Some(status) = &mut status
+            && self.has(Fault::StatusIsAnonymous)
+        {
+            status.info.user = None;
+        }
+        Ok(status)
+    }
+
+    pub(crate) fn evict(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
+        let mut gate = self.place.enter();
+        let lock = gate.get_mut(&self.key).and_then(|stack| stack.lock.take());
+        let Some(status) = lock else {
+            return match expected {
+                Some(_) if self.has(Fault::ForceNeedsAHolder) => Err(error(ErrorKind::LockLost)),
+                _ => Ok(None),
+            };
+        };
+        if expected.is_some() && status.info.token.as_ref() != expected && !self.has(Fault::ForceIgnoresToken)
+        {
+            let info = status.info.clone();
+            gate.entry(self.key.clone()).or_default().lock = Some(status);
+            return Err(Error::other_holder(info));
+        }
+        Ok(Some(status.info).filter(|_| !self.has(Fault::ForceIsSilent)))
+    }
+
+    pub(crate) fn demand_lock(
+        &self,
+        stack: &Stack,
+        held: Option<&LockToken>,
+        ignored: Fault,
+    ) -> Result<(), Error> {
+        let holder = stack.lock.as_ref().map(|lock| lock.info.token.as_ref());
+        let is_held = match held {
+            None => true,
+            Some(_) if self.has(ignored) => true,
+            Some(_) if self.has(Fault::AnyHolderWillDo) => holder.is_some(),
+            Some(_) if self.has(Fault::TokenOfOneHandle) && stack.lock_handle != self.number => false,
+            Some(token) => holder == Some(Some(token)),
+        };
+        if is_held {
+            Ok(())
+        } else {
+            Err(error(ErrorKind::LockLost))
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct WrongLock {

@@ -6,6 +6,7 @@ mod backend;
 mod fault;
 mod lock;
 mod place;
+mod pointer;
 mod storage;
 
 use backend::{Slip, WrongBackends};

@@ -4,22 +4,20 @@
 //! waits there for the thread that makes the fault visible.
 
 use crate::fault::Fault;
-use crate::lock::WrongLock;
 use crate::place::{Place, Stack};
 use sdk_state::{
-    Created, Error, ErrorKind, Expect, Holder, Liveness, LockInfo, LockStatus, LockToken, Prefix, Revision,
-    StackId, Storage, TryLock,
+    Created, Error, ErrorKind, Expect, Holder, LockInfo, LockStatus, LockToken, Prefix, Revision, StackId,
+    Storage, TryLock,
 };
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) struct Wrong {
-    place: Arc<Place>,
+    pub(crate) place: Arc<Place>,
     id: StackId,
-    key: String,
-    number: usize,
+    pub(crate) key: String,
+    pub(crate) number: usize,
     listed: Mutex<Option<Vec<Revision>>>,
 }
 
@@ -41,41 +39,17 @@ impl Wrong {
         })
     }
 
-    fn has(&self, fault: Fault) -> bool {
+    pub(crate) fn has(&self, fault: Fault) -> bool {
         self.place.has(fault)
     }
 
-    fn name(&self, rev: &Revision) -> String {
+    pub(crate) fn name(&self, rev: &Revision) -> String {
         let name = rev.to_string();
         match name.find('.') {
             Some(dot) if self.has(Fault::CreateRoundsTimes) && name.len() > dot + 7 => {
                 format!("{}Z", &name[..dot])
             }
             _ => name,
-        }
-    }
-
-    fn pointer(&self, stack: &Stack) -> Result<Option<Revision>, Error> {
-        let pointer = stack.pointer.as_deref().map(Revision::from_pointer).transpose();
-        if self.has(Fault::DamageIsNone) {
-            return Ok(pointer.unwrap_or_default());
-        }
-        pointer
-    }
-
-    fn demand_lock(&self, stack: &Stack, held: Option<&LockToken>, ignored: Fault) -> Result<(), Error> {
-        let holder = stack.lock.as_ref().map(|lock| lock.info.token.as_ref());
-        let is_held = match held {
-            None => true,
-            Some(_) if self.has(ignored) => true,
-            Some(_) if self.has(Fault::AnyHolderWillDo) => holder.is_some(),
-            Some(_) if self.has(Fault::TokenOfOneHandle) && stack.lock_handle != self.number => false,
-            Some(token) => holder == Some(Some(token)),
-        };
-        if is_held {
-            Ok(())
-        } else {
-            Err(error(ErrorKind::LockLost))
         }
     }
 }
@@ -255,163 +229,23 @@ impl Storage for Wrong {
     }
 
     fn current(&self) -> Result<Option<Revision>, Error> {
-        let mut gate = self.place.enter();
-        let Some(stack) = gate.get_mut(&self.key) else {
-            return Ok(None);
-        };
-        stack.seen.looks += 1;
-        stack.seen.found_none += usize::from(stack.pointer.is_none());
-        self.place.tell();
-        self.pointer(stack)
+        self.read_pointer()
     }
 
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
-        let is_race = self.place.is_race();
-        let mut gate = self.place.enter();
-        // Where threads remove too, this fault would show by chance only.
-        if is_race && self.has(Fault::PointerInTwoSteps) && expect == Expect::Anything {
-            gate = self.place.meet(&self.key, gate, |stack| {
-                is_read_all_the_time(stack) || !stack.seen.removers_of.is_empty()
-            });
-        }
-        let Some(stack) = gate.get_mut(&self.key) else {
-            return Err(error(ErrorKind::NotFound));
-        };
-        if stack.snapshots.get(&self.name(rev)).is_none_or(Vec::is_empty)
-            && (is_race || !self.has(Fault::MovesToNothing))
-        {
-            return Err(error(ErrorKind::NotFound));
-        }
-        self.demand_lock(stack, held, Fault::MoveIgnoresToken)?;
-        if let Expect::Exactly(expected) = expect {
-            let found = self.pointer(stack)?;
-            if found.as_ref() != expected {
-                let found = if self.has(Fault::MovedSaysNothing) {
-                    None
-                } else {
-                    found
-                };
-                return Err(Error::current_moved(expected.cloned(), found));
-            }
-        }
-        match (self.place.fault, expect) {
-            (Fault::CompareThenMove, Expect::Exactly(_)) if is_race => {
-                stack.seen.movers += 1;
-                gate = self.place.meet(&self.key, gate, |stack| stack.seen.movers > 1);
-            }
-            (Fault::PointerInTwoSteps, Expect::Anything) if is_race && is_read_all_the_time(stack) => {
-                stack.seen.movers += 1;
-                // Once: the reader that finds nothing may not come back.
-                if stack.seen.movers == 1 {
-                    stack.pointer = None;
-                }
-                // All wait for it, or else the next mover would hide what the first one did.
-                gate = self
-                    .place
-                    .meet(&self.key, gate, |stack| stack.seen.found_none > 0);
-            }
-            // The remover has looked before this moves: unless nobody removes, which shows in that threads read.
-            (Fault::CheckThenRemove, Expect::Anything) if is_race => {
-                gate = self.place.meet(&self.key, gate, |stack| {
-                    stack.seen.removers_of.contains(rev) || is_read_all_the_time(stack)
-                });
-            }
-            _ => {}
-        }
-        let stack = gate.entry(self.key.clone()).or_default();
-        let mut pointer = format!("{rev}\n").into_bytes();
-        if self.has(Fault::PointerInPlace)
-            && let Some(tail) = stack.pointer.as_deref().and_then(|old| old.get(pointer.len()..))
-        {
-            pointer.extend_from_slice(tail);
-        }
-        stack.pointer = Some(pointer);
-        stack.seen.moved_to.insert(rev.clone());
-        self.place.tell();
-        Ok(())
+        self.move_pointer(expect, rev, held)
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
-        let mut gate = self.place.enter();
-        let stack = gate.entry(self.key.clone()).or_default();
-        let mut previous = None;
-        if let Some(status) = &stack.lock {
-            if status.liveness == Liveness::Dead && !self.has(Fault::DeadHolderStays) {
-                previous = Some(status.info.clone());
-            } else if !self.has(Fault::LockAdmitsAll) {
-                let info = if self.has(Fault::BusyIsAnonymous) {
-                    LockInfo::default()
-                } else {
-                    status.info.clone()
-                };
-                return Ok(TryLock::Busy {
-                    info: Box::new(info),
-                    poll: Duration::from_millis(1),
-                });
-            }
-        }
-        let token = match self.place.fault {
-            Fault::TokenRepeats => "always-this-one".parse()?,
-            _ => LockToken::generate()?,
-        };
-        let info = LockInfo::of(holder, token.clone());
-        let is_double = matches!(self.place.fault, Fault::LockAdmitsAll | Fault::CheckThenLock);
-        stack.seen.lockers += 1;
-        let turn = stack.seen.lockers;
-        // The first one finds it free, lets the second one take it, and takes it too; only then do both go on.
-        if is_double && self.place.is_race() && turn == 1 {
-            gate = self.place.meet(&self.key, gate, |stack| stack.lock.is_some());
-        }
-        let stack = gate.entry(self.key.clone()).or_default();
-        stack.lock = Some(LockStatus::new(info.clone(), Liveness::Alive));
-        stack.lock_handle = self.number;
-        if is_double && self.place.is_race() && turn == 2 {
-            let is_lost = |stack: &Stack| {
-                stack
-                    .lock
-                    .as_ref()
-                    .is_none_or(|lock| lock.info.token.as_ref() != Some(&token))
-            };
-            drop(self.place.meet(&self.key, gate, is_lost));
-        } else {
-            self.place.tell();
-        }
-        Ok(TryLock::Held(Box::new(WrongLock {
-            place: Arc::clone(&self.place),
-            key: self.key.clone(),
-            token,
-            info,
-            previous,
-        })))
+        self.take_lock(holder)
     }
 
     fn lock_status(&self) -> Result<Option<LockStatus>, Error> {
-        let gate = self.place.enter();
-        let mut status = gate.get(&self.key).and_then(|stack| stack.lock.clone());
-        if let Some(status) = &mut status
-            && self.has(Fault::StatusIsAnonymous)
-        {
-            status.info.user = None;
-        }
-        Ok(status)
+        self.see_lock()
     }
 
     fn force_unlock(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
-        let mut gate = self.place.enter();
-        let lock = gate.get_mut(&self.key).and_then(|stack| stack.lock.take());
-        let Some(status) = lock else {
-            return match expected {
-                Some(_) if self.has(Fault::ForceNeedsAHolder) => Err(error(ErrorKind::LockLost)),
-                _ => Ok(None),
-            };
-        };
-        if expected.is_some() && status.info.token.as_ref() != expected && !self.has(Fault::ForceIgnoresToken)
-        {
-            let info = status.info.clone();
-            gate.entry(self.key.clone()).or_default().lock = Some(status);
-            return Err(Error::other_holder(info));
-        }
-        Ok(Some(status.info).filter(|_| !self.has(Fault::ForceIsSilent)))
+        self.evict(expected)
     }
 }
 
@@ -425,11 +259,6 @@ impl Wrong {
     }
 }
 
-/// Whether threads do nothing but read the pointer while others move it.
-fn is_read_all_the_time(stack: &Stack) -> bool {
-    stack.seen.removers_of.is_empty() && stack.seen.looks > 64
-}
-
-fn error(kind: ErrorKind) -> Error {
+pub(crate) fn error(kind: ErrorKind) -> Error {
     Error::new(kind, "as told by a wrong storage")
 }
