@@ -56,6 +56,8 @@ mod root;
 mod snapshots;
 mod storage;
 mod temporary;
+#[cfg(test)]
+mod untrusted;
 
 use sdk_state::encrypt::Keyring;
 use sdk_state::{Error, StackId, State, Store};

@@ -70,6 +70,19 @@ impl LocalStorage {
         }
     }
 
+    /// The same on what is taken for such a filesystem.
+    #[cfg(test)]
+    pub(crate) fn on(
+        filesystem: crate::filesystem::Filesystem,
+        root: impl Into<PathBuf>,
+        id: StackId,
+    ) -> Self {
+        Self {
+            filesystem: Some(filesystem),
+            ..Self::new(root, id)
+        }
+    }
+
     /// What exists, for a reader; `None` when the stack does not.
     fn existing(&self) -> Result<Option<Arc<StackDirectory>>, Failure> {
         if let Some(directory) = self.kept() {
@@ -236,10 +249,7 @@ mod tests {
     use time::OffsetDateTime;
 
     fn storage(root: &Path, filesystem: Filesystem) -> LocalStorage {
-        LocalStorage {
-            filesystem: Some(filesystem),
-            ..LocalStorage::new(root, StackId::new("network", "prod").unwrap())
-        }
+        LocalStorage::on(filesystem, root, StackId::new("network", "prod").unwrap())
     }
 
     fn revision(text: &str) -> Revision {

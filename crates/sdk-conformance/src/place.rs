@@ -128,6 +128,7 @@ pub(crate) fn held_by(storage: &dyn Storage, expected: Option<&LockToken>) -> Ch
 pub(crate) struct Fence(Option<(Box<dyn Lock>, LockToken)>);
 
 impl Fence {
+    /// In a place that has a snapshot: in an empty one there is nothing to refuse.
     pub(crate) fn raise(storage: &dyn Storage) -> Check<Self> {
         let probe = storage.remove(&revision("1999-01-01T00:00:00Z")?, None);
         match probe.map_err(|error| error.kind().clone()) {

@@ -193,10 +193,13 @@ impl Storage for Wrong {
         }
         let stack = gate.entry(self.key.clone()).or_default();
         let name = self.name(rev);
-        if stack.snapshots.remove(&name).is_none() && self.has(Fault::RemoveIsStrict) {
-            return Err(error(ErrorKind::NotFound));
+        match stack.snapshots.remove(&name) {
+            None if self.has(Fault::RemoveIsStrict) => return Err(error(ErrorKind::NotFound)),
+            None => {}
+            Some(_) => {
+                stack.removed.insert(name);
+            }
         }
-        stack.removed.insert(name);
         Ok(())
     }
 

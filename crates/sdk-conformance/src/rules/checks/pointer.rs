@@ -50,8 +50,8 @@ pub(in crate::rules) fn current_is_not_moved_to_what_does_not_exist(medium: &dyn
 
 pub(in crate::rules) fn a_move_with_an_expectation_compares(medium: &dyn Medium) -> Check {
     let storage = open(medium)?;
-    let fence = Fence::raise(&*storage)?;
     let revs = create_many(&*storage, 2)?;
+    let fence = Fence::raise(&*storage)?;
     let (one, two) = (Some(&revs[0]), Some(&revs[1]));
     // What is current, what is expected: each pair that differs, then the one that does not.
     for (current, wrong) in [(None, one), (one, two), (one, None), (two, one)] {
@@ -74,9 +74,9 @@ pub(in crate::rules) fn a_move_with_an_expectation_compares(medium: &dyn Medium)
 
 pub(in crate::rules) fn one_of_many_movers_with_one_expectation_wins(medium: &dyn Medium) -> Check {
     let storage = open(medium)?;
+    let revs = create_many(&*storage, RACERS)?;
     let fence = Fence::raise(&*storage)?;
     let held = fence.token();
-    let revs = create_many(&*storage, RACERS)?;
     let moved = race(medium, |n, storage| {
         won(storage.set_current(Expect::Exactly(None), &revs[n], held))
     })?;
@@ -87,10 +87,10 @@ pub(in crate::rules) fn one_of_many_movers_with_one_expectation_wins(medium: &dy
 
 pub(in crate::rules) fn no_update_is_lost(medium: &dyn Medium) -> Check {
     let storage = open(medium)?;
-    let fence = Fence::raise(&*storage)?;
-    let held = fence.token();
     let zero = nth(0)?;
     create(&*storage, &zero, b"0")?;
+    let fence = Fence::raise(&*storage)?;
+    let held = fence.token();
     point(&*storage, &zero)?;
     // No two tries have the same name, so that this rule says nothing about creating.
     let names = AtomicUsize::new(1);
@@ -166,8 +166,8 @@ pub(in crate::rules) fn a_damaged_pointer_is_repaired_by_a_move_without_expectat
     medium: &dyn Medium,
 ) -> Check {
     let storage = open(medium)?;
-    let fence = Fence::raise(&*storage)?;
     let revs = create_many(&*storage, 2)?;
+    let fence = Fence::raise(&*storage)?;
     point(&*storage, &revs[0])?;
     hook("overwrite_pointer", medium.overwrite_pointer(&stack()?, b""))?;
     for expected in [None, Some(&revs[0])] {

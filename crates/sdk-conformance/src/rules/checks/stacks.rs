@@ -89,8 +89,8 @@ pub(in crate::rules) fn every_legal_name_is_a_stack(medium: &dyn Medium) -> Chec
         "index.json",
     ] {
         let storage = open_stack(medium, &id(name, name)?)?;
-        let fence = Fence::raise(&*storage)?;
         create(&*storage, &nth(0)?, name.as_bytes())?;
+        let fence = Fence::raise(&*storage)?;
         create(&*storage, &nth(1)?, b"another")?;
         point(&*storage, &nth(0)?)?;
         let again = open_stack(medium, &id(name, name)?)?;
