@@ -3,9 +3,11 @@ use sdk_state::{
     Storage, TryLock, Wait,
 };
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+
+mod fault;
+
+pub use fault::Fault;
 
 /// A storage of which chosen calls go wrong, to test what stands above it.
 ///
@@ -66,21 +68,6 @@ pub enum Method {
     LockStatus,
     /// [`Storage::force_unlock`].
     ForceUnlock,
-}
-
-/// How a call goes wrong.
-#[non_exhaustive]
-pub enum Fault {
-    /// It fails and has no effect.
-    FailBefore(ErrorKind),
-    /// It has its effect, and fails all the same: the acknowledgement is lost. A lock that was taken so stays held.
-    FailAfter(ErrorKind),
-    /// It takes so much longer, and goes well.
-    Delay(Duration),
-    /// This runs first, and then it goes well: what a test needs to let something else happen just before.
-    First(Box<dyn Fn() + Send + Sync>),
-    /// A list answers as the last one did, or with nothing if there was none. Every other method goes well.
-    Stale,
 }
 
 impl<S: Storage> Faulty<S> {
@@ -207,82 +194,6 @@ impl<S: Storage> Storage for Faulty<S> {
     }
 }
 
-impl fmt::Debug for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::FailBefore(kind) => f.debug_tuple("FailBefore").field(kind).finish(),
-            Self::FailAfter(kind) => f.debug_tuple("FailAfter").field(kind).finish(),
-            Self::Delay(delay) => f.debug_tuple("Delay").field(delay).finish(),
-            Self::First(_) => f.write_str("First(..)"),
-            Self::Stale => f.write_str("Stale"),
-        }
-    }
-}
-
 fn injected(method: Method, kind: ErrorKind) -> Error {
     Error::new(kind, format!("a fault was injected into {method:?}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use sdk_state::MemoryStorage;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use time::OffsetDateTime;
-
-    fn faulty() -> Faulty<MemoryStorage> {
-        Faulty::new(MemoryStorage::new("network/prod".parse().unwrap()))
-    }
-
-    fn rev(n: u8) -> Revision {
-        format!("2026-07-10T12:00:0{n}Z").parse().unwrap()
-    }
-
-    #[test]
-    fn only_the_counted_call_fails_and_before_its_effect() {
-        let storage = faulty().with(Method::Create, 2, Fault::FailBefore(ErrorKind::Io));
-        assert_eq!(storage.create(&rev(1), b"x").unwrap(), Created::Created);
-        assert_eq!(storage.create(&rev(2), b"x").unwrap_err().kind(), &ErrorKind::Io);
-        assert_eq!(storage.create(&rev(3), b"x").unwrap(), Created::Created);
-        assert_eq!(storage.list().unwrap(), [rev(3), rev(1)]);
-        assert_eq!(storage.calls(Method::Create), 3);
-    }
-
-    #[test]
-    fn a_lock_whose_acknowledgement_is_lost_stays_held() {
-        let storage = faulty().with(Method::TryLock, 1, Fault::FailAfter(ErrorKind::Unavailable));
-        let holder = Holder::new("test", OffsetDateTime::UNIX_EPOCH);
-        assert!(storage.try_lock(&holder).is_err());
-        assert!(matches!(storage.try_lock(&holder).unwrap(), TryLock::Busy { .. }));
-    }
-
-    #[test]
-    fn a_stale_list_is_the_one_before() {
-        let storage = faulty()
-            .with(Method::List, 1, Fault::Stale)
-            .with(Method::List, 3, Fault::Stale);
-        assert_eq!(storage.create(&rev(1), b"x").unwrap(), Created::Created);
-        assert_eq!(storage.list().unwrap(), []);
-        assert_eq!(storage.list().unwrap(), [rev(1)]);
-        assert_eq!(storage.create(&rev(2), b"x").unwrap(), Created::Created);
-        assert_eq!(storage.list().unwrap(), [rev(1)]);
-        assert_eq!(storage.list().unwrap().len(), 2);
-    }
-
-    #[test]
-    fn something_else_can_happen_just_before_a_call() {
-        let happened = Arc::new(AtomicBool::new(false));
-        let happens = Arc::clone(&happened);
-        let first = Fault::First(Box::new(move || happens.store(true, Ordering::SeqCst)));
-        let storage = faulty().with(Method::Current, 2, first).with(
-            Method::Current,
-            1,
-            Fault::Delay(Duration::from_micros(1)),
-        );
-        assert_eq!(storage.current().unwrap(), None);
-        assert!(!happened.load(Ordering::SeqCst));
-        assert_eq!(storage.current().unwrap(), None);
-        assert!(happened.load(Ordering::SeqCst));
-    }
 }
