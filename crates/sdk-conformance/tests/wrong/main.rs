@@ -7,6 +7,7 @@ mod fault;
 mod lock;
 mod place;
 mod pointer;
+mod snapshots;
 mod storage;
 
 use backend::{Slip, WrongBackends};
