@@ -40,7 +40,7 @@ macro_rules! __expand {
         $($(
             #[test]
             fn $name() {
-                $crate::__test! { $module $name $id { $medium } $exceptions }
+                $crate::__test! { $module $name $id $sentence { $medium } $exceptions }
             }
         )*)*
 
@@ -76,10 +76,13 @@ macro_rules! __expand {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __test {
-    ($module:ident $name:ident $id:literal { $medium:expr } { $($except:literal : $reason:literal),* }) => {
+    (
+        $module:ident $name:ident $id:literal $sentence:literal { $medium:expr }
+        { $($except:literal : $reason:literal),* }
+    ) => {
+        let rule = $crate::Rule { id: $id, sentence: $sentence, check: $crate::$module::$name };
         let exceptions: &[$crate::Exception] = &[$($crate::Exception { rule: $except, reason: $reason }),*];
-        let check = || $crate::$module::$name(std::sync::Arc::new($medium()));
-        if let Err(failure) = $crate::try_rule($id, check, exceptions) {
+        if let Err(failure) = $crate::try_rule(&rule, std::sync::Arc::new($medium()), exceptions) {
             panic!("{failure}");
         }
     };

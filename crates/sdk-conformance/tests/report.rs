@@ -1,11 +1,12 @@
 //! What a report says of rules that are kept, broken, skipped and excepted: nothing is passed over silently.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a helper of a test may panic")]
 
 mod support;
 
 use sdk_conformance::{Exception, Fault, Faulty, Medium, Method, Outcome, RULES, Report, Rule, try_rule};
 use sdk_state::{Error, ErrorKind, StackId, Storage};
+use std::process::Command;
 use std::sync::Arc;
 use support::Memory;
 
@@ -94,11 +95,71 @@ fn what_is_excepted_and_kept_all_the_same_is_reported() {
     );
     assert!(!report.is_good());
     assert!(report.to_string().contains("CREATE-05   KEPT AFTER ALL "));
-    let error = try_rule("CREATE-05", || Ok(()), &[kept]).unwrap_err();
-    assert_eq!(
-        error,
-        "CREATE-05 KEPT AFTER ALL: the declared exception is not one: small objects only"
+}
+
+#[test]
+fn a_test_that_fails_tells_the_rule_what_was_found_and_where_to_read() {
+    let [read] = &rules(&["READ-04"])[..] else {
+        panic!("there is one READ-04")
+    };
+    let failure = try_rule(read, Arc::new(Unlisted::default()), &[]).unwrap_err();
+    let lines: Vec<_> = failure.lines().collect();
+    assert!(
+        lines[0].starts_with("READ-04 BROKEN: expected listing to succeed; found "),
+        "{failure}"
     );
+    assert_eq!(
+        lines[1..],
+        [
+            "  the rule: in a place that nobody wrote to nothing is listed, current or locked",
+            "  more of it: where the documentation of `sdk-state` quotes READ-04",
+        ]
+    );
+
+    let needless = Exception {
+        rule: "READ-04",
+        reason: "slow lists",
+    };
+    let failure = try_rule(read, Arc::new(Memory::default()), &[needless]).unwrap_err();
+    assert!(
+        failure.starts_with("READ-04 KEPT AFTER ALL: the declared exception is not one: slow lists\n"),
+        "{failure}"
+    );
+}
+
+/// Two rules as the macro makes tests of them, for the test below.
+mod passed_over {
+    use super::*;
+
+    #[test]
+    fn excepted() {
+        try_rule(
+            &rules(&["LIST-01"])[0],
+            Arc::new(Unlisted::default()),
+            &[DECLARED],
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn skipped() {
+        try_rule(&rules(&["POINTER-07"])[0], Arc::new(Unlisted::default()), &[]).unwrap();
+    }
+}
+
+/// The harness keeps what a test that passes prints with a macro, and an exception would go unseen.
+#[test]
+fn tests_that_pass_all_the_same_print_what_was_excepted_and_skipped() {
+    let this = std::env::current_exe().unwrap();
+    let run = Command::new(this).arg("passed_over").output().unwrap();
+    assert!(run.status.success(), "{run:?}");
+    let printed = String::from_utf8(run.stderr).unwrap();
+    for line in [
+        "LIST-01 excepted: the first list fails\n",
+        "POINTER-07 skipped: the medium has no hook `overwrite_pointer`\n",
+    ] {
+        assert!(printed.contains(line), "{printed}");
+    }
 }
 
 #[test]
