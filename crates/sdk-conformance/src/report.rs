@@ -84,13 +84,25 @@ impl Report {
         self.unknown.is_empty() && self.entries.iter().all(|entry| entry.outcome.is_good())
     }
 
-    /// One JSON object: the counts, and every rule with its outcome.
+    /// One JSON object, in one line:
+    ///
+    /// | member | |
+    /// |---|---|
+    /// | `good` | whether the report [is good](Self::is_good) |
+    /// | `kept` | how many rules are kept |
+    /// | `broken` | the ids of the rules that are broken without a declared exception |
+    /// | `exceptions-to-no-rule` | the ids of exceptions that name no rule |
+    /// | `rules` | what became of each rule, in their order |
+    ///
+    /// A rule has its id as `rule`, its `sentence`, its `outcome`, and as `detail` what there is to say of that, or `null`.
+    /// The outcome is `kept`, `broken`, `skipped`, `excepted` or `kept-after-all`, as [`Outcome`] explains them. Later
+    /// versions add members and outcomes, and change none.
     pub fn to_json(&self) -> String {
         let rules = self.entries.iter().map(|entry| {
             serde_json::json!({
                 "rule": entry.rule,
                 "sentence": entry.sentence,
-                "outcome": entry.outcome.word(),
+                "outcome": entry.outcome.json_word(),
                 "detail": entry.outcome.detail(),
             })
         });
@@ -144,6 +156,16 @@ impl Outcome {
             Self::Skipped(_) => "skipped",
             Self::Excepted(_) => "excepted",
             Self::KeptAfterAll(_) => "KEPT AFTER ALL",
+        }
+    }
+
+    fn json_word(&self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Broken(_) => "broken",
+            Self::Skipped(_) => "skipped",
+            Self::Excepted(_) => "excepted",
+            Self::KeptAfterAll(_) => "kept-after-all",
         }
     }
 
