@@ -8,6 +8,7 @@ use sdk_state::{
     Created, Error, ErrorKind, Expect, Holder, Lock, LockToken, Revision, StackId, Storage, TryLock,
 };
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use time::{Duration, OffsetDateTime};
 
@@ -190,5 +191,23 @@ pub(crate) fn won(result: Result<(), Error>) -> Check<bool> {
             "a move that is done or refused as CurrentMoved",
             format!("{error:?}"),
         )),
+    }
+}
+
+/// What is found of who has lost a compared move as often as there are racers. Each loss is the move of another one, and
+/// each of those moves once.
+pub(crate) fn never_won() -> Flaw {
+    Flaw::new(
+        "a compared move to be done once all others are",
+        format!("{RACERS} that were refused as CurrentMoved"),
+    )
+}
+
+/// Counts a racer out at its end, also when the storage panics: the others would wait for it.
+pub(crate) struct Leaving<'a>(pub(crate) &'a AtomicUsize);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -1,12 +1,12 @@
 use crate::expect::{done, equal, refused, same_bytes};
 use crate::medium::Medium;
 use crate::place::{
-    NO_LIMIT, create, create_many, lists, nth, open, point, points_at, race, reads, revision, sealed,
+    Leaving, NO_LIMIT, create, create_many, lists, nth, open, point, points_at, race, reads, revision, sealed,
 };
 use crate::violation::{Check, Flaw};
 use sdk_state::{Created, ErrorKind};
 use std::iter::repeat_with;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(in crate::rules) fn what_is_created_is_listed_and_read_through_every_handle(
     medium: &dyn Medium,
@@ -68,15 +68,14 @@ pub(in crate::rules) fn a_snapshot_appears_whole_or_not_at_all(medium: &dyn Medi
         .flatten()
         .collect();
     let rev = nth(0)?;
-    let is_created = AtomicBool::new(false);
+    let creators = AtomicUsize::new(1);
     race(medium, |n, storage| {
         if n == 0 {
-            let created = create(storage, &rev, &content);
-            is_created.store(true, Ordering::SeqCst);
-            return created;
+            let _done = Leaving(&creators);
+            return create(storage, &rev, &content);
         }
         loop {
-            let is_last = is_created.load(Ordering::SeqCst);
+            let is_last = creators.load(Ordering::SeqCst) == 0;
             match storage.read(&rev, NO_LIMIT) {
                 Ok(found) => return same_bytes("what is read of a snapshot that appears", &found, &content),
                 Err(error) if error.kind() == &ErrorKind::NotFound && !is_last => std::thread::yield_now(),

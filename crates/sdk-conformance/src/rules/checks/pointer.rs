@@ -1,8 +1,8 @@
 use crate::expect::{done, equal, hook, refused};
 use crate::medium::Medium;
 use crate::place::{
-    Fence, NO_LIMIT, RACERS, create, create_many, nth, open, point, points_at, race, reads, revision, sealed,
-    stack, won,
+    Fence, Leaving, NO_LIMIT, RACERS, create, create_many, never_won, nth, open, point, points_at, race,
+    reads, revision, sealed, stack, won,
 };
 use crate::violation::{Check, Flaw};
 use sdk_state::{ErrorKind, Expect, Revision};
@@ -95,7 +95,7 @@ pub(in crate::rules) fn no_update_is_lost(medium: &dyn Medium) -> Check {
     // No two tries have the same name, so that this rule says nothing about creating.
     let names = AtomicUsize::new(1);
     race(medium, |_, storage| {
-        loop {
+        for _ in 0..RACERS {
             let Some(current) = done("reading the pointer", storage.current())? else {
                 return Err(Flaw::new("a current revision", "none"));
             };
@@ -106,6 +106,7 @@ pub(in crate::rules) fn no_update_is_lost(medium: &dyn Medium) -> Check {
                 return Ok(());
             }
         }
+        Err(never_won())
     })?;
     let Some(last) = done("reading the pointer", storage.current())? else {
         return Err(Flaw::new("a current revision", "none"));
@@ -121,11 +122,10 @@ pub(in crate::rules) fn current_is_old_or_new_while_it_moves(medium: &dyn Medium
     let movers = AtomicUsize::new(RACERS / 2);
     race(medium, |n, storage| {
         if n < RACERS / 2 {
-            let moved = [n, n + RACERS / 2]
+            let _done = Leaving(&movers);
+            return [n, n + RACERS / 2]
                 .into_iter()
                 .try_for_each(|n| point(storage, &revs[n]));
-            movers.fetch_sub(1, Ordering::SeqCst);
-            return moved;
         }
         while movers.load(Ordering::SeqCst) > 0 {
             match done("reading the pointer while it moves", storage.current())? {

@@ -1,9 +1,9 @@
 //! What is current, and how it is moved.
 
-use super::place::{PATIENCE, count, is_fresh, lock, open, open_many, state, write};
+use super::place::{PATIENCE_OF_MANY, count, is_fresh, lock, open, open_many, state, write};
 use crate::expect::{done, equal, holds};
 use crate::medium::BackendMedium;
-use crate::place::{RACERS, race_on, won};
+use crate::place::{RACERS, never_won, race_on, won};
 use crate::violation::Check;
 use sdk_state::{ErrorKind, Expect, Revision, Wait};
 
@@ -87,14 +87,14 @@ pub(in crate::backend_rules) fn no_update_is_lost(medium: &dyn BackendMedium) ->
     let zero = write(&backend, &state("0")?)?;
     done("making it current", backend.set_current(&zero))?;
     race_on(&open_many(medium)?, |_, backend| {
-        loop {
+        for _ in 0..RACERS {
             let (rev, snapshot) = done("reading the head", backend.head())?;
             let next = write(backend, &state(&(count(&snapshot)? + 1).to_string())?)?;
             let expect = Expect::Exactly(Some(&rev));
             let moved = match backend.compare_and_set_current(expect, &next, None) {
                 // A medium that cannot compare without the lock.
                 Err(error) if error.kind() == &ErrorKind::Unsupported => {
-                    let lock = done("locking", backend.lock("push", &Wait::at_most(PATIENCE)))?;
+                    let lock = done("locking", backend.lock("push", &Wait::at_most(PATIENCE_OF_MANY)))?;
                     won(backend.compare_and_set_current(expect, &next, Some(&*lock)))?
                 }
                 moved => won(moved)?,
@@ -103,6 +103,7 @@ pub(in crate::backend_rules) fn no_update_is_lost(medium: &dyn BackendMedium) ->
                 return Ok(());
             }
         }
+        Err(never_won())
     })?;
     let found = count(&done("reading the current snapshot", backend.current())?)?;
     equal("the counter that every thread incremented once", &found, &RACERS)

@@ -12,6 +12,8 @@ pub(super) type AnyBackend = Box<dyn Backend<Snapshot = State>>;
 
 /// What ends much earlier on every backend that is right.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// The same among many who wait.
+pub(super) const PATIENCE_OF_MANY: Duration = Duration::from_secs(60);
 
 pub(super) fn open(medium: &dyn BackendMedium) -> Check<AnyBackend> {
     done("opening a backend", medium.open(&stack()?))
