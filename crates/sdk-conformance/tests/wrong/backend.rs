@@ -29,7 +29,9 @@ pub(crate) enum Slip {
     ReadsCurrentOnce,
     /// To expect that nothing is current is to expect nothing.
     NoneIsNoExpectation,
-    /// A cancelled wait is told as one that took too long.
+    /// A held lock is tried once, whatever the wait.
+    DoesNotWait,
+    /// A wait that is cancelled after it has begun is told as one that took too long.
     CancelledIsLocked,
 }
 
@@ -166,8 +168,12 @@ impl Backend for WrongBackend {
     }
 
     fn lock(&self, operation: &str, wait: &Wait) -> Result<Box<dyn Lock>, Error> {
+        if self.slip == Slip::DoesNotWait {
+            return self.store.lock(operation, &Wait::none());
+        }
+        let is_late = !wait.is_cancelled();
         self.store.lock(operation, wait).map_err(|error| match self.slip {
-            Slip::CancelledIsLocked if error.kind() == &ErrorKind::Cancelled => {
+            Slip::CancelledIsLocked if is_late && error.kind() == &ErrorKind::Cancelled => {
                 Error::other_holder(LockInfo::default())
             }
             _ => error,

@@ -169,6 +169,7 @@ mod backends {
             naming_revisions_by_the_clock_alone: NamesByTheClock breaks ["BACKEND-06"];
             writing_a_state_of_any_stack: TakesAnyStack breaks ["BACKEND-07"];
             expecting_nothing_where_none_is_expected: NoneIsNoExpectation breaks ["BACKEND-09"];
+            trying_once_whatever_the_wait: DoesNotWait breaks ["BACKEND-13" "BACKEND-14" "BACKEND-15"];
             telling_a_cancelled_wait_as_too_long: CancelledIsLocked breaks ["BACKEND-15"];
         }
     }

@@ -1,12 +1,19 @@
 //! Who holds the lock, waits for it and loses it.
 
 use super::place::{PATIENCE, get, held_by, lock, open, state, write};
-use crate::expect::{done, equal, refused, refused_where};
+use crate::expect::{done, equal, holds, refused, refused_where};
 use crate::medium::BackendMedium;
 use crate::place::token;
+use crate::rule::panicked;
 use crate::violation::Check;
 use sdk_state::{Cancel, ErrorKind, Expect, LockToken, Wait};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
+
+/// How long somebody is left waiting. A backend that is right passes whatever this is; one that does not wait, or not
+/// for a cancellation, shows it much earlier.
+const A_WHILE: Duration = Duration::from_millis(200);
 
 pub(in crate::backend_rules) fn a_held_lock_is_not_got_and_names_the_holder(
     medium: &dyn BackendMedium,
@@ -24,6 +31,10 @@ pub(in crate::backend_rules) fn a_held_lock_is_not_got_and_names_the_holder(
                 if info.token.as_ref() == Some(holder) && info.operation.as_deref() == Some("push"))
             },
         )?;
+        holds(
+            "who waits does so up to the deadline",
+            !wait.pause(Duration::ZERO),
+        )?;
     }
     held_by(&backend, Some(holder))
 }
@@ -31,20 +42,12 @@ pub(in crate::backend_rules) fn a_held_lock_is_not_got_and_names_the_holder(
 pub(in crate::backend_rules) fn a_waiter_gets_the_lock_when_it_is_free(medium: &dyn BackendMedium) -> Check {
     let (backend, other) = (open(medium)?, open(medium)?);
     let lock = lock(&backend)?;
-    std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| {
-            let lock = done(
-                "waiting for the lock",
-                other.lock("pull", &Wait::at_most(PATIENCE)),
-            )?;
-            done("checking it", lock.check())
-        });
-        let unlocked = done("unlocking", lock.unlock());
-        let waited = waiter
-            .join()
-            .unwrap_or_else(|panic| Err(crate::rule::panicked(panic.as_ref())));
-        unlocked.and(waited)
-    })
+    let wait = Wait::at_most(PATIENCE);
+    let waiter = || {
+        let lock = done("waiting for the lock", other.lock("pull", &wait))?;
+        done("checking it", lock.check())
+    };
+    while_it_waits(waiter, || done("unlocking", lock.unlock()))
 }
 
 pub(in crate::backend_rules) fn a_wait_that_is_cancelled_ends(medium: &dyn BackendMedium) -> Check {
@@ -52,18 +55,13 @@ pub(in crate::backend_rules) fn a_wait_that_is_cancelled_ends(medium: &dyn Backe
     let lock = lock(&backend)?;
     let cancel = Cancel::new();
     let wait = Wait::at_most(PATIENCE).unless(&cancel);
-    std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| {
-            refused(
-                "a cancelled wait",
-                other.lock("pull", &wait),
-                &ErrorKind::Cancelled,
-            )
-        });
+    let waiter = || {
+        let waited = other.lock("pull", &wait);
+        refused("a cancelled wait", waited, &ErrorKind::Cancelled)
+    };
+    while_it_waits(waiter, || {
         cancel.cancel();
-        waiter
-            .join()
-            .unwrap_or_else(|panic| Err(crate::rule::panicked(panic.as_ref())))
+        Ok(())
     })?;
     held_by(&backend, Some(token(&*lock)?))
 }
@@ -116,4 +114,26 @@ pub(in crate::backend_rules) fn force_unlock_compares(medium: &dyn BackendMedium
     held_by(&backend, None)?;
     let evicted = done("force_unlock of a free lock", other.force_unlock(None))?;
     equal("who was evicted", &evicted, &None)
+}
+
+/// Does something once a `waiter` has waited for a while, or has given up.
+fn while_it_waits(waiter: impl FnOnce() -> Check + Send, act: impl FnOnce() -> Check) -> Check {
+    let (begun, waiting) = channel();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(move || {
+            // The other end outlives this thread.
+            let _ = begun.send(());
+            let waited = waiter();
+            drop(begun);
+            waited
+        });
+        // That it has begun; then that it has ended, or still lasts.
+        let _ = waiting.recv();
+        let _ = waiting.recv_timeout(A_WHILE);
+        let acted = act();
+        let waited = waiter
+            .join()
+            .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+        acted.and(waited)
+    })
 }
