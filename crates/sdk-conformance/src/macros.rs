@@ -3,8 +3,9 @@
 /// Expands to one `#[test]` for each rule of [`Storage`](sdk_state::Storage), named as its function is.
 ///
 /// The first argument is called for each test and returns a fresh [`Medium`](crate::Medium). Exceptions are declared by
-/// the rule's id and the reason; a test of a rule that was excepted and is kept fails. Two uses in one file need a module
-/// each.
+/// the rule's id and the reason; a test of a rule that was excepted and is kept fails. Which rules are excepted, and which
+/// are skipped for want of a hook, is printed on standard error, although their tests pass. Two uses in one file need a
+/// module each.
 ///
 /// ```
 /// # use sdk_conformance::{Medium, storage_tests};
