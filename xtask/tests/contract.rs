@@ -5,39 +5,76 @@
 use sdk_conformance::{BACKEND_RULES, RULES};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where the traits are documented.
 const CONTRACT: [&str; 3] = ["storage.rs", "backend.rs", "lock.rs"];
 
-/// The ids in the documentation: capitals, a hyphen, two digits.
-fn quoted() -> BTreeSet<String> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/sdk-state/src");
-    let mut ids = BTreeSet::new();
-    for file in CONTRACT {
-        let text = fs::read_to_string(source.join(file)).unwrap();
-        let documentation = text.lines().filter(|line| line.trim_start().starts_with("///"));
-        for word in
-            documentation.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-'))
-        {
-            if let Some((group, number)) = word.split_once('-')
-                && number.len() == 2
+fn rules() -> BTreeSet<String> {
+    let storage = RULES.iter().map(|rule| rule.id);
+    let backend = BACKEND_RULES.iter().map(|rule| rule.id);
+    storage.chain(backend).map(String::from).collect()
+}
+
+/// The ids in a text: capitals, a hyphen, two digits.
+fn quoted(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    let is_id = |word: &&str| {
+        word.split_once('-').is_some_and(|(group, number)| {
+            number.len() == 2
                 && number.bytes().all(|byte| byte.is_ascii_digit())
                 && group.bytes().all(|byte| byte.is_ascii_uppercase())
-            {
-                ids.insert(word.to_owned());
-            }
-        }
-    }
-    ids
+        })
+    };
+    words.filter(is_id).map(String::from).collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every source file and every page under `directory`.
+fn texts(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let files = entries.flat_map(|path| if path.is_dir() { texts(&path) } else { vec![path] });
+    let is_text = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|extension| extension == "rs" || extension == "md")
+    };
+    files.filter(is_text).collect()
 }
 
 #[test]
 fn the_documentation_quotes_every_rule_and_no_other() {
-    let storage = RULES.iter().map(|rule| rule.id);
-    let rules: BTreeSet<String> = storage
-        .chain(BACKEND_RULES.iter().map(|rule| rule.id))
-        .map(String::from)
+    let mut documentation = String::new();
+    for file in CONTRACT {
+        let text = fs::read_to_string(root().join("crates/sdk-state/src").join(file)).unwrap();
+        for line in text.lines().filter(|line| line.trim_start().starts_with("///")) {
+            documentation.push_str(line);
+            documentation.push('\n');
+        }
+    }
+    assert_eq!(quoted(&documentation), rules());
+}
+
+#[test]
+fn no_page_and_no_source_quotes_a_rule_that_does_not_exist() {
+    let rules = rules();
+    let groups: BTreeSet<&str> = rules
+        .iter()
+        .filter_map(|id| Some(id.split_once('-')?.0))
         .collect();
-    assert_eq!(quoted(), rules);
+    let mut pages = texts(&root().join("docs"));
+    for member in ["sdk-state", "localstate", "sdk-conformance"] {
+        pages.extend(texts(&root().join("crates").join(member).join("src")));
+    }
+    assert!(pages.len() > 50, "{pages:?}");
+    for page in pages {
+        let mut ids = quoted(&fs::read_to_string(&page).unwrap());
+        // Others look the same, such as the name of an encoding.
+        ids.retain(|id| groups.contains(id.split('-').next().unwrap()) && !rules.contains(id));
+        assert!(ids.is_empty(), "{}: {ids:?}", page.display());
+    }
 }
