@@ -15,7 +15,26 @@ const CLEANING_INTERVAL: Duration = Duration::from_secs(600);
 
 /// One stack in a directory: `<root>/<factory>/<stack>/{current, lock, snapshots/<rev>.json.enc}`.
 ///
-/// Opening it touches nothing; the first write or lock makes the directories.
+/// Opening it touches nothing; the first write or lock makes the directories. A limit on the number of files, a full disk,
+/// a denied permission and their like are [`Io`](sdk_state::ErrorKind::Io) with a hint, and change nothing.
+///
+/// After a flush that failed, a handle says [`DurabilityUnknown`](sdk_state::ErrorKind::DurabilityUnknown) of every revision
+/// that it did not itself make durable before: open a new one once the disk has been checked.
+///
+/// ```
+/// use localstate::LocalStorage;
+/// use sdk_state::encrypt::Noop;
+/// use sdk_state::{Backend as _, State, Store};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let root = directory.path().join("state");
+/// let store = Store::<_, State>::new(LocalStorage::new(&root, "network/prod".parse()?), Noop);
+/// assert_eq!(store.list()?, []);
+/// assert!(!root.exists(), "reading makes nothing");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct LocalStorage {
     root: PathBuf,
