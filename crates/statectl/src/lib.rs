@@ -64,7 +64,7 @@
 //! |---|---|
 //! | use the command line | `statectl --help`, and `--help` of each command, with an example |
 //! | write a backend | [`Storage`](sdk_state::Storage) and [`Root`](sdk_state::Root), and the crate `sdk-conformance`, which tests it |
-//! | build it into a binary | [`main`] and [`Registry`](sdk_state::Registry) |
+//! | build it into a binary | [`main`] and [`Registry`] |
 //! | keep state from a program of your own | the crates `sdk-state` and `localstate`: nothing here is needed |
 //!
 //! # Guarantees
