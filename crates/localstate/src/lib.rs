@@ -34,8 +34,8 @@
 //!
 //! # Guarantees
 //!
-//! On a *trusted* filesystem (ext2, ext3, ext4, xfs, btrfs, f2fs, zfs, tmpfs, overlayfs, apfs, hfs+), as far as it outlives
-//! what happens, and on a disk that honours flushes:
+//! On a *trusted* filesystem (ext2, ext3, ext4, xfs, btrfs, f2fs, zfs, tmpfs, overlayfs, apfs, hfs+) whose disk honours
+//! flushes; a tmpfs does not outlive its machine:
 //!
 //! * A write that returned survives a kill, a crash of the kernel and a power cut (W1), appears whole or not at all (W2), and
 //!   replaces nothing (W3).

@@ -15,11 +15,12 @@ const CLEANING_INTERVAL: Duration = Duration::from_secs(600);
 
 /// One stack in a directory: `<root>/<factory>/<stack>/{current, lock, snapshots/<rev>.json.enc}`.
 ///
-/// Opening it touches nothing; the first write or lock makes the directories. A limit on the number of files, a full disk,
-/// a denied permission and their like are [`Io`](sdk_state::ErrorKind::Io) with a hint, and change nothing.
+/// Opening it touches nothing; the first write or lock makes the directories. A full disk, a denied permission and their
+/// like are [`Io`](sdk_state::ErrorKind::Io) with a hint, and change nothing.
 ///
-/// After a flush that failed, a handle says [`DurabilityUnknown`](sdk_state::ErrorKind::DurabilityUnknown) of every revision
-/// that it did not itself make durable before: open a new one once the disk has been checked.
+/// Once a flush of the snapshots' names has failed, this handle moves `current` to nothing but what its own last write made
+/// durable; everything else is [`DurabilityUnknown`](sdk_state::ErrorKind::DurabilityUnknown), since no later flush proves
+/// anything about older names. Open a new one once the disk has been checked.
 ///
 /// ```
 /// use localstate::LocalStorage;

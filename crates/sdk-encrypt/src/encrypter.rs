@@ -40,8 +40,8 @@ pub trait Encrypter: Send + Sync {
     /// # Contract
     ///
     /// (E2) `associated_data` names the stack, the revision and the payload, a kilobyte at most. It is authenticated and
-    /// not kept. What is recorded is [`name`](Encrypter::name) and what finds the key again, in clear; what is wrapped is at
-    /// most 64 KiB, and different each time. Another encrypter of the same key opens it.
+    /// not kept. The recipient's name is [`name`](Encrypter::name), or the file will not open; its body has what finds the
+    /// key again, in clear. What is wrapped is at most 64 KiB, and different each time.
     ///
     /// # Errors
     ///

@@ -51,7 +51,8 @@ pub struct Store<S, T = State> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EnvelopeVersion {
-    /// The original's, which binds a file to nothing: for stacks that the original must still read.
+    /// The original's, which binds a file to nothing: for stacks that the original must still read. It is not compressed
+    /// and, in base64, a third longer than the snapshot, which may have three quarters of the limit.
     V1,
     /// Bound to its stack and revision.
     #[default]
