@@ -29,7 +29,7 @@
 //!
 //! | you want to | look at |
 //! |---|---|
-//! | take a key from the environment or a file | [`EnvKey`], [`KeyFile`] |
+//! | take a key from the environment or a file | [`EnvKey`], `KeyFile` |
 //! | make one | [`MasterKey::generate`] |
 //! | seal for several, or replace a key | [`Keyring::also_seal_for`], [`Keyring::also_open`] |
 //! | keep keys in a service or a device | [`Encrypter`], and the example `implement_encrypter` |
