@@ -4,7 +4,10 @@ use std::env;
 /// More of a user's name is not recorded: an odd environment must not keep anybody from writing.
 const LONGEST_USER: usize = 256;
 
-/// Who and where this process is, as the operating system tells: what [`open`](crate::open) records with each write.
+/// Who and where this process is: what [`open`](crate::open) records with each write.
+///
+/// *Who* is `$USER`, else `$LOGNAME`, else `uid` and the number of the user, in 256 characters at most; the variables are
+/// what the user says, no proof. *Host* is the node name of `uname(2)`.
 pub fn this_process() -> Provenance {
     let user = ["USER", "LOGNAME"]
         .into_iter()

@@ -17,7 +17,7 @@ impl LocalRoot {
         Self(path.into())
     }
 
-    /// Opens the part of an address that follows `local:`.
+    /// Opens the part of an address that follows `local:`: a path, relative to the working directory or absolute.
     ///
     /// ```
     /// let registry = sdk_state::Registry::new().with(localstate::LocalRoot::SCHEME, localstate::LocalRoot::open_address);

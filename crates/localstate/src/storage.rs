@@ -17,7 +17,27 @@ const CLEANING_INTERVAL: Duration = Duration::from_secs(600);
 
 /// One stack in a directory: `<root>/<factory>/<stack>/{current, lock, snapshots/<rev>.json.enc}`.
 ///
-/// Opening it touches nothing; the first write or lock makes the directories.
+/// Opening it touches nothing; the first write or lock makes the directories. A full disk, a denied permission and their
+/// like are [`Io`](sdk_state::ErrorKind::Io) with a hint, and change nothing.
+///
+/// Once a flush of the snapshots' names has failed, this handle moves `current` to nothing but what its own last write made
+/// durable; everything else is [`DurabilityUnknown`](sdk_state::ErrorKind::DurabilityUnknown), since no later flush proves
+/// anything about older names. Open a new one once the disk has been checked.
+///
+/// ```
+/// use localstate::LocalStorage;
+/// use sdk_state::encrypt::Noop;
+/// use sdk_state::{Backend as _, State, Store};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let root = directory.path().join("state");
+/// let store = Store::<_, State>::new(LocalStorage::new(&root, "network/prod".parse()?), Noop);
+/// assert_eq!(store.list()?, []);
+/// assert!(!root.exists(), "reading makes nothing");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct LocalStorage {
     root: PathBuf,

@@ -32,6 +32,18 @@
 //! }
 //! ```
 //!
+//! # Where to go from here
+//!
+//! | you want to | look at |
+//! |---|---|
+//! | test a storage, one `#[test]` a rule | [`Medium`], [`storage_tests!`] |
+//! | test it as a whole backend too | [`Stores`], [`backend_tests!`] |
+//! | test a [`Backend`](sdk_state::Backend) of your own | [`BackendMedium`], [`backend_tests!`] |
+//! | declare what a medium cannot do | [`Exception`], or `except` in the macros |
+//! | show the outcome to users | [`Report`], over [`RULES`] and [`BACKEND_RULES`] |
+//! | run one rule | the modules [`create`] to [`stacks`], and [`backend`], with a function a rule |
+//! | test what stands above a storage | [`Faulty`] |
+//!
 //! # Guarantees
 //!
 //! * No rule panics because of what a storage does, and none hangs: a storage that panics or does not answer within a
@@ -49,6 +61,11 @@
 //! * A race that is not lost is not seen. Each race has 32 threads, all released at once.
 //! * A storage that does not answer keeps its thread, until the process ends.
 //! * The rules of `Backend` use [`State`](sdk_state::State): a backend for another document alone is not tested.
+//! * A [`Root`](sdk_state::Root) is not asked: that it lists its stacks is a test of the backend's own.
+//!
+//! # Features
+//!
+//! None.
 
 mod backend_rules;
 mod expect;

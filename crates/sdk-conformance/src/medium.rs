@@ -5,33 +5,60 @@ use sdk_state::{Backend, Error, Revision, StackId, State, Storage, Store};
 ///
 /// The hooks do what no method of a storage does. A medium that has one answers `Some`; without it the rules that need
 /// it are reported as skipped. A hook that cannot do its work panics, which breaks the rule that called it.
+///
+/// Each rule gets a medium of its own. What that holds, such as a temporary directory, goes when it is dropped.
 pub trait Medium: Send + Sync + 'static {
     /// A handle to the place of the stack `id`; each call gives one more to the same place.
     ///
+    /// # Contract
+    ///
+    /// It creates nothing (READ-05). The handles share nothing but the place, as those of two processes would: a cache that
+    /// they have in common hides faults. It is called from many threads at once.
+    ///
     /// # Errors
     ///
-    /// The storage's.
+    /// What opening the storage gives; an error breaks the rule that is asked. Every legal name opens (STACKS-04): that a
+    /// medium takes it for the name of another stack is for the first write to say (STACKS-03).
     fn open(&self, id: &StackId) -> Result<Box<dyn Storage>, Error>;
 
     /// Puts `content` where the pointer of the stack `id` is kept, as somebody who damages it would.
+    ///
+    /// # Contract
+    ///
+    /// Whatever the bytes are, they are there when it returns, past every check of the storage. POINTER-07, POINTER-08 and
+    /// REMOVE-04 need it.
     fn overwrite_pointer(&self, id: &StackId, content: &[u8]) -> Option<()> {
         let _ = (id, content);
         None
     }
 
     /// Puts `content` where the snapshot `rev` is kept, as somebody who damages it would. It may be empty.
+    ///
+    /// # Contract
+    ///
+    /// The snapshot exists. Whatever the bytes are, they are there when it returns. READ-03 needs it.
     fn overwrite_snapshot(&self, id: &StackId, rev: &Revision, content: &[u8]) -> Option<()> {
         let _ = (id, rev, content);
         None
     }
 
     /// Lets the holder of the lock die: the lock stays behind, and its holder is provably gone.
+    ///
+    /// # Contract
+    ///
+    /// It runs neither `unlock` nor `drop` of the holder's lock, as a process that is killed does not. The rule drops that
+    /// value later, which must not touch the next holder's lock. A medium that cannot prove a death answers `None`, and
+    /// LOCK-13, which needs this, is skipped.
     fn kill_holder(&self, id: &StackId) -> Option<()> {
         let _ = id;
         None
     }
 
     /// Whether anything at all is kept for the stack `id`.
+    ///
+    /// # Contract
+    ///
+    /// It looks past the storage: a directory or an object that no method shows counts. READ-05 and READ-06 need it.
     fn exists(&self, id: &StackId) -> Option<bool> {
         let _ = id;
         None
@@ -42,9 +69,13 @@ pub trait Medium: Send + Sync + 'static {
 pub trait BackendMedium: Send + Sync + 'static {
     /// A handle to the place of the stack `id`; each call gives one more to the same place.
     ///
+    /// # Contract
+    ///
+    /// That of [`Medium::open`]; BACKEND-12 asks whether it creates something.
+    ///
     /// # Errors
     ///
-    /// The backend's.
+    /// What opening the backend gives; an error breaks the rule that is asked.
     fn open(&self, id: &StackId) -> Result<Box<dyn Backend<Snapshot = State>>, Error>;
 }
 

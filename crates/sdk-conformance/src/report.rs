@@ -49,7 +49,12 @@ pub enum Outcome {
 }
 
 impl Report {
-    /// Checks every rule, each in a place that `medium` makes for it.
+    /// Checks every rule, one after the other, each in a place that `medium` makes for it. This takes seconds on a local disk,
+    /// and at most [`LIMIT`](crate::LIMIT) a rule.
+    ///
+    /// # Panics
+    ///
+    /// When `medium` does. What a storage does makes nothing panic.
     pub fn run<M: ?Sized>(rules: &[Rule<M>], medium: impl Fn() -> Arc<M>, exceptions: &[Exception]) -> Self {
         let entries = rules.iter().map(|rule| Entry {
             rule: rule.id,

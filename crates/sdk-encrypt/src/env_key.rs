@@ -5,7 +5,8 @@ use zeroize::Zeroizing;
 /// A key that an environment variable holds as base64 of 32 bytes.
 ///
 /// The variable is read once, when the encrypter is made. The sealed file records the variable's name and the key's
-/// fingerprint; a reader is free to keep the same key in another variable.
+/// fingerprint; a reader is free to keep the same key in another variable. Other programs of the same user can read the
+/// environment of a process.
 #[derive(Debug)]
 pub struct EnvKey {
     variable: String,
@@ -17,7 +18,8 @@ impl EnvKey {
     /// The name that sealed files record.
     pub const NAME: &'static str = "env-key";
 
-    /// Takes the key from the variable `variable`.
+    /// Takes the key from the variable `variable`, whose name is 1 to 256 ASCII letters, digits and `_` and does not begin
+    /// with a digit.
     ///
     /// # Errors
     ///
@@ -57,7 +59,8 @@ impl EnvKey {
         }
     }
 
-    /// An encrypter for a key that the caller holds, recorded as if it came from the variable `variable`.
+    /// An encrypter for a key that the caller holds, recorded as if it came from the variable `variable`, whose name is not
+    /// checked.
     pub fn new(variable: impl Into<String>, key: MasterKey) -> Self {
         Self {
             variable: variable.into(),
@@ -71,7 +74,8 @@ impl EnvKey {
         self.fingerprint
     }
 
-    /// The cipher that the original's `env-key` used with this key: AES-256-GCM with the key itself.
+    /// The cipher that the original's `env-key` used with this key: AES-256-GCM with the key itself. Needs the feature
+    /// `legacy-aes-gcm`.
     #[cfg(feature = "legacy-aes-gcm")]
     pub fn legacy(&self) -> crate::LegacyCipher {
         crate::LegacyCipher::aes_gcm(&self.variable, &self.key)

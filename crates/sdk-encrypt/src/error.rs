@@ -10,7 +10,7 @@ pub struct Error {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// What went wrong, by what the caller should do about it.
+/// What went wrong, by what the caller should do about it. More kinds may come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -20,7 +20,7 @@ pub enum ErrorKind {
     InvalidKey,
     /// The ring cannot be put together this way: correct the program or its configuration.
     InvalidKeyring,
-    /// The service or the device that holds the key did not answer: try again.
+    /// What holds the key, or the operating system's generator, did not answer: try again.
     Unavailable,
     /// An encrypter refused to seal: see the message and the source.
     Failed,

@@ -11,8 +11,9 @@ const MAX_FILE_BYTES: u64 = 256;
 
 /// A key in a file that only its owner can read: base64 of 32 bytes, mode 0600 or stricter.
 ///
-/// The file is read once, when the encrypter is made. A file that others may read, a symbolic link and anything that is
-/// no regular file are refused.
+/// The file is read once, when the encrypter is made. It has 256 bytes at most, white space around the key included. A
+/// file that others may read, a symbolic link and anything that is no regular file are refused. The sealed file records
+/// the key's fingerprint and nothing of the path.
 #[derive(Debug)]
 pub struct KeyFile {
     path: PathBuf,

@@ -81,7 +81,8 @@ impl LegacyCipher {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) when the operating system gives no random bytes.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) when the operating system gives no random bytes,
+    /// [`Failed`](crate::ErrorKind::Failed) when `plaintext` is too long for AES-GCM (64 GiB). With `noop` there is none.
     pub fn encrypt(&self, plaintext: Vec<u8>) -> Result<Vec<u8>, Error> {
         match &self.0 {
             Cipher::Plain => Ok(plaintext),

@@ -12,6 +12,30 @@
 //! # }
 //! ```
 //!
+//! That example is what a store does for each file. A program makes a [`Keyring`] and hands it on:
+//!
+//! ```
+//! use sdk_encrypt::{EnvKey, Keyring, MasterKey};
+//!
+//! # fn main() -> Result<(), sdk_encrypt::Error> {
+//! let (team, ci) = (MasterKey::generate()?, MasterKey::generate()?);
+//! let ring = Keyring::from(EnvKey::new("TEAM_KEY", team)).also_seal_for(EnvKey::new("CI_KEY", ci))?;
+//! assert_eq!(ring.recipients().len(), 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to go from here
+//!
+//! | you want to | look at |
+//! |---|---|
+//! | take a key from the environment or a file | [`EnvKey`], `KeyFile` |
+//! | make one | [`MasterKey::generate`] |
+//! | seal for several, or replace a key | [`Keyring::also_seal_for`], [`Keyring::also_open`] |
+//! | keep keys in a service or a device | [`Encrypter`], and the example `implement_encrypter` |
+//! | read the files of envelope version 1 | [`LegacyCipher`], [`Keyring::accept_v1`] |
+//! | encrypt nothing | [`Noop`] |
+//!
 //! # Guarantees
 //!
 //! * A wrapped key that was changed, or that belongs to other associated data, does not unwrap.
@@ -22,13 +46,15 @@
 //! # Limitations
 //!
 //! * Swap, core dumps, processor registers and the process's environment are outside this crate's reach.
+//! * A key cannot be taken back: who has had it opens every copy of what was sealed for it.
+//! * `KeyFile` is there on Unix alone.
 //! * Every recipient of a file can also write one: recipients do not sign.
 //!
 //! # Features
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `legacy-aes-gcm` | no | `EnvKey::legacy`: the AES-256-GCM of envelope version 1 |
+//! | `legacy-aes-gcm` | no | `EnvKey::legacy`: the AES-256-GCM of envelope version 1 (NIST SP 800-38D) |
 
 mod encrypter;
 mod env_key;

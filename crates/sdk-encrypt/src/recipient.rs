@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 /// One key for which a file was sealed, as the file's header records it: readable by everyone, so no secret belongs here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
-    /// The kind of encrypter, such as `env-key`.
+    /// The kind of encrypter, such as `env-key`: see [`Encrypter::name`](crate::Encrypter::name).
     pub name: String,
     /// What finds the key among others of that kind.
     pub body: RecipientBody,
@@ -19,7 +19,8 @@ impl Recipient {
         }
     }
 
-    /// The same recipient with the text `value` in its body.
+    /// The same recipient with the text `value` in its body, in place of an earlier one of that name. It is written in clear
+    /// into every file; the whole header has 1 MiB at most.
     #[must_use]
     pub fn with(mut self, member: &str, value: impl Into<String>) -> Self {
         self.body.0.insert(member.into(), Value::String(value.into()));

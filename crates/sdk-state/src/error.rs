@@ -6,7 +6,25 @@ use std::path::{Path, PathBuf};
 /// Why a store could not do what it was asked: a kind to be matched on, a message to be read, and what caused it.
 ///
 /// The message names the stack, the revision or the file, and what to do next. It contains no key and nothing of a
-/// snapshot. One word wide.
+/// snapshot (E4), and does not repeat its source: who prints it follows [`source`](StdError::source). One word wide.
+///
+/// ```
+/// use sdk_state::{Error, ErrorKind, Revision};
+///
+/// fn advice(error: &Error) -> &'static str {
+///     match error.kind() {
+///         ErrorKind::NoCurrent { snapshots: 0 } => "a fresh start",
+///         ErrorKind::NoCurrent { .. } => "the pointer was lost: choose a revision",
+///         ErrorKind::CurrentMoved { .. } => "read it again and start over",
+///         ErrorKind::Unavailable => "try again",
+///         _ => "tell the user",
+///     }
+/// }
+///
+/// let error = Error::current_moved(None, Some("2026-07-10T12:00:00Z".parse::<Revision>()?));
+/// assert_eq!(advice(&error), "read it again and start over");
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -18,6 +36,8 @@ struct Inner {
 }
 
 /// What went wrong, by what the caller should do about it.
+///
+/// More kinds may come: a `match` has a last arm, which treats what it does not know as a failure.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -50,7 +70,8 @@ pub enum ErrorKind {
     LockLost,
     /// The caller cancelled the wait.
     Cancelled,
-    /// A factory, stack, revision or pointer has a name that is not allowed: correct it.
+    /// A factory, stack, revision, payload type or lock token has a name that is not allowed: correct it. Also for a clock
+    /// whose year has no name.
     InvalidName,
     /// A snapshot breaks a rule of its format, or belongs to another stack: correct it.
     InvalidSnapshot,
@@ -64,7 +85,7 @@ pub enum ErrorKind {
     Refused,
     /// Something is larger than the configured limit.
     TooLarge,
-    /// The backend cannot do this.
+    /// The backend, or the ring, cannot do this: do it another way, such as with the lock.
     Unsupported,
     /// The medium, or a holder of a key, does not answer in time: try again.
     Unavailable,
@@ -84,7 +105,7 @@ impl Error {
         }))
     }
 
-    /// `current` is not what the mover expected.
+    /// [`CurrentMoved`](ErrorKind::CurrentMoved): `current` is not what the mover expected.
     pub fn current_moved(expected: Option<Revision>, found: Option<Revision>) -> Self {
         let name =
             |revision: &Option<Revision>| revision.as_ref().map_or("nothing".into(), ToString::to_string);
@@ -96,7 +117,7 @@ impl Error {
         Self::new(ErrorKind::CurrentMoved { expected, found }, message)
     }
 
-    /// The lock is held by another one than the one to be evicted.
+    /// [`Locked`](ErrorKind::Locked): the lock is held by another one than the one to be evicted.
     pub fn other_holder(info: LockInfo) -> Self {
         let message = format!("the lock is now held by {info}, not by the one to be evicted: look again");
         Self::new(ErrorKind::Locked(Box::new(info)), message)
@@ -168,6 +189,8 @@ impl StdError for Error {
     }
 }
 
+/// What could not be done with a key: `Unavailable` stays that, a missing or invalid key is
+/// [`WrongKey`](ErrorKind::WrongKey), and everything else is [`Unsupported`](ErrorKind::Unsupported).
 impl From<sdk_encrypt::Error> for Error {
     fn from(error: sdk_encrypt::Error) -> Self {
         let kind = match error.kind() {
@@ -179,16 +202,32 @@ impl From<sdk_encrypt::Error> for Error {
     }
 }
 
-/// Turns "there is none" into a value.
+/// Turns "there is none" into a value. It is there to be called on a `Result`, not to be implemented.
+///
+/// ```
+/// use sdk_state::encrypt::Noop;
+/// use sdk_state::{Backend as _, MemoryStorage, Optional as _, State, Store};
+///
+/// # fn main() -> Result<(), sdk_state::Error> {
+/// let store: Store<_> = Store::new(MemoryStorage::new("network/prod".parse()?), Noop);
+/// let found: Option<State> = store.get(&"2026-07-10T12:00:00Z".parse()?).optional()?;
+/// assert!(found.is_none());
+/// # Ok(())
+/// # }
+/// ```
 pub trait Optional<T> {
     /// `Ok(None)` for [`ErrorKind::NotFound`] and for [`ErrorKind::NoCurrent`], everything else as it is.
     ///
     /// A pointer that was lost beside existing snapshots is a `NoCurrent` too: look at its `snapshots` where the
-    /// difference matters.
+    /// difference matters, such as before a first run.
+    ///
+    /// # Contract
+    ///
+    /// No other kind becomes `None`, [`Damaged`](ErrorKind::Damaged) least of all (C3).
     ///
     /// # Errors
     ///
-    /// Every other kind.
+    /// The error itself, of every other kind.
     fn optional(self) -> Result<Option<T>, Error>;
 }
 

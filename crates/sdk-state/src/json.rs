@@ -10,7 +10,7 @@ use std::fmt;
 pub(crate) use check::check;
 pub(crate) use layout::indent;
 
-/// One JSON value, kept as its text: no number loses a digit and no string changes its spelling.
+/// One JSON value (RFC 8259), kept as its text: no number loses a digit and no string changes its spelling (J2).
 ///
 /// Only a value that spans several lines changes on the way in: it loses the white space between its tokens, so that an
 /// indented file and a compact one hold the same values. Two values are equal when their texts are.
@@ -75,7 +75,8 @@ impl Json {
     ///
     /// # Errors
     ///
-    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if it fails the check or does not fit the type.
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if it fails the check or does not fit the type. The message says
+    /// where, or what was expected, and quotes nothing of the value.
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.check()?;
         let mut deserializer = serde_json::Deserializer::from_str(&self.0);
@@ -98,7 +99,7 @@ impl Json {
     ///
     /// # Errors
     ///
-    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot).
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if it cannot, with the rule and no value.
     pub fn check(&self) -> Result<(), Error> {
         check(&self.0, Self::MAX_DEPTH).map_err(|flaw| invalid(format!("the value has {flaw}")))
     }

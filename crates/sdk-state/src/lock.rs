@@ -19,16 +19,30 @@ use time::OffsetDateTime;
 /// * It names its holder: LOCK-01. Unlocking and dropping free it: LOCK-03, LOCK-04. No two have one token: LOCK-07.
 pub trait Lock: Send + fmt::Debug {
     /// Who holds it: the caller, as others see it.
+    ///
+    /// # Contract
+    ///
+    /// What the [`Holder`] said, with the token and what the backend knows of the process (LOCK-01). It asks nobody: it
+    /// says the same after an eviction.
     fn info(&self) -> &LockInfo;
 
     /// What the storage compares with its lock when a guarded change is made.
     ///
+    /// # Contract
+    ///
+    /// The token of this holding alone (LOCK-07), also after an eviction: it is the storage that finds it lost (GUARD-01,
+    /// GUARD-02, GUARD-03).
+    ///
     /// # Errors
     ///
-    /// [`LockLost`](ErrorKind::LockLost) in a process other than the one that locked.
+    /// [`LockLost`](ErrorKind::LockLost) in a process other than the one that locked, which a fork makes.
     fn token(&self) -> Result<&LockToken, Error>;
 
     /// Whose dead lock was taken over, if one was: its work may be half done.
+    ///
+    /// # Contract
+    ///
+    /// `None` for a lock that was free (LOCK-01). What is known of the dead holder otherwise (LOCK-13).
     fn took_over(&self) -> Option<&LockInfo>;
 
     /// Whether it is still held.
@@ -36,30 +50,50 @@ pub trait Lock: Send + fmt::Debug {
     /// This is for the holder's information. It is no fence: pass the lock to
     /// [`compare_and_set_current`](crate::Backend::compare_and_set_current) instead of calling this before.
     ///
+    /// # Contract
+    ///
+    /// It asks the medium each time (LOCK-11).
+    ///
     /// # Errors
     ///
-    /// [`LockLost`](ErrorKind::LockLost) when it is not, or the medium's errors.
+    /// [`LockLost`](ErrorKind::LockLost) when it is not, or belongs to another process; [the medium's](crate::Storage#the-mediums-errors), after which it is not known.
     fn check(&self) -> Result<(), Error>;
 
     /// Lets processes that this one starts from now on hold the lock too: it is free once all of them have ended, or
     /// this one unlocks.
     ///
+    /// # Contract
+    ///
+    /// (L1, L2) When this process dies, the lock stays held as long as such a child lives. It cannot be undone. The child
+    /// has no `Lock` of its own: who is to move `current` under this one is told its [`token`](Lock::token).
+    ///
     /// # Errors
     ///
-    /// [`Unsupported`](ErrorKind::Unsupported) where the backend's lock cannot be shared.
+    /// * [`Unsupported`](ErrorKind::Unsupported) where the backend's lock cannot be shared.
+    /// * [`LockLost`](ErrorKind::LockLost) in a process other than the one that locked.
+    /// * [The medium's](crate::Storage#the-mediums-errors).
     fn share_with_children(&self) -> Result<(), Error>;
 
     /// Gives it back.
     ///
+    /// # Contract
+    ///
+    /// The next one gets it at once (LOCK-03), also when children [share it](Lock::share_with_children). What is no longer
+    /// this holding's stays untouched (LOCK-11, LOCK-12).
+    ///
     /// # Errors
     ///
-    /// [`LockLost`](ErrorKind::LockLost) when it was no longer held, or the medium's errors.
+    /// * [`LockLost`](ErrorKind::LockLost) when it was no longer held, or belongs to another process. Somebody evicted this holder: what it did since may
+    ///   collide with the next one's work.
+    /// * [The medium's](crate::Storage#the-mediums-errors), after which it may be free or not. Where the medium proves that
+    ///   a holder is gone, this one keeps nobody out (LOCK-13).
     fn unlock(self: Box<Self>) -> Result<(), Error>;
 }
 
 /// Names one holding of a lock, never to be repeated: 128 random bits in hexadecimal.
 ///
-/// It fences, it does not authenticate: whoever can read the store can read it.
+/// It fences, it does not authenticate: whoever can read the store can read it. A backend may use tokens of its own
+/// making, of 1 to 64 ASCII letters, digits, `-` and `_`, that never repeat.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LockToken(String);
 
@@ -91,6 +125,10 @@ impl FromStr for LockToken {
     type Err = Error;
 
     /// Accepts 1 to 64 ASCII letters, digits, `-` and `_`: what any backend may use.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`](ErrorKind::InvalidName) for everything else.
     fn from_str(text: &str) -> Result<Self, Error> {
         let is_token = (1..=64).contains(&text.len())
             && text
@@ -113,7 +151,8 @@ impl fmt::Display for LockToken {
     }
 }
 
-/// Who wants to hold a lock, and for what: what the holder says of itself.
+/// Who wants to hold a lock, and for what: what the holder says of itself, in clear. A backend may cut long texts; the
+/// local one does after 128 characters, or fewer where they take too much room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {
@@ -125,7 +164,7 @@ pub struct Holder {
     pub tool: Option<String>,
     /// For what, such as `push`.
     pub operation: String,
-    /// Since when.
+    /// Since when it wanted to, by its own clock.
     pub since: OffsetDateTime,
 }
 
@@ -143,14 +182,18 @@ impl Holder {
 }
 
 /// What is known of a lock's holder. A lock of the original's says little more than a process id.
+///
+/// It is what the holder wrote, and anybody who can write to the store: [`Display`](fmt::Display) escapes it for a
+/// terminal, the fields are as they were found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LockInfo {
     /// The holding, if the lock is of this SDK.
     pub token: Option<LockToken>,
-    /// The holder's process.
+    /// The holder's process, as its own kernel numbers it.
     pub pid: Option<u32>,
-    /// The holder's boot of the machine: another one than the reader's means another machine or an earlier boot.
+    /// The holder's boot of the machine, such as `/proc/sys/kernel/random/boot_id` (Linux, `random(4)`): another one than
+    /// the reader's means another machine or an earlier boot.
     pub boot_id: Option<String>,
     /// Who.
     pub user: Option<String>,
@@ -160,12 +203,12 @@ pub struct LockInfo {
     pub tool: Option<String>,
     /// For what.
     pub operation: Option<String>,
-    /// Since when.
+    /// Since when, by the holder's clock.
     pub since: Option<OffsetDateTime>,
 }
 
 impl LockInfo {
-    /// What is known of a fresh holding.
+    /// What is known of a fresh holding; a backend adds the process and the boot where it knows them.
     pub fn of(holder: &Holder, token: LockToken) -> Self {
         Self {
             token: Some(token),
@@ -224,7 +267,7 @@ impl LockStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Liveness {
-    /// It does.
+    /// It does, or a child with which it [shared](Lock::share_with_children) the lock.
     Alive,
     /// It does not: the next one who asks gets the lock.
     Dead,

@@ -9,7 +9,30 @@ use std::time::Duration;
 /// A storage in memory, for tests: clones are handles to the same place.
 ///
 /// It is stricter than the real ones, so that what passes over it relies on nothing but the contract: it lists newest
-/// first, accepts no revision twice even after it was removed, and demands of `replace` the same kind of bytes.
+/// first, and accepts no revision twice even after it was removed. Nothing outlives the last handle, and the lock is not
+/// [shared with children](Lock::share_with_children).
+///
+/// ```
+/// use sdk_state::encrypt::Noop;
+/// use sdk_state::{Backend as _, ErrorKind, MemoryStorage, Store, Wait};
+///
+/// # fn main() -> Result<(), sdk_state::Error> {
+/// let storage = MemoryStorage::new("network/prod".parse()?);
+/// let one: Store<_> = Store::new(storage.clone(), Noop);
+/// let other: Store<_> = Store::new(storage.clone(), Noop);
+/// let held = one.lock("apply", &Wait::none())?;
+/// let refused = other.lock("apply", &Wait::none());
+/// assert!(refused.is_err_and(|error| matches!(error.kind(), ErrorKind::Locked(_))));
+///
+/// // What a tool must be ready for: its predecessor died, and somebody damaged the pointer.
+/// storage.kill_holder();
+/// assert!(other.lock("apply", &Wait::none())?.took_over().is_some());
+/// assert_eq!(held.check().map_err(|error| error.kind().clone()), Err(ErrorKind::LockLost));
+/// storage.overwrite_pointer("");
+/// assert!(one.head().is_err_and(|error| error.kind() == &ErrorKind::Damaged));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct MemoryStorage {
     id: StackId,
@@ -44,17 +67,19 @@ impl MemoryStorage {
         }
     }
 
-    /// Puts `content` where the pointer is kept, as somebody who damages it would.
+    /// Puts `content` where the pointer is kept, as somebody who damages it would. See
+    /// [`Revision::from_pointer`] for what is no damage.
     pub fn overwrite_pointer(&self, content: impl Into<Vec<u8>>) {
         self.place().current = Some(content.into());
     }
 
-    /// Puts `content` where a snapshot is kept, as somebody who replaces it would.
+    /// Puts `content` where a snapshot is kept, whether there is one or not, as somebody who replaces it would.
     pub fn overwrite_snapshot(&self, rev: &Revision, content: impl Into<Vec<u8>>) {
         self.place().snapshots.insert(rev.clone(), content.into());
     }
 
-    /// Lets the holder of the lock die: its lock stays, and the next one who asks takes it over.
+    /// Lets the holder of the lock die: its lock stays, and the next one who asks takes it over. Nothing happens if nobody
+    /// holds it.
     pub fn kill_holder(&self) {
         if let Some(status) = &mut self.place().lock {
             status.liveness = Liveness::Dead;

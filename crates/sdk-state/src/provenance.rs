@@ -3,7 +3,8 @@ use crate::{Error, ErrorKind};
 /// Where a snapshot comes from: recorded with every write, shown by lists and by whoever waits for the lock.
 ///
 /// It is stored in clear, so that a list can be shown without a key: no secret belongs in it. Each text is at most
-/// 4 KiB.
+/// 4096 bytes; a longer one makes every write [`TooLarge`](ErrorKind::TooLarge). Nothing proves it: who can write to the
+/// store can claim to be anybody.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Provenance {

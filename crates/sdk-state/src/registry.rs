@@ -6,25 +6,64 @@ use std::fmt;
 /// Backends by name: a tool opens `local:DIR` or `s3:BUCKET` without knowing either.
 ///
 /// An address is `SCHEME:REST`; the scheme chooses the function that opens the rest.
+///
+/// ```
+/// use sdk_state::encrypt::Noop;
+/// use sdk_state::{Backend as _, Error, ErrorKind, MemoryStorage, Registry, Root, StackId, Storage, Store};
+///
+/// /// Every stack is empty here, each time that it is opened.
+/// struct Empty;
+///
+/// impl Root for Empty {
+///     fn open(&self, id: &StackId) -> Result<Box<dyn Storage>, Error> {
+///         Ok(Box::new(MemoryStorage::new(id.clone())))
+///     }
+///
+///     fn stacks(&self) -> Result<Vec<StackId>, Error> {
+///         Ok(Vec::new())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Error> {
+/// let registry = Registry::new().with("empty", |_rest| Ok(Box::new(Empty)));
+/// let root = registry.open("empty:anything")?;
+/// let store: Store<_> = Store::new(root.open(&"network/prod".parse()?)?, Noop);
+/// assert_eq!(store.list()?, []);
+/// assert_eq!(registry.open("s3:bucket").err().map(|error| error.kind().clone()), Some(ErrorKind::Unsupported));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Default)]
 pub struct Registry(BTreeMap<String, OpenRoot>);
 
 type OpenRoot = Box<dyn Fn(&str) -> Result<Box<dyn Root>, Error> + Send + Sync>;
 
 /// A place that holds many stacks.
+///
+/// No rule of the conformance kit asks it: a backend's own tests do.
 pub trait Root: Send + Sync {
-    /// The storage of one stack, whether it exists yet or not. Creates nothing.
+    /// The storage of one stack, whether it exists yet or not.
+    ///
+    /// # Contract
+    ///
+    /// It creates nothing (READ-05): a tool opens what its user has mistyped. `id` was validated; no path or key that is
+    /// built from it leads elsewhere (N1).
     ///
     /// # Errors
     ///
-    /// The medium's.
+    /// [The medium's](Storage#the-mediums-errors). A backend that asks nothing before the first use has none.
     fn open(&self, id: &StackId) -> Result<Box<dyn Storage>, Error>;
 
-    /// Every stack that exists here, sorted; what is no valid name is left out.
+    /// Every stack that exists here, sorted; none where nothing was ever written.
+    ///
+    /// # Contract
+    ///
+    /// Each once. What is no valid name is left out. A stack exists once it was written to or locked, and may have no
+    /// snapshot.
     ///
     /// # Errors
     ///
-    /// The medium's.
+    /// [The medium's](Storage#the-mediums-errors).
     fn stacks(&self) -> Result<Vec<StackId>, Error>;
 }
 
@@ -34,7 +73,8 @@ impl Registry {
         Self::default()
     }
 
-    /// Offers a backend under `scheme`; a later one replaces an earlier one of the same name.
+    /// Offers a backend under `scheme`; a later one replaces an earlier one of the same name. `open` is given what follows
+    /// the first colon of an address, which may be empty. A scheme that contains a colon is never found.
     #[must_use]
     pub fn with(
         mut self,
@@ -54,7 +94,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](ErrorKind::Unsupported) for an unknown scheme, and the backend's.
+    /// [`Unsupported`](ErrorKind::Unsupported) for an unknown scheme or a text without a colon, and those of the function
+    /// that opens the scheme, such as [`InvalidName`](ErrorKind::InvalidName) for an address that it does not understand.
     pub fn open(&self, address: &str) -> Result<Box<dyn Root>, Error> {
         let Some((scheme, rest)) = address.split_once(':') else {
             return Err(Error::new(

@@ -87,7 +87,8 @@ impl Revision {
         })
     }
 
-    /// The moment of the write, if the name tells one.
+    /// The moment of the write in UTC, if the name tells one: what the writer's clock said, or where that stood still or
+    /// was behind, the moment of the revision that was current.
     pub fn time(&self) -> Option<OffsetDateTime> {
         let Name::Moment(moment) = &self.0 else {
             return None;
@@ -176,6 +177,12 @@ impl Moment {
 impl FromStr for Revision {
     type Err = Error;
 
+    /// Accepts the canonical name of a moment, and every safe name: up to 128 ASCII letters, digits and `: . _ + -` that
+    /// begin with a letter or a digit.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`](ErrorKind::InvalidName) for everything else.
     fn from_str(text: &str) -> Result<Self, Error> {
         let bytes = text.as_bytes();
         if let Some(moment) = parse_moment(bytes) {

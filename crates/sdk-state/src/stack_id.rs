@@ -31,7 +31,7 @@ impl StackId {
     ///
     /// # Errors
     ///
-    /// [`InvalidName`](ErrorKind::InvalidName).
+    /// [`InvalidName`](ErrorKind::InvalidName) when one of them [is none](StackId::is_name).
     pub fn new(factory: &str, stack: &str) -> Result<Self, Error> {
         for (what, name) in [("factory", factory), ("stack", stack)] {
             if !Self::is_name(name) {
@@ -76,6 +76,11 @@ impl StackId {
 impl FromStr for StackId {
     type Err = Error;
 
+    /// Accepts `FACTORY/STACK`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`](ErrorKind::InvalidName) without a slash, or when one of the names [is none](StackId::is_name).
     fn from_str(text: &str) -> Result<Self, Error> {
         match text.split_once('/') {
             Some((factory, stack)) => Self::new(factory, stack),

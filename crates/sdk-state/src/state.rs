@@ -70,7 +70,8 @@ impl State {
     ///
     /// # Errors
     ///
-    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if the year of `generated_at` has not four digits.
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if RFC 3339 has no text for `generated_at`: the year has not four
+    /// digits, or the offset has seconds.
     pub fn new(
         id: &StackId,
         version: impl Into<String>,
@@ -99,7 +100,8 @@ impl State {
     ///
     /// # Errors
     ///
-    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if the year has not four digits.
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if RFC 3339 has no text for it: the year has not four digits, or the
+    /// offset has seconds.
     pub fn set_generated_at(&mut self, time: OffsetDateTime) -> Result<(), Error> {
         self.generated_at = time.format(&Rfc3339).map_err(|_| {
             invalid("generated-at: RFC 3339 knows the years 0 to 9999 and whole minutes of offset")
@@ -150,7 +152,7 @@ impl State {
     ///
     /// # Errors
     ///
-    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot).
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if the state breaks a rule of the format.
     pub fn to_indented(&self) -> Result<String, Error> {
         let mut document = Vec::new();
         self.encode(&mut document)?;

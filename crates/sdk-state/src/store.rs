@@ -21,6 +21,9 @@ const MAX_SPREAD_BITS: u32 = 20;
 
 /// The one implementation of [`Backend`] over any [`Storage`]: it seals and opens, chooses revisions, waits for locks.
 ///
+/// It is shared by threads through a reference. Several stores, in several processes, may be open on one place; what ties
+/// them together is the storage alone.
+///
 /// ```
 /// use sdk_state::encrypt::Noop;
 /// use sdk_state::{Backend as _, MemoryStorage, Store, WriteOptions};
@@ -50,7 +53,8 @@ pub struct Store<S, T = State> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EnvelopeVersion {
-    /// The original's, which binds a file to nothing: for stacks that the original must still read.
+    /// The original's, which binds a file to nothing: for stacks that the original must still read. It is not compressed
+    /// and, in base64, a third longer than the snapshot, which may have three quarters of the limit.
     V1,
     /// Bound to its stack and revision.
     #[default]
@@ -73,28 +77,31 @@ impl<S: Storage, T: Snapshot> Store<S, T> {
         }
     }
 
-    /// Records this with every write and lock.
+    /// Records this with every write, and who, host and tool with every lock.
     #[must_use]
     pub fn with_provenance(mut self, provenance: Provenance) -> Self {
         self.provenance = provenance;
         self
     }
 
-    /// Takes the time from `clock`, for tests and replays.
+    /// Takes the time from `clock`, for tests and replays. It may stand still or step back; a year that has not four digits
+    /// makes writes [`InvalidName`](ErrorKind::InvalidName).
     #[must_use]
     pub fn with_clock(mut self, clock: impl Fn() -> OffsetDateTime + Send + Sync + 'static) -> Self {
         self.clock = Box::new(clock);
         self
     }
 
-    /// Reads and writes snapshots of up to `bytes` bytes, 1 GiB by default.
+    /// Reads and writes snapshots of up to `bytes` bytes before compression, [1 GiB](envelope::DEFAULT_LIMIT) by default.
+    /// A larger one is [`TooLarge`](ErrorKind::TooLarge), on reading before memory is set aside for it.
     #[must_use]
     pub fn with_limit(mut self, bytes: u64) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// Writes envelopes of this version. Version 1 needs a ring that accepts it.
+    /// Writes envelopes of this version. Without a ring that [accepts](Keyring::accept_v1) version 1, writing that is
+    /// [`Unsupported`](ErrorKind::Unsupported). What is read is the ring's affair alone.
     #[must_use]
     pub fn with_envelope(mut self, version: EnvelopeVersion) -> Self {
         self.envelope = version;
@@ -111,7 +118,11 @@ impl<S: Storage, T: Snapshot> Store<S, T> {
     ///
     /// # Errors
     ///
-    /// Those of [`Storage::read_prefix`], [`Storage::read`] and [`envelope::header`].
+    /// * [`NotFound`](ErrorKind::NotFound) when there is no such revision.
+    /// * [`Damaged`](ErrorKind::Damaged) when it is empty or no sealed file, or has a header that breaks a rule.
+    /// * [`Refused`](ErrorKind::Refused) when it is of a newer version.
+    /// * [`TooLarge`](ErrorKind::TooLarge) when it is larger than the limit allows, or its header than 1 MiB.
+    /// * [The medium's](Storage#the-mediums-errors).
     pub fn header(&self, rev: &Revision) -> Result<UnverifiedHeader, Error> {
         let mut sealed = self.storage.read_prefix(rev, USUAL_HEADER_BYTES)?.bytes;
         if !envelope::holds_header(&sealed) {

@@ -59,8 +59,9 @@ impl Wait {
         self.cancel.as_ref().is_some_and(Cancel::is_cancelled)
     }
 
-    /// Sleeps for `pause`, or until the deadline or the cancellation if one comes first. False when the time is up:
-    /// what a loop that looks again and again calls between two looks.
+    /// Sleeps for `pause`, or until the deadline or the cancellation if one comes first. False, at once, when the deadline
+    /// has passed: what a loop that looks again and again calls between two looks. Whether it was cancelled is asked with
+    /// [`is_cancelled`](Wait::is_cancelled).
     pub fn pause(&self, pause: Duration) -> bool {
         let pause = match self.deadline {
             Some(deadline) => {
@@ -84,7 +85,8 @@ impl Wait {
     }
 }
 
-/// A cord to pull from another thread or a signal handler's thread: it ends every [`Wait`] that was made with it.
+/// A cord to pull from another thread or a signal handler's thread: it ends every [`Wait`] that was made with it. Clones
+/// are the same cord. It takes a mutex, so it is not for the inside of a signal handler (`signal-safety(7)`).
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<CancelState>);
 
@@ -100,7 +102,7 @@ impl Cancel {
         Self::default()
     }
 
-    /// Ends every wait on this cord, present and future.
+    /// Ends every wait on this cord, present and future. There is no way back: a new attempt takes a new cord.
     pub fn cancel(&self) {
         *self.0.cancelled.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.0.changed.notify_all();

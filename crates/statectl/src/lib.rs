@@ -1,23 +1,71 @@
 //! The operators' command line for infrastructure state: `statectl --help` is its manual.
 //!
-//! A binary with one more backend in its registry is otherwise `statectl`:
+//! This library is there for whoever has one more backend: a program of its own, with that backend in its registry, is
+//! otherwise `statectl`. Its dependencies are `statectl`, `sdk-state`, the backend's crate, and `localstate` for as long as
+//! `local:` is to be known; here the backend is one in memory:
 //!
-//! ```no_run
-//! use localstate::LocalRoot;
-//! use sdk_state::{Error, Registry, Root};
-//!
-//! fn open_somewhere(rest: &str) -> Result<Box<dyn Root>, Error> {
-//! #   LocalRoot::open_address(rest)
-//!     // …
-//! }
-//!
-//! fn main() -> std::process::ExitCode {
-//!     let registry = Registry::new()
-//!         .with(LocalRoot::SCHEME, LocalRoot::open_address)
-//!         .with("somewhere", open_somewhere);
-//!     statectl::main(registry)
-//! }
 //! ```
+//! use localstate::LocalRoot;
+//! use sdk_state::{Error, MemoryStorage, Registry, Root, StackId, Storage};
+//! use std::collections::BTreeMap;
+//! use std::process::ExitCode;
+//! use std::sync::{Mutex, PoisonError};
+//!
+//! /// Stacks that are gone when the program ends.
+//! #[derive(Default)]
+//! struct Memory(Mutex<BTreeMap<StackId, MemoryStorage>>);
+//!
+//! impl Root for Memory {
+//!     fn open(&self, id: &StackId) -> Result<Box<dyn Storage>, Error> {
+//!         let mut stacks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+//!         let stack = stacks.entry(id.clone()).or_insert_with(|| MemoryStorage::new(id.clone()));
+//!         Ok(Box::new(stack.clone()))
+//!     }
+//!
+//!     fn stacks(&self) -> Result<Vec<StackId>, Error> {
+//!         let stacks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+//!         let mut found = Vec::new();
+//!         for (id, stack) in &*stacks {
+//!             // Opening one does not make it.
+//!             if !stack.list()?.is_empty() || stack.lock_status()?.is_some() {
+//!                 found.push(id.clone());
+//!             }
+//!         }
+//!         Ok(found)
+//!     }
+//! }
+//!
+//! fn backends() -> Registry {
+//!     Registry::new()
+//!         .with(LocalRoot::SCHEME, LocalRoot::open_address)
+//!         .with("memory", |_rest| Ok(Box::new(Memory::default())))
+//! }
+//!
+//! # mod the_binary {
+//! # use super::{backends, ExitCode};
+//! # #[allow(dead_code)]
+//! fn main() -> ExitCode {
+//!     statectl::main(backends())
+//! }
+//! # }
+//! # fn main() -> Result<(), Error> {
+//! #     let root = backends().open("memory:anything")?;
+//! #     assert_eq!(root.open(&"network/prod".parse()?)?.list()?, []);
+//! #     Ok(())
+//! # }
+//! ```
+//!
+//! Then `--backend memory:anything`, or the variable `STATECTL_BACKEND`, chooses it. A backend brings no command and no
+//! option: what it needs stands in the address or in its own environment. Keys stay the affair of `--encrypter`.
+//!
+//! # Where to go from here
+//!
+//! | you want to | look at |
+//! |---|---|
+//! | use the command line | `statectl --help`, and `--help` of each command, with an example |
+//! | write a backend | [`Storage`](sdk_state::Storage) and [`Root`](sdk_state::Root), and the crate `sdk-conformance`, which tests it |
+//! | build it into a binary | [`main`] and [`Registry`] |
+//! | keep state from a program of your own | the crates `sdk-state` and `localstate`: nothing here is needed |
 //!
 //! # Guarantees
 //!
@@ -28,8 +76,13 @@
 //!
 //! # Limitations
 //!
-//! * Linux and macOS.
+//! * Linux, and macOS by construction (untested).
+//! * The library is [`main`]: commands cannot be added or taken away, and arguments are those of the process.
 //! * Messages and authors are read without a key and are not authenticated: see `statectl snapshots --help`.
+//!
+//! # Features
+//!
+//! None. It is built with `legacy-aes-gcm`, so that it opens the files of envelope version 1 with `--accept-v1`.
 
 mod clock;
 mod commands;
@@ -88,7 +141,10 @@ struct Arguments {
     options: Options,
 }
 
-/// Runs `statectl` with the arguments and the environment of this process, over these backends.
+/// Runs `statectl` with the arguments and the environment of this process, over these backends, and returns the exit code
+/// of the process. It prints the answer and the error itself.
+///
+/// Without `--root`, `--backend` and their variables it asks the registry for `local:.unobin/state`.
 ///
 /// The exit code is 0 done, 1 failed, 2 usage, 3 no current snapshot or no such revision, entry or stack, 4 locked by
 /// another, 5 cannot be opened, 6 `current` moved meanwhile, 7 invalid snapshot or name; that of `statectl lock` is its

@@ -160,15 +160,15 @@ impl Record {
 pub struct UnverifiedHeader {
     /// The version of the envelope, 1 or 2.
     pub version: u32,
-    /// The kind of payload.
+    /// The kind of payload; an old file of version 1 does not say.
     pub payload: Option<String>,
-    /// `factory/stack` as the file says.
+    /// `factory/stack` as the file says; `None` in version 1. It may be no valid name.
     pub stack: Option<String>,
-    /// The revision as the file says.
+    /// The revision as the file says; `None` in version 1. It may be no valid name.
     pub revision: Option<String>,
-    /// The revision that it was made from.
+    /// The revision that it was made from, if there was one.
     pub parent: Option<Revision>,
-    /// Bytes of plaintext.
+    /// Bytes of plaintext, before compression; `None` in version 1.
     pub length: Option<u64>,
     /// For whom it is sealed; empty when it is not encrypted.
     pub recipients: Vec<Recipient>,
@@ -176,7 +176,7 @@ pub struct UnverifiedHeader {
     pub provenance: Provenance,
     /// Why.
     pub message: Option<String>,
-    /// When.
+    /// When, by the writer's clock; `None` in version 1.
     pub written_at: Option<OffsetDateTime>,
 }
 

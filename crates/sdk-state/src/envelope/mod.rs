@@ -38,7 +38,8 @@ pub(crate) use v2::seal as seal_v2;
 /// The most plaintext bytes that are opened or sealed unless a store is told otherwise: 1 GiB.
 pub const DEFAULT_LIMIT: u64 = 1 << 30;
 
-/// How much longer than the limit of its plaintext a sealed file may be: 2 MiB.
+/// How much longer than the limit of its plaintext a sealed file may be: 2 MiB. A header has at most 1 MiB, and zstd makes
+/// what cannot be compressed a little longer.
 pub const OVERHEAD: u64 = 2 << 20;
 
 /// What a sealed payload is, and where it belongs. Whoever opens it says the same again; a file that says otherwise does
@@ -61,7 +62,7 @@ pub struct Origin<'a> {
     pub provenance: &'a Provenance,
     /// When.
     pub written_at: OffsetDateTime,
-    /// Why.
+    /// Why: at most 4096 bytes.
     pub message: Option<&'a str>,
     /// The revision that it was made from.
     pub parent: Option<&'a Revision>,
@@ -85,9 +86,13 @@ impl<'a> Origin<'a> {
 ///
 /// # Errors
 ///
-/// [`TooLarge`](ErrorKind::TooLarge) for provenance over 4 KiB a text, [`Unsupported`](ErrorKind::Unsupported) when two
-/// recipients are the same key, [`InvalidName`](ErrorKind::InvalidName) for a payload type that is not allowed,
-/// [`Unavailable`](ErrorKind::Unavailable) when the holder of a key does not answer.
+/// * [`TooLarge`](ErrorKind::TooLarge) for a text of the provenance or a message over 4 KiB, a header over 1 MiB, or more
+///   than 256 GiB.
+/// * [`InvalidName`](ErrorKind::InvalidName) for a payload type that is not allowed, or a time whose year has not four
+///   digits.
+/// * [`Unsupported`](ErrorKind::Unsupported) when two recipients are the same key, or an encrypter refuses.
+/// * [`Unavailable`](ErrorKind::Unavailable) when the holder of a key does not answer, the operating system gives no random
+///   bytes, or there is no memory to compress with.
 pub fn seal(
     keyring: &Keyring,
     subject: Subject<'_>,
@@ -105,9 +110,15 @@ pub fn seal(
 ///
 /// # Errors
 ///
-/// [`Damaged`](ErrorKind::Damaged), [`WrongKey`](ErrorKind::WrongKey), [`Misplaced`](ErrorKind::Misplaced),
-/// [`Refused`](ErrorKind::Refused) for a version or a kind of sealing that the ring does not accept,
-/// [`TooLarge`](ErrorKind::TooLarge), [`Unavailable`](ErrorKind::Unavailable).
+/// * [`Damaged`](ErrorKind::Damaged) when it is no sealed file, or was changed or cut short.
+/// * [`WrongKey`](ErrorKind::WrongKey) when none of the keys opens it. In version 1 that may also be damage: its cipher
+///   cannot tell.
+/// * [`Misplaced`](ErrorKind::Misplaced) when it was sealed for another subject.
+/// * [`Refused`](ErrorKind::Refused) for a version or a kind of sealing that the ring does not accept.
+/// * [`TooLarge`](ErrorKind::TooLarge) when the plaintext has more than `limit` bytes, the file more than `limit` and
+///   [`OVERHEAD`], or the header more than 1 MiB.
+/// * [`Unavailable`](ErrorKind::Unavailable) when the holder of a key does not answer, or there is no memory.
+/// * [`Unsupported`](ErrorKind::Unsupported) when an encrypter fails in another way and no other key opens it.
 pub fn open(keyring: &Keyring, subject: Subject<'_>, sealed: Vec<u8>, limit: u64) -> Result<Vec<u8>, Error> {
     open_with(&Zstd::new()?, keyring, subject, sealed, limit)
 }
@@ -136,8 +147,9 @@ pub(crate) fn open_with(
 ///
 /// # Errors
 ///
-/// [`Damaged`](ErrorKind::Damaged), [`Refused`](ErrorKind::Refused) for a newer version,
-/// [`TooLarge`](ErrorKind::TooLarge).
+/// * [`Damaged`](ErrorKind::Damaged) when it is no sealed file, or its header breaks a rule.
+/// * [`Refused`](ErrorKind::Refused) for a newer version.
+/// * [`TooLarge`](ErrorKind::TooLarge) for a header over 1 MiB.
 pub fn header(sealed: &[u8]) -> Result<UnverifiedHeader, Error> {
     match Version::of(sealed)? {
         Version::One => v1::header(sealed),

@@ -1,0 +1,57 @@
+//! Waits for a lock that somebody else holds: until a deadline, until it is cancelled, and until it is free.
+//!
+//! `cargo run -p localstate --example wait_with_deadline`
+
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
+use sdk_state::encrypt::Noop;
+use sdk_state::{Backend as _, Cancel, ErrorKind, Wait};
+use std::error::Error;
+use std::thread;
+use std::time::Duration;
+
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
+    let root = tempfile::tempdir()?;
+    let open = || localstate::open(root.path(), "network", "prod", Noop);
+
+    let holder = open()?;
+    let held = holder.lock("apply", &Wait::none())?;
+
+    // The deadline ends the wait, and the kind of the error has the holder: no message need be parsed.
+    let store = open()?;
+    match store.lock("plan", &Wait::at_most(Duration::from_millis(100))) {
+        Ok(_) => return Err("two hold the lock".into()),
+        Err(error) => match error.kind() {
+            ErrorKind::Locked(info) => println!("gave up: {info} holds it"),
+            _ => return Err(error.into()),
+        },
+    }
+
+    // A signal handler's thread would pull the cord.
+    let cancel = Cancel::new();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| store.lock("plan", &Wait::forever().unless(&cancel)));
+        cancel.cancel();
+        match waiter.join() {
+            Ok(Err(error)) if error.kind() == &ErrorKind::Cancelled => println!("{error}"),
+            other => return Err(format!("not cancelled: {other:?}")),
+        }
+        Ok(())
+    })?;
+
+    // Whoever waits when the lock is given back has it within milliseconds.
+    let lock = thread::scope(|scope| {
+        let waiter = scope.spawn(|| store.lock("plan", &Wait::at_most(Duration::from_secs(60))));
+        held.unlock()?;
+        waiter
+            .join()
+            .map_err(|_| "the waiter panicked")?
+            .map_err(Box::<dyn Error>::from)
+    })?;
+    println!("got it: {}", lock.info());
+    if let Some(dead) = lock.took_over() {
+        println!("{dead} died with it: its work may be half done");
+    }
+    lock.unlock()?;
+    Ok(())
+}
