@@ -1,4 +1,11 @@
 //! The contract for keeping infrastructure state: sealed, versioned snapshots under an exclusive lock.
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `key-file` | yes | `encrypt::KeyFile`, on Unix: keys in files that only their owner can read |
+//! | `legacy-aes-gcm` | no | `encrypt::EnvKey::legacy`: reading and writing the original's encrypted files |
 
 mod backend;
 pub mod envelope;
