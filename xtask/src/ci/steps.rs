@@ -103,7 +103,7 @@ fn documentation() -> Step {
 /// Packs every crate that is published, and builds it from its package. The target directory is named, so that the
 /// packages share what they build.
 fn packages() -> Step {
-    let mut step = cargo("package --locked --workspace --exclude xtask");
+    let mut step = cargo("package --locked --allow-dirty --workspace --exclude xtask");
     step.command.env("CARGO_TARGET_DIR", crate::workspace::target());
     step
 }
