@@ -1,8 +1,9 @@
 //! Builds the crates and their tests with the oldest dependencies that `Cargo.toml` allows: a lower bound that is too low
 //! does not build.
 //!
-//! Those that are named there are the oldest, what they depend on in turn is the newest (`direct-minimal-versions`): other
-//! people's lower bounds are not ours to mend.
+//! Those that are named there are exactly the oldest, and what they depend on in turn is the newest
+//! (`direct-minimal-versions`). With `minimal-versions`, which makes those old too, another crate's higher bound for a
+//! dependency of ours would hide that ours is too low.
 
 use crate::workspace::{exit, run as run_command, target, unstable_cargo};
 use std::fs;
