@@ -54,12 +54,13 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
+//! | `key-file` | yes | `KeyFile`, on Unix: keys in files that only their owner can read |
 //! | `legacy-aes-gcm` | no | `EnvKey::legacy`: the AES-256-GCM of envelope version 1 (NIST SP 800-38D) |
 
 mod encrypter;
 mod env_key;
 mod error;
-#[cfg(unix)]
+#[cfg(all(unix, feature = "key-file"))]
 mod key_file;
 mod keyring;
 mod legacy;
@@ -70,7 +71,7 @@ mod recipient;
 pub use encrypter::{Encrypter, Wrapped};
 pub use env_key::EnvKey;
 pub use error::{Error, ErrorKind};
-#[cfg(unix)]
+#[cfg(all(unix, feature = "key-file"))]
 pub use key_file::KeyFile;
 pub use keyring::Keyring;
 pub use legacy::LegacyCipher;

@@ -1,5 +1,5 @@
 //! `KeyFile::open`: which files are believed to be a key.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "key-file"))]
 #![expect(clippy::unwrap_used, reason = "a test helper fails its test")]
 
 use rustix::fs::{CWD, Mode, mkfifoat};

@@ -99,7 +99,7 @@ fn no_error_repeats_the_key_that_it_is_about() {
     ] {
         errors.push(MasterKey::from_base64(&text).unwrap_err());
     }
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "key-file"))]
     {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();

@@ -20,11 +20,13 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
+/// Colons, which no name in a package of cargo's can hold, are written as `%3A` there.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
-        let to = to.join(path.file_name().unwrap());
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let to = to.join(name.replace("%3A", ":"));
         if path.is_dir() {
             copy(&path, &to);
         } else {
