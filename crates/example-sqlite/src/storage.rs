@@ -57,7 +57,7 @@ impl Storage for SqliteStorage {
     }
 
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
-        // Of what is not to be read, its length.
+        // What is empty or too large is not loaded: its length stands for it.
         let query = "SELECT iif(length(sealed) BETWEEN 1 AND ?3, sealed, length(sealed)) FROM snapshots
             WHERE stack = ?1 AND revision = ?2";
         let key = (&self.stack, rev.to_string(), limit.min(1 << 40) as i64);
@@ -65,7 +65,7 @@ impl Storage for SqliteStorage {
         match self.database.run(READ, read)? {
             Some(Value::Blob(sealed)) => Ok(sealed),
             Some(Value::Integer(1..)) => Err(refused(ErrorKind::TooLarge, "it is above the limit", rev)),
-            Some(_) => Err(refused(ErrorKind::Damaged, "it is empty", rev)),
+            Some(_) => Err(refused(ErrorKind::Damaged, "it is empty or no blob", rev)),
             None => Err(Error::not_found(rev)),
         }
     }

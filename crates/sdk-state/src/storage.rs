@@ -5,7 +5,8 @@ use std::time::Duration;
 /// What a *backend author* writes: one stack's place on some medium, over sealed bytes.
 ///
 /// It never sees plaintext and needs no cipher; a [`Store`](crate::Store) over it is a whole backend. `Exists` and
-/// `Busy` are answers, not errors. All methods take `&self`: a storage is shared by threads.
+/// `Busy` are answers, not errors. All methods take `&self`: a storage is shared by threads. `docs/writing-a-backend.md`
+/// writes one.
 ///
 /// # Contract
 ///
