@@ -55,7 +55,7 @@ impl Database {
         if flags == CREATE.0 || self.0.try_exists()? {
             let file = Connection::open_with_flags(&self.0, flags)?;
             file.busy_timeout(Duration::from_secs(60))?;
-            // A commit is flushed before it returns. Whose flush fails is not seen; with a rollback journal it may be.
+            // A commit is flushed before it returns. One whose flush fails is not seen; after a rollback journal it may be.
             file.pragma_update(None, "synchronous", "FULL")?;
             if flags == CREATE.0 {
                 file.pragma_update(None, "journal_mode", "WAL")?;

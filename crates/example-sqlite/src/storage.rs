@@ -110,7 +110,12 @@ impl Storage for SqliteStorage {
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
-        self.locks.try_lock(holder)
+        let answer = self.locks.try_lock(holder)?;
+        if matches!(answer, TryLock::Held(_)) {
+            // Without a database an eviction would be no transaction.
+            self.database.run(CREATE, |_| Ok(()))?;
+        }
+        Ok(answer)
     }
 
     fn lock_status(&self) -> Result<Option<LockStatus>, Error> {

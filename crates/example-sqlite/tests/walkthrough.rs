@@ -1,7 +1,5 @@
 //! `docs/writing-a-backend.md` shows what is here.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
-
 use std::fs;
 use std::path::Path;
 
