@@ -1,7 +1,8 @@
 use rusqlite::{Connection, ErrorCode, OpenFlags, Params, Row, TransactionBehavior};
-use sdk_state::{Error, ErrorKind};
+use sdk_state::{Error, ErrorKind, Wait};
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
+const PATIENCE: Duration = Duration::from_secs(60);
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS snapshots (stack TEXT, revision TEXT, sealed BLOB, PRIMARY KEY (stack, revision));
     CREATE TABLE IF NOT EXISTS pointers (stack TEXT PRIMARY KEY, revision TEXT NOT NULL);";
@@ -54,11 +55,17 @@ impl Database {
     fn open(&self, flags: OpenFlags) -> Fallible<Connection> {
         if flags == CREATE.0 || self.0.try_exists()? {
             let file = Connection::open_with_flags(&self.0, flags)?;
-            file.busy_timeout(Duration::from_secs(60))?;
+            file.busy_timeout(PATIENCE)?;
             // A commit is flushed before it returns. One whose flush fails is not seen; after a rollback journal it may be.
             file.pragma_update(None, "synchronous", "FULL")?;
             if flags == CREATE.0 {
-                file.pragma_update(None, "journal_mode", "WAL")?;
+                // Two who switch a new file at once are not made to wait for each other.
+                let (wait, poll) = (Wait::at_most(PATIENCE), Duration::from_millis(1));
+                let switch = || file.pragma_update(None, "journal_mode", "WAL");
+                let busy = Some(ErrorCode::DatabaseBusy);
+                let is_busy = |error: rusqlite::Error| error.sqlite_error_code() == busy;
+                while switch().is_err_and(is_busy) && wait.pause(poll) {}
+                switch()?;
                 file.execute_batch(SCHEMA)?;
             }
             // A crash at the first write may have left a file without tables.

@@ -3,13 +3,12 @@
 mod database;
 mod storage;
 
-use database::Database;
 use localstate::{LocalRoot, LocalStorage};
 use sdk_state::{Error, ErrorKind, Root, StackId, Storage};
 
 /// A database of many stacks, with their locks in a directory beside it: what the address `sqlite:FILE` opens.
 #[derive(Debug)]
-pub struct SqliteRoot(Database);
+pub struct SqliteRoot(database::Database);
 
 impl SqliteRoot {
     /// Opens the part of an address that follows `sqlite:`, the path of a file that need not exist yet.
@@ -20,7 +19,7 @@ impl SqliteRoot {
     pub fn open_address(path: &str) -> Result<Box<dyn Root>, Error> {
         // Absolute, so that it is none of the names that mean something to SQLite, such as `:memory:`.
         match std::path::absolute(path) {
-            Ok(path) => Ok(Box::new(Self(Database(path)))),
+            Ok(path) => Ok(Box::new(Self(database::Database(path)))),
             Err(_) => Err(Error::new(ErrorKind::InvalidName, "sqlite:FILE is expected")),
         }
     }
