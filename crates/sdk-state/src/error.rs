@@ -105,6 +105,19 @@ impl Error {
         }))
     }
 
+    /// [`NotFound`](ErrorKind::NotFound): there is no such revision.
+    pub fn not_found(revision: &Revision) -> Self {
+        Self::new(ErrorKind::NotFound, "there is no such revision").at_revision(revision)
+    }
+
+    /// [`LockLost`](ErrorKind::LockLost): the lock is no longer the caller's.
+    pub fn lock_lost() -> Self {
+        Self::new(
+            ErrorKind::LockLost,
+            "the lock is no longer held: lock again before changing anything",
+        )
+    }
+
     /// [`CurrentMoved`](ErrorKind::CurrentMoved): `current` is not what the mover expected.
     pub fn current_moved(expected: Option<Revision>, found: Option<Revision>) -> Self {
         let name =

@@ -98,7 +98,7 @@ impl Place {
 
     fn demand_lock(&self, held: Option<&LockToken>) -> Result<(), Error> {
         match held {
-            Some(token) if !self.is_held_by(token) => Err(lock_lost()),
+            Some(token) if !self.is_held_by(token) => Err(Error::lock_lost()),
             _ => Ok(()),
         }
     }
@@ -135,13 +135,13 @@ impl Storage for MemoryStorage {
                 *bytes = sealed.to_vec();
                 Ok(())
             }
-            _ => Err(not_found(rev)),
+            _ => Err(Error::not_found(rev)),
         }
     }
 
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
         let place = self.place();
-        let bytes = place.snapshots.get(rev).ok_or_else(|| not_found(rev))?;
+        let bytes = place.snapshots.get(rev).ok_or_else(|| Error::not_found(rev))?;
         if bytes.is_empty() {
             return Err(Error::new(ErrorKind::Damaged, "the snapshot is empty").at_revision(rev));
         }
@@ -178,7 +178,7 @@ impl Storage for MemoryStorage {
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
         let mut place = self.place();
         if place.snapshots.get(rev).is_none_or(Vec::is_empty) {
-            return Err(not_found(rev));
+            return Err(Error::not_found(rev));
         }
         place.demand_lock(held)?;
         if let Expect::Exactly(expected) = expect {
@@ -273,15 +273,4 @@ impl Drop for MemoryLock {
             place.lock = None;
         }
     }
-}
-
-fn not_found(rev: &Revision) -> Error {
-    Error::new(ErrorKind::NotFound, "there is no such revision").at_revision(rev)
-}
-
-fn lock_lost() -> Error {
-    Error::new(
-        ErrorKind::LockLost,
-        "the lock is no longer held: lock again before changing anything",
-    )
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 ///
 /// It never sees plaintext and needs no cipher; a [`Store`](crate::Store) over it is a whole [`Backend`](crate::Backend).
 /// `Exists` and `Busy` are answers, not errors. All methods take `&self`: a storage is shared by threads, and several
-/// storages, in several processes, may be open on one place.
+/// storages, in several processes, may be open on one place. `docs/writing-a-backend.md` writes one.
 ///
 /// # Contract
 ///

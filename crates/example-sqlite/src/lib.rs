@@ -1,0 +1,47 @@
+//! Infrastructure state in an SQLite database on a local disk: the backend of `docs/writing-a-backend.md`.
+
+mod database;
+mod storage;
+
+use localstate::{LocalRoot, LocalStorage};
+use sdk_state::{Error, ErrorKind, Root, StackId, Storage};
+
+/// A database of many stacks, with their locks in a directory beside it: what the address `sqlite:FILE` opens.
+#[derive(Debug)]
+pub struct SqliteRoot(database::Database);
+
+impl SqliteRoot {
+    /// Opens the part of an address that follows `sqlite:`, the path of a file that need not exist yet.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`](ErrorKind::InvalidName) for an empty path.
+    pub fn open_address(path: &str) -> Result<Box<dyn Root>, Error> {
+        // Absolute, so that it is none of the names that mean something to SQLite, such as `:memory:`.
+        match std::path::absolute(path) {
+            Ok(path) => Ok(Box::new(Self(database::Database(path)))),
+            Err(_) => Err(Error::new(ErrorKind::InvalidName, "sqlite:FILE is expected")),
+        }
+    }
+}
+
+impl Root for SqliteRoot {
+    fn open(&self, id: &StackId) -> Result<Box<dyn Storage>, Error> {
+        let (database, stack) = (self.0.clone(), id.to_string());
+        let locks = LocalStorage::new(database.locks(), id.clone());
+        Ok(Box::new(storage::SqliteStorage {
+            database,
+            locks,
+            stack,
+        }))
+    }
+
+    /// With those that are locked before they have a snapshot.
+    fn stacks(&self) -> Result<Vec<StackId>, Error> {
+        let mut stacks = self.0.names("SELECT DISTINCT stack FROM snapshots", [])?;
+        stacks.extend(LocalRoot::new(self.0.locks()).stacks()?);
+        stacks.sort_unstable();
+        stacks.dedup();
+        Ok(stacks)
+    }
+}

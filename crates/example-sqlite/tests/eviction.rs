@@ -1,0 +1,46 @@
+//! An evicted holder changes nothing, however the eviction and its change overlap.
+
+use example_sqlite::SqliteRoot;
+use rusqlite::{Connection, TransactionBehavior};
+use sdk_state::{Created, ErrorKind, Expect, Holder, Revision, StackId, TryLock};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+/// Had it not waited, it could have come between the look at the lock and the commit of a change.
+#[test]
+fn an_eviction_waits_for_the_change_that_is_under_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("state.db");
+    let root = SqliteRoot::open_address(file.to_str().unwrap()).unwrap();
+    let id: StackId = "network/prod".parse().unwrap();
+    let storage = root.open(&id).unwrap();
+    let holder = Holder::new("test", time::OffsetDateTime::UNIX_EPOCH);
+    // The first thing that ever happens here: an eviction must be a transaction even so.
+    let TryLock::Held(lock) = storage.try_lock(&holder).unwrap() else {
+        panic!("nobody else locks");
+    };
+    let token = lock.token().unwrap();
+
+    let mut other = Connection::open(&file).unwrap();
+    let change = other
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .unwrap();
+    thread::scope(|scope| {
+        let (tell, told) = mpsc::channel();
+        let evictor = root.open(&id).unwrap();
+        scope.spawn(move || tell.send(evictor.force_unlock(None)).unwrap());
+        let early = told.recv_timeout(Duration::from_millis(300));
+        assert!(matches!(early, Err(RecvTimeoutError::Timeout)), "{early:?}");
+        lock.check().unwrap();
+        change.commit().unwrap();
+        let evicted = told.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
+        assert_eq!(evicted.and_then(|info| info.token).as_ref(), Some(token));
+    });
+
+    let rev: Revision = "2026-07-10T12:00:00Z".parse().unwrap();
+    assert_eq!(storage.create(&rev, b"sealed").unwrap(), Created::Created);
+    let moved = storage.set_current(Expect::Anything, &rev, Some(token));
+    assert_eq!(moved.unwrap_err().kind(), &ErrorKind::LockLost);
+    assert_eq!(storage.current().unwrap(), None);
+}
