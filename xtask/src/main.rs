@@ -1,11 +1,13 @@
 //! The project's own tasks, one verb a folder. Each tries to break the promises: `cargo xtask props` with random cases, `crash`
 //! with every state that a power cut can leave, `faults` with calls to the kernel that fail, `torture` with kill −9, `fuzz`
-//! with inputs that grow; `ci` runs all that must hold.
+//! with inputs that grow; `ci` runs all that must hold. `bench` measures what it all costs, `instructions` that it stays so.
 
+mod bench;
 mod ci;
 mod crash;
 mod faults;
 mod fuzz;
+mod instructions;
 mod note;
 mod props;
 mod torture;
@@ -26,6 +28,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measures what everything costs, beside its floor, and writes docs/performance.md
+    Bench(bench::Options),
     /// Everything that must hold before a change lands
     Ci,
     /// Opens every state that a crash of the machine can leave
@@ -43,6 +47,8 @@ enum Task {
     FaultsDisk(faults::disk::DiskOptions),
     /// Coverage-guided fuzzing of whatever reads what others wrote
     Fuzz(fuzz::Options),
+    /// Compares the instructions of encode, decode, seal and open with the recorded figures
+    Instructions(instructions::Options),
     /// Property tests over concurrent writes, revision suffixes, all store operations and the lock
     Props(props::Options),
     /// One of several writing processes: what `props` starts
@@ -68,8 +74,10 @@ fn main() -> ExitCode {
         Task::Faults(options) => faults::run(&options),
         Task::FaultsChild(options) => faults::child::run(&options),
         Task::FaultsDisk(options) => faults::disk::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Ci => ci::run(),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Instructions(options) => instructions::run(&options),
         Task::Props(options) => props::run(&options),
         Task::PropsWriter(options) => props::writes::run_writer(&options),
         Task::Torture(options) => torture::run(&options),
