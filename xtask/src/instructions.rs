@@ -102,13 +102,13 @@ enum Verdict {
 
 impl Verdict {
     fn of(recorded: u64, count: u64) -> Self {
-        let percent = (count as f64 / recorded as f64 - 1.0) * 100.0;
-        if percent > TOLERANCE {
-            Self::Risen(percent)
-        } else if percent < -TOLERANCE {
-            Self::Fallen(-percent)
-        } else {
+        let percent = (count.abs_diff(recorded) * 100) as f64 / recorded as f64;
+        if percent <= TOLERANCE {
             Self::Held
+        } else if count > recorded {
+            Self::Risen(percent)
+        } else {
+            Self::Fallen(percent)
         }
     }
 

@@ -1,5 +1,11 @@
 //! What needs more than one process: handing the lock over, what a waiter costs, and what a new process pays.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark that cannot go on stops, and prints what it finds"
+)]
+
 mod support;
 
 use rustix::fs::FlockOperation;

@@ -1,15 +1,21 @@
 //! What many revisions, many stacks and one large snapshot cost, and a stack that grows resource by resource. Each case is
 //! a process of its own, so that its memory is its own.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark that cannot go on stops, and prints what it finds"
+)]
+
 mod support;
 
 use localstate::LocalRoot;
-use sdk_state::{Backend as _, Revision, Root as _, Snapshot as _, State, WriteOptions};
+use sdk_state::{Backend as _, Root as _, Snapshot as _, State, WriteOptions};
 use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use support::{report, rounds, workload};
 use time::OffsetDateTime;
 
@@ -70,16 +76,7 @@ fn many_revisions(number: usize) {
     let first = store.write(&state, &WriteOptions::new()).unwrap();
     store.set_current(&first).unwrap();
     let snapshots = support::snapshots(directory.path(), workload::STACK);
-    let bytes = fs::read(support::only_file(&snapshots)).unwrap();
-    let revisions: Vec<Revision> = (1..number)
-        .map(|number| {
-            let moment = OffsetDateTime::UNIX_EPOCH + Duration::from_millis(number as u64 * 977);
-            Revision::at(moment).unwrap()
-        })
-        .collect();
-    for revision in &revisions {
-        fs::write(snapshots.join(format!("{revision}.json.enc")), &bytes).unwrap();
-    }
+    let revisions = support::multiply(&snapshots, number);
     // Else the first flush that is measured writes all of them.
     rustix::fs::syncfs(fs::File::open(&snapshots).unwrap()).unwrap();
 
@@ -91,11 +88,11 @@ fn many_revisions(number: usize) {
         store.write(&state, &WriteOptions::new()).unwrap()
     });
     median("scale: set_current", &size, |_| {
-        store.set_current(&second).unwrap()
+        store.set_current(&second).unwrap();
     });
     median("scale: read current", &size, |_| store.current().unwrap());
     median("scale: delete one", &size, |turn| {
-        store.delete(&revisions[turn * 7], None).unwrap()
+        store.delete(&revisions[turn * 7], None).unwrap();
     });
     report_peak(&size);
 }

@@ -2,16 +2,20 @@
 //!
 //! No harness that measures one thing after the other: the time of a flush drifts by more than the ratios that are wanted.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark that cannot go on stops, and prints what it finds"
+)]
+
 mod support;
 
 use sdk_state::{Backend as _, Revision, WriteOptions};
 use std::env;
 use std::fs;
 use std::hint::black_box;
-use std::path::Path;
 use std::time::{Duration, Instant};
 use support::{alternate, floor, report_with_floor, rounds, workload};
-use time::OffsetDateTime;
 
 fn main() {
     if !env::args().any(|argument| argument == "--bench") {
@@ -119,7 +123,7 @@ fn list(revisions: usize, rounds: usize) {
     let store = support::store(directory.path(), workload::STACK);
     store.write(&support::state(10), &WriteOptions::new()).unwrap();
     let snapshots = support::snapshots(directory.path(), workload::STACK);
-    multiply(&snapshots, revisions);
+    support::multiply(&snapshots, revisions);
     assert_eq!(store.list().unwrap().len(), revisions);
     let (time, least) = alternate(
         rounds,
@@ -133,14 +137,4 @@ fn list(revisions: usize, rounds: usize) {
         "the directory's names",
         least,
     );
-}
-
-/// Copies the only snapshot until there are so many, without flushing: nothing of that is measured.
-fn multiply(snapshots: &Path, revisions: usize) {
-    let bytes = fs::read(support::only_file(snapshots)).unwrap();
-    for number in 1..revisions {
-        let moment = OffsetDateTime::UNIX_EPOCH + Duration::from_millis(number as u64 * 977);
-        let revision = Revision::at(moment).unwrap();
-        fs::write(snapshots.join(format!("{revision}.json.enc")), &bytes).unwrap();
-    }
 }

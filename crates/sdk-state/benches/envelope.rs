@@ -1,5 +1,7 @@
 //! Sealing and opening, each beside what it is made of: the compressor alone and the cipher alone.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
+
 #[path = "workload/mod.rs"]
 mod workload;
 

@@ -1,6 +1,12 @@
 //! One operation on a snapshot of 1 000 entries, once, for callgrind to count: `cargo xtask instructions` runs it and compares
 //! with `instructions.json`. Unlike times, instructions hardly depend on the machine and on what else it does.
 
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on stops"
+)]
+
 #[path = "workload/mod.rs"]
 mod workload;
 

@@ -1,5 +1,7 @@
 //! Encoding and decoding the built-in document, each beside its floor.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
+
 #[path = "workload/mod.rs"]
 mod workload;
 

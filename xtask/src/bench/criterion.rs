@@ -4,24 +4,64 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Each group of a benchmark with what it is compared with: the sum of one or two others of the group.
-const GROUPS: [(&str, &str, &[(&str, &[&str])]); 4] = [
-    ("snapshot", "encode", &[("memcpy", &["memcpy"])]),
-    (
-        "snapshot",
-        "decode",
-        &[
-            ("serde_json that keeps nothing", &["parse"]),
-            ("memcpy", &["memcpy"]),
+/// A group of a benchmark with what it is compared with.
+struct Group {
+    bench: &'static str,
+    name: &'static str,
+    floors: &'static [Parts],
+}
+
+/// A floor that is the sum of some others of the group.
+struct Parts {
+    is: &'static str,
+    names: &'static [&'static str],
+}
+
+const GROUPS: [Group; 4] = [
+    Group {
+        bench: "snapshot",
+        name: "encode",
+        floors: &[MEMCPY],
+    },
+    Group {
+        bench: "snapshot",
+        name: "decode",
+        floors: &[
+            Parts {
+                is: "serde_json that keeps nothing",
+                names: &["parse"],
+            },
+            MEMCPY,
         ],
-    ),
-    ("envelope", "seal", SEALING),
-    ("envelope", "open", SEALING),
+    },
+    Group {
+        bench: "envelope",
+        name: "seal",
+        floors: SEALING,
+    },
+    Group {
+        bench: "envelope",
+        name: "open",
+        floors: SEALING,
+    },
 ];
-const SEALING: &[(&str, &[&str])] = &[
-    ("zstd and the cipher", &["zstd", "cipher"]),
-    ("zstd alone", &["zstd"]),
-    ("the cipher alone", &["cipher"]),
+const MEMCPY: Parts = Parts {
+    is: "memcpy",
+    names: &["memcpy"],
+};
+const SEALING: &[Parts] = &[
+    Parts {
+        is: "zstd and the cipher",
+        names: &["zstd", "cipher"],
+    },
+    Parts {
+        is: "zstd alone",
+        names: &["zstd"],
+    },
+    Parts {
+        is: "the cipher alone",
+        names: &["cipher"],
+    },
 ];
 const SIZES: [u32; 3] = [10, 1_000, 10_000];
 
@@ -44,23 +84,20 @@ pub(super) fn run(bench: &str, quick: bool) -> Result<Vec<Figure>, Trouble> {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }
     let mut figures = Vec::new();
-    for (_, group, floors) in GROUPS.iter().filter(|(of, ..)| *of == bench) {
+    for group in GROUPS.iter().filter(|group| group.bench == bench) {
         for size in SIZES {
-            let value = median(home.path(), group, group, size)?;
-            for (is, parts) in *floors {
-                let parts: Result<Vec<f64>, Trouble> = parts
-                    .iter()
-                    .map(|part| median(home.path(), group, part, size))
-                    .collect();
-                let floor = parts?.iter().sum();
+            let of = |name: &&str| median(home.path(), group.name, name, size);
+            let value = of(&group.name)?;
+            for Parts { is, names } in group.floors {
+                let parts: Result<Vec<f64>, Trouble> = names.iter().map(of).collect();
                 figures.push(Figure {
-                    what: (*group).into(),
+                    what: group.name.into(),
                     size: format!("{size} entries"),
                     unit: Unit::Seconds,
                     value,
                     floor: Some(Floor {
                         is: (*is).into(),
-                        value: floor,
+                        value: parts?.iter().sum(),
                     }),
                 });
             }

@@ -31,6 +31,14 @@ pub(crate) struct Options {
     directory: Option<PathBuf>,
 }
 
+const BENCHES: [(&str, &str); 5] = [
+    ("sdk-state", "snapshot"),
+    ("sdk-state", "envelope"),
+    ("localstate", "store"),
+    ("localstate", "processes"),
+    ("localstate", "scale"),
+];
+
 type Trouble = Box<dyn Error + Send + Sync>;
 
 pub(crate) fn run(options: &Options) -> ExitCode {
@@ -53,14 +61,16 @@ fn measure(options: &Options, out: &mut impl Write) -> Result<(), Trouble> {
     let directory = directory.canonicalize()?;
     let machine = Machine::with(&directory)?;
     let mut figures = Vec::new();
-    // The long quiet part first: nothing that is compiled may still be on its way to the disk.
-    for bench in ["snapshot", "envelope"] {
-        say(out, bench)?;
-        figures.extend(criterion::run(bench, options.quick)?);
+    say(out, "building")?;
+    for (package, bench) in BENCHES {
+        cargo::bench_program(package, bench)?;
     }
-    for bench in ["store", "processes", "scale"] {
+    for (package, bench) in BENCHES {
         say(out, bench)?;
-        figures.extend(lines(bench, options.quick, &directory)?);
+        figures.extend(match package {
+            "sdk-state" => criterion::run(bench, options.quick)?,
+            _ => lines(bench, options.quick, &directory)?,
+        });
     }
     say(out, "programs")?;
     figures.extend(programs::start()?);
@@ -90,6 +100,8 @@ fn lines(bench: &str, quick: bool, directory: &Path) -> Result<Vec<Figure>, Trou
     if quick {
         program.env("BENCH_QUICK", "1");
     }
+    // What was compiled or measured before must not be on its way to the disk any more.
+    rustix::fs::sync();
     let output = program.output()?;
     if !output.status.success() {
         return Err(format!("the benchmark {bench} failed").into());

@@ -9,11 +9,12 @@ pub(crate) mod floor;
 
 use localstate::LocalStore;
 use sdk_state::encrypt::{EnvKey, MasterKey};
-use sdk_state::{Snapshot as _, State};
+use sdk_state::{Revision, Snapshot as _, State};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use time::OffsetDateTime;
 
 /// The same in each process of a run.
 const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
@@ -54,6 +55,19 @@ pub(crate) fn only_file(snapshots: &Path) -> PathBuf {
     fs::read_dir(snapshots).unwrap().next().unwrap().unwrap().path()
 }
 
+/// Copies the only snapshot until there are `revisions` of them, without flushing, and says which were added.
+pub(crate) fn multiply(snapshots: &Path, revisions: usize) -> Vec<Revision> {
+    let bytes = fs::read(only_file(snapshots)).unwrap();
+    (1..revisions)
+        .map(|number| {
+            let moment = OffsetDateTime::UNIX_EPOCH + Duration::from_millis(number as u64 * 977);
+            let revision = Revision::at(moment).unwrap();
+            fs::write(snapshots.join(format!("{revision}.json.enc")), &bytes).unwrap();
+            revision
+        })
+        .collect()
+}
+
 /// Prints one figure as a line of JSON, as `cargo xtask bench` reads it.
 pub(crate) fn report(what: &str, size: &str, unit: &str, value: f64) {
     println!(
@@ -73,7 +87,7 @@ pub(crate) fn report_with_floor(what: &str, size: &str, time: Duration, floor_is
     );
 }
 
-/// How many times per cent of `samples` are below the answer; `samples` is sorted by this.
+/// What `percent` of 100 samples stay below. Sorts them.
 pub(crate) fn percentile(samples: &mut [Duration], percent: usize) -> Duration {
     samples.sort_unstable();
     samples[(samples.len() * percent / 100).min(samples.len() - 1)]
