@@ -1,12 +1,14 @@
 //! The project's own tasks, one verb a folder. Each tries to break the promises: `cargo xtask props` with random cases, `crash`
 //! with every state that a power cut can leave, `faults` with calls to the kernel that fail, `torture` with kill −9, `fuzz`
 //! with inputs that grow; `msrv`, `minimal-versions`, `public-api` and `tree` compare what the crates state with what they are;
-//! `ci` runs all that must hold.
+//! `bench` measures what it all costs, `instructions` that it stays so; `ci` runs all that must hold.
 
+mod bench;
 mod ci;
 mod crash;
 mod faults;
 mod fuzz;
+mod instructions;
 mod minimal_versions;
 mod msrv;
 mod note;
@@ -32,6 +34,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measures what everything costs, beside its floor, and writes docs/performance.md
+    Bench(bench::Options),
     /// Everything that must hold before a change lands
     Ci,
     /// Opens every state that a crash of the machine can leave
@@ -49,6 +53,8 @@ enum Task {
     FaultsDisk(faults::disk::DiskOptions),
     /// Coverage-guided fuzzing of whatever reads what others wrote
     Fuzz(fuzz::Options),
+    /// Compares the instructions of encode, decode, seal and open with the recorded figures
+    Instructions(instructions::Options),
     /// Builds with the oldest dependencies that Cargo.toml allows
     MinimalVersions,
     /// Checks the oldest Rust that Cargo.toml states
@@ -82,8 +88,10 @@ fn main() -> ExitCode {
         Task::Faults(options) => faults::run(&options),
         Task::FaultsChild(options) => faults::child::run(&options),
         Task::FaultsDisk(options) => faults::disk::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Ci => ci::run(),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Instructions(options) => instructions::run(&options),
         Task::MinimalVersions => minimal_versions::run(),
         Task::Msrv => msrv::run(),
         Task::Props(options) => props::run(&options),

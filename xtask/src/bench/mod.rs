@@ -1,0 +1,114 @@
+//! Measures what everything costs, beside its floor, and writes the measured part of docs/performance.md.
+//!
+//! The benchmarks stand beside the crates; this runs them, adds what is measured from outside (compiling, starting), and
+//! compares with the goals.
+
+pub(crate) mod cargo;
+mod criterion;
+mod figure;
+mod goals;
+mod machine;
+mod page;
+mod programs;
+mod report;
+
+use crate::workspace::root;
+use clap::Args;
+use figure::Figure;
+use machine::Machine;
+use std::error::Error;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// A trial of a minute: small sizes, nothing compiled anew, the page left as it is
+    #[arg(long)]
+    quick: bool,
+    /// Where to store: on the disk that is to be measured
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+const BENCHES: [(&str, &str); 5] = [
+    ("sdk-state", "snapshot"),
+    ("sdk-state", "envelope"),
+    ("localstate", "store"),
+    ("localstate", "processes"),
+    ("localstate", "scale"),
+];
+
+type Trouble = Box<dyn Error + Send + Sync>;
+
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match measure(options, &mut out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            let _ = writeln!(out, "FAILED  {trouble}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(options: &Options, out: &mut impl Write) -> Result<(), Trouble> {
+    let directory = options
+        .directory
+        .clone()
+        .unwrap_or_else(|| root().join("target/bench"));
+    fs::create_dir_all(&directory)?;
+    let directory = directory.canonicalize()?;
+    let machine = Machine::with(&directory)?;
+    let mut figures = Vec::new();
+    say(out, "building")?;
+    for (package, bench) in BENCHES {
+        cargo::bench_program(package, bench)?;
+    }
+    for (package, bench) in BENCHES {
+        say(out, bench)?;
+        figures.extend(match package {
+            "sdk-state" => criterion::run(bench, options.quick)?,
+            _ => lines(bench, options.quick, &directory)?,
+        });
+    }
+    say(out, "programs")?;
+    figures.extend(programs::start()?);
+    if !options.quick {
+        figures.extend(programs::compile(&directory)?);
+    }
+    let measured = report::markdown(&machine, &figures);
+    writeln!(out, "\n{measured}")?;
+    if !options.quick {
+        page::update(&measured)?;
+    }
+    Ok(())
+}
+
+fn say(out: &mut impl Write, what: &str) -> io::Result<()> {
+    writeln!(out, "measuring: {what}")?;
+    out.flush()
+}
+
+/// What a benchmark of the local backend prints.
+fn lines(bench: &str, quick: bool, directory: &Path) -> Result<Vec<Figure>, Trouble> {
+    let mut program = Command::new(cargo::bench_program("localstate", bench)?);
+    program
+        .arg("--bench")
+        .env("BENCH_DIRECTORY", directory)
+        .stderr(Stdio::inherit());
+    if quick {
+        program.env("BENCH_QUICK", "1");
+    }
+    // What was compiled or measured before must not be on its way to the disk any more.
+    rustix::fs::sync();
+    let output = program.output()?;
+    if !output.status.success() {
+        return Err(format!("the benchmark {bench} failed").into());
+    }
+    String::from_utf8(output.stdout)?
+        .lines()
+        .map(Figure::from_line)
+        .collect()
+}
