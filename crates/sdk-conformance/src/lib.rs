@@ -50,7 +50,8 @@
 //!   [limit](LIMIT) breaks the rule.
 //! * Nothing is passed over silently. A rule that needs a hook which the medium does not have is reported as skipped; a
 //!   rule that the author declares an [exception](Exception) to is reported with the reason, and as a fault of the
-//!   declaration when the rule is kept after all.
+//!   declaration when the rule is kept after all. The tests print both to standard error, past the harness that keeps
+//!   back what a passing test prints.
 //! * The kit is tested itself: for each fault that it is there to find there is a storage that has it, and that storage
 //!   breaks the rules that name the fault and no other.
 //!

@@ -74,7 +74,7 @@ fn measure(options: &Options, out: &mut impl Write) -> Result<(), Trouble> {
         });
     }
     say(out, "programs")?;
-    figures.extend(programs::start()?);
+    figures.extend(programs::start(&directory)?);
     if !options.quick {
         figures.extend(programs::compile(&directory)?);
     }

@@ -1,30 +1,58 @@
 use super::figure::{Figure, Floor, Unit};
 use super::{Trouble, cargo};
+use sdk_state::encrypt::Noop;
+use sdk_state::{Backend as _, StackId, State, WriteOptions};
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
+use time::OffsetDateTime;
 
 const STARTS: usize = 201;
+const STACK: &str = "demo/prod";
 
-/// Starting `statectl`, taking turns with a program that does nothing.
-pub(super) fn start() -> Result<Vec<Figure>, Trouble> {
+/// Starting `statectl`, alone and for the shortest of its answers, taking turns with a program that does nothing.
+pub(super) fn start(directory: &Path) -> Result<Vec<Figure>, Trouble> {
     let statectl = cargo::release_program("statectl")?;
-    let (mut times, mut floors) = (Vec::new(), Vec::new());
+    let root = tempfile::tempdir_in(directory)?;
+    write_a_snapshot(root.path())?;
+    let version = || {
+        let mut command = Command::new(&statectl);
+        command.arg("--version");
+        command
+    };
+    let current = || {
+        let mut command = Command::new(&statectl);
+        command.args(["current", STACK, "--root"]).arg(root.path());
+        command
+    };
+    let (mut versions, mut currents, mut floors) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..STARTS {
-        times.push(seconds(Command::new(&statectl).arg("--version"))?);
+        versions.push(seconds(&mut version())?);
+        currents.push(seconds(&mut current())?);
         floors.push(seconds(&mut Command::new("true"))?);
     }
-    Ok(vec![Figure {
-        what: "start of statectl".into(),
-        size: "--version".into(),
-        unit: Unit::Seconds,
-        value: median(&mut times),
-        floor: Some(Floor {
-            is: "`true`".into(),
-            value: median(&mut floors),
-        }),
-    }])
+    let floor = median(&mut floors);
+    Ok([("--version", versions), ("current", currents)]
+        .map(|(arguments, mut times)| Figure {
+            what: "start of statectl".into(),
+            size: arguments.into(),
+            unit: Unit::Seconds,
+            value: median(&mut times),
+            floor: Some(Floor {
+                is: "`true`".into(),
+                value: floor,
+            }),
+        })
+        .into())
+}
+
+fn write_a_snapshot(root: &Path) -> Result<(), Trouble> {
+    let id: StackId = STACK.parse()?;
+    let store = localstate::open(root, id.factory(), id.stack(), Noop)?;
+    let state = State::new(&id, "v1", "abc", OffsetDateTime::UNIX_EPOCH)?;
+    store.set_current(&store.write(&state, &WriteOptions::new())?)?;
+    Ok(())
 }
 
 /// A release build in an empty directory, everything fetched before.
