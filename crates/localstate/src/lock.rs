@@ -17,9 +17,9 @@ use std::time::Duration;
 const LOOKS: u32 = 16;
 /// How long an adoption waits for the gate: it may be tried again at the next look.
 const ADOPTION_PATIENCE: Duration = Duration::from_millis(5);
-/// A look and the waking up for it cost some 20 microseconds, so a waiter that looks this often needs less than a
-/// hundredth of a core, and learns of a free lock within 4 milliseconds.
-const POLL: Duration = Duration::from_millis(3);
+/// A look and the waking up for it cost some 20 microseconds, most of it the waking up, so a waiter that looks this often
+/// needs less than a hundredth of a core. With the jitter it learns of a free lock within 3.2 milliseconds.
+const POLL: Duration = Duration::from_micros(2500);
 const POLL_UNTRUSTED: Duration = Duration::from_millis(100);
 /// More of a foreign marker is not read.
 const LONGEST_MARKER: u64 = 4096;
