@@ -52,7 +52,7 @@ pub(crate) fn holds(what: &str, is_true: bool) -> Check {
     if is_true {
         Ok(())
     } else {
-        Err(Flaw::new(what, "that it is not so"))
+        Err(Flaw::new(format!("that {what}"), "that it is not so"))
     }
 }
 

@@ -3,16 +3,18 @@ use sdk_state::{
     Storage, TryLock, Wait,
 };
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::mem::ManuallyDrop;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 mod fault;
+mod lock;
 
 pub use fault::Fault;
 
-/// A storage of which chosen calls go wrong, to test what stands above it.
+/// A storage of which chosen calls go wrong, and those of the locks that it gives, to test what stands above it.
 ///
 /// Which call is a matter of counting, so that a test fails the same way each time; threads that share one `Faulty`
-/// count together.
+/// count together, and so do all locks.
 ///
 /// ```
 /// use sdk_conformance::{Fault, Faulty, Method};
@@ -31,18 +33,19 @@ pub use fault::Fault;
 #[derive(Debug)]
 pub struct Faulty<S> {
     inner: S,
-    faults: BTreeMap<(Method, u64), Fault>,
-    seen: Mutex<Seen>,
+    plan: Arc<Mutex<Plan>>,
 }
 
+/// What is to go wrong, and how far that has come.
 #[derive(Debug, Default)]
-struct Seen {
+struct Plan {
+    faults: BTreeMap<(Method, u64), Arc<Fault>>,
     calls: BTreeMap<Method, u64>,
     /// The last list that was not stale.
     listed: Vec<Revision>,
 }
 
-/// A method of [`Storage`] that can go wrong.
+/// A method of [`Storage`] or [`Lock`](sdk_state::Lock) that can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Method {
@@ -68,6 +71,14 @@ pub enum Method {
     LockStatus,
     /// [`Storage::force_unlock`].
     ForceUnlock,
+    /// [`Lock::token`](sdk_state::Lock::token).
+    Token,
+    /// [`Lock::check`](sdk_state::Lock::check).
+    Check,
+    /// [`Lock::share_with_children`](sdk_state::Lock::share_with_children).
+    ShareWithChildren,
+    /// [`Lock::unlock`](sdk_state::Lock::unlock).
+    Unlock,
 }
 
 impl<S: Storage> Faulty<S> {
@@ -75,21 +86,25 @@ impl<S: Storage> Faulty<S> {
     pub fn new(inner: S) -> Self {
         Self {
             inner,
-            faults: BTreeMap::new(),
-            seen: Mutex::default(),
+            plan: Arc::default(),
         }
     }
 
-    /// Lets the `nth` call of `method`, counted from 1, go wrong.
+    /// Lets the `nth` call of `method`, counted from 1, go wrong, in the way that was named last for it.
+    ///
+    /// # Panics
+    ///
+    /// When `nth` is 0: no call has that number.
     #[must_use]
-    pub fn with(mut self, method: Method, nth: u64, fault: Fault) -> Self {
-        self.faults.insert((method, nth), fault);
+    pub fn with(self, method: Method, nth: u64, fault: Fault) -> Self {
+        assert!(nth > 0, "calls are counted from 1");
+        plan(&self.plan).faults.insert((method, nth), Arc::new(fault));
         self
     }
 
     /// How often `method` was called.
     pub fn calls(&self, method: Method) -> u64 {
-        self.seen().calls.get(&method).copied().unwrap_or_default()
+        plan(&self.plan).calls.get(&method).copied().unwrap_or_default()
     }
 
     /// The storage underneath, of which nothing goes wrong.
@@ -98,43 +113,46 @@ impl<S: Storage> Faulty<S> {
     }
 
     fn call<T>(&self, method: Method, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-        Self::run(method, self.next(method), run)
+        call(&self.plan, method, run)
     }
+}
 
-    fn run<T>(
-        method: Method,
-        fault: Option<&Fault>,
-        run: impl FnOnce() -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        match fault {
-            Some(Fault::FailBefore(kind)) => Err(injected(method, kind.clone())),
-            Some(Fault::FailAfter(kind)) => {
-                // A lock must not be given back by being dropped; the rest is a few bytes of a test.
-                std::mem::forget(run());
-                Err(injected(method, kind.clone()))
-            }
-            Some(Fault::Delay(delay)) => {
-                Wait::forever().pause(*delay);
-                run()
-            }
-            Some(Fault::First(first)) => {
-                first();
-                run()
-            }
-            Some(Fault::Stale) | None => run(),
+fn plan(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
+    plan.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts a call, and lets it go the way that is planned.
+fn call<T>(shared: &Mutex<Plan>, method: Method, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let fault = next(shared, method);
+    go(method, fault.as_deref(), run)
+}
+
+/// Counts a call, and tells its fault.
+fn next(shared: &Mutex<Plan>, method: Method) -> Option<Arc<Fault>> {
+    let mut plan = plan(shared);
+    let calls = plan.calls.entry(method).or_default();
+    *calls += 1;
+    let nth = *calls;
+    plan.faults.get(&(method, nth)).cloned()
+}
+
+fn go<T>(method: Method, fault: Option<&Fault>, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    match fault {
+        Some(Fault::FailBefore(kind)) => Err(injected(method, kind.clone())),
+        Some(Fault::FailAfter(kind)) => {
+            // A lock must not be given back by being dropped; the rest is a few bytes of a test.
+            let _ = ManuallyDrop::new(run());
+            Err(injected(method, kind.clone()))
         }
-    }
-
-    /// Counts a call, and tells its fault.
-    fn next(&self, method: Method) -> Option<&Fault> {
-        let mut seen = self.seen();
-        let calls = seen.calls.entry(method).or_default();
-        *calls += 1;
-        self.faults.get(&(method, *calls))
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        Some(Fault::Delay(delay)) => {
+            Wait::forever().pause(*delay);
+            run()
+        }
+        Some(Fault::First(first)) => {
+            first();
+            run()
+        }
+        Some(Fault::Stale) | None => run(),
     }
 }
 
@@ -164,12 +182,12 @@ impl<S: Storage> Storage for Faulty<S> {
     }
 
     fn list(&self) -> Result<Vec<Revision>, Error> {
-        let fault = self.next(Method::List);
-        if matches!(fault, Some(Fault::Stale)) {
-            return Ok(self.seen().listed.clone());
+        let fault = next(&self.plan, Method::List);
+        if matches!(fault.as_deref(), Some(Fault::Stale)) {
+            return Ok(plan(&self.plan).listed.clone());
         }
-        let listed = Self::run(Method::List, fault, || self.inner.list())?;
-        self.seen().listed.clone_from(&listed);
+        let listed = go(Method::List, fault.as_deref(), || self.inner.list())?;
+        plan(&self.plan).listed.clone_from(&listed);
         Ok(listed)
     }
 
@@ -182,7 +200,11 @@ impl<S: Storage> Storage for Faulty<S> {
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
-        self.call(Method::TryLock, || self.inner.try_lock(holder))
+        let answer = self.call(Method::TryLock, || self.inner.try_lock(holder))?;
+        Ok(match answer {
+            TryLock::Held(lock) => TryLock::Held(lock::faulty(lock, &self.plan)),
+            TryLock::Busy { .. } => answer,
+        })
     }
 
     fn lock_status(&self) -> Result<Option<LockStatus>, Error> {

@@ -1,8 +1,8 @@
 //! The test kit that every backend for infrastructure state must pass.
 //!
 //! The contract of [`Storage`](sdk_state::Storage) and [`Backend`](sdk_state::Backend) is written in their
-//! documentation; each sentence of it that can be tested is a rule here, with an id that the documentation quotes. A
-//! backend's author says how to make a fresh place, and gets one test for each rule:
+//! documentation. The rules here ask it, sentence by sentence, each with an id that the documentation quotes. A backend's
+//! author says how to make a fresh place, and gets one test for each rule:
 //!
 //! ```
 //! use sdk_conformance::{Medium, RULES, Report};
@@ -59,7 +59,8 @@
 //!
 //! * A rule sees what the methods answer. What survives a crash or a power cut (W1, and a half of W2 and C1) is not
 //!   tested here, nor is exclusion among processes: a backend's own tests do that.
-//! * A race that is not lost is not seen. Each race has 32 threads, all released at once.
+//! * A race that is not lost is not seen. Most races have 32 threads, all released at once.
+//! * No rule waits for long: that a lock does not expire under a slow holder is not asked.
 //! * A storage that does not answer keeps its thread, until the process ends.
 //! * The rules of `Backend` use [`State`](sdk_state::State): a backend for another document alone is not tested.
 //! * A [`Root`](sdk_state::Root) is not asked: that it lists its stacks is a test of the backend's own.

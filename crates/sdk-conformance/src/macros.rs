@@ -95,8 +95,10 @@ macro_rules! __known {
     ({ $($except:literal : $reason:literal),* } [$($id:literal)*]) => {
         let rules: &[&str] = &[$($id),*];
         let exceptions: &[&str] = &[$($except),*];
-        for exception in exceptions {
+        for (position, exception) in exceptions.iter().enumerate() {
             assert!(rules.contains(exception), "there is no rule {exception}");
+            let is_first = !exceptions[..position].contains(exception);
+            assert!(is_first, "{exception} has two exceptions");
         }
     };
 }

@@ -5,7 +5,7 @@ use crate::medium::Medium;
 use crate::rule::panicked;
 use crate::violation::{Check, Flaw};
 use sdk_state::{
-    Created, Error, ErrorKind, Expect, Holder, Lock, LockToken, Revision, StackId, Storage, TryLock,
+    Created, Error, ErrorKind, Expect, Holder, Lock, LockToken, Revision, StackId, Storage, TryLock, Wait,
 };
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -152,7 +152,16 @@ pub(crate) fn race<T: Send>(
     medium: &dyn Medium,
     run: impl Fn(usize, &dyn Storage) -> Check<T> + Sync,
 ) -> Check<Vec<T>> {
-    let handles: Vec<Box<dyn Storage>> = (0..RACERS).map(|_| open(medium)).collect::<Check<_>>()?;
+    race_of(RACERS, medium, run)
+}
+
+/// The same with fewer, where each has a part of its own and more of them would only wait for a processor.
+pub(crate) fn race_of<T: Send>(
+    racers: usize,
+    medium: &dyn Medium,
+    run: impl Fn(usize, &dyn Storage) -> Check<T> + Sync,
+) -> Check<Vec<T>> {
+    let handles: Vec<Box<dyn Storage>> = (0..racers).map(|_| open(medium)).collect::<Check<_>>()?;
     race_on(&handles, |n, storage| run(n, &**storage))
 }
 
@@ -201,6 +210,11 @@ pub(crate) fn never_won() -> Flaw {
         "a compared move to be done once all others are",
         format!("{RACERS} that were refused as CurrentMoved"),
     )
+}
+
+/// Lets the others in: a medium need not be fair to who waits.
+pub(crate) fn breathe() {
+    Wait::forever().pause(std::time::Duration::from_millis(1));
 }
 
 /// Counts a racer out at its end, also when the storage panics: the others would wait for it.

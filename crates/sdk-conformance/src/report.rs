@@ -17,8 +17,8 @@ pub struct Exception {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     entries: Vec<Entry>,
-    /// Exceptions to rules that do not exist.
-    unknown: Vec<Exception>,
+    /// Exceptions to rules that do not exist, or that have one already.
+    unused: Vec<Exception>,
 }
 
 /// What became of one rule.
@@ -42,7 +42,7 @@ pub enum Outcome {
     Broken(Violation),
     /// It was not asked: the medium lacks this hook.
     Skipped(&'static str),
-    /// It is broken, as the author declared for this reason.
+    /// It is broken, or not asked for want of a hook, and the author declared that it is not kept, for this reason.
     Excepted(&'static str),
     /// It is kept, although the author declared that it is not, for this reason: the declaration is wrong.
     KeptAfterAll(&'static str),
@@ -62,11 +62,15 @@ impl Report {
             outcome: outcome(rule.id, (rule.check)(medium()), exceptions),
         });
         let entries = entries.collect();
-        let is_known = |exception: &&Exception| rules.iter().any(|rule| rule.id == exception.rule);
-        let unknown = exceptions.iter().filter(|exception| !is_known(exception));
+        let is_used = |position: usize| {
+            let id = exceptions[position].rule;
+            let is_first = exceptions[..position].iter().all(|earlier| earlier.rule != id);
+            is_first && rules.iter().any(|rule| rule.id == id)
+        };
+        let unused = (0..exceptions.len()).filter(|&position| !is_used(position));
         Self {
             entries,
-            unknown: unknown.copied().collect(),
+            unused: unused.map(|position| exceptions[position]).collect(),
         }
     }
 
@@ -86,7 +90,7 @@ impl Report {
 
     /// Whether every rule is kept or skipped, or excepted for a reason that is still true.
     pub fn is_good(&self) -> bool {
-        self.unknown.is_empty() && self.entries.iter().all(|entry| entry.outcome.is_good())
+        self.unused.is_empty() && self.entries.iter().all(|entry| entry.outcome.is_good())
     }
 
     /// One JSON object, in one line:
@@ -96,7 +100,7 @@ impl Report {
     /// | `good` | whether the report [is good](Self::is_good) |
     /// | `kept` | how many rules are kept |
     /// | `broken` | the ids of the rules that are broken without a declared exception |
-    /// | `exceptions-to-no-rule` | the ids of exceptions that name no rule |
+    /// | `unused-exceptions` | the ids of exceptions that name no rule, or one that has an exception already |
     /// | `rules` | what became of each rule, in their order |
     ///
     /// A rule has its id as `rule`, its `sentence`, its `outcome`, and as `detail` what there is to say of that, or `null`.
@@ -111,12 +115,12 @@ impl Report {
                 "detail": entry.outcome.detail(),
             })
         });
-        let unknown = self.unknown.iter().map(|exception| exception.rule);
+        let unused = self.unused.iter().map(|exception| exception.rule);
         serde_json::json!({
             "good": self.is_good(),
             "kept": self.entries.iter().filter(|entry| entry.outcome == Outcome::Kept).count(),
             "broken": self.broken(),
-            "exceptions-to-no-rule": unknown.collect::<Vec<_>>(),
+            "unused-exceptions": unused.collect::<Vec<_>>(),
             "rules": rules.collect::<Vec<_>>(),
         })
         .to_string()
@@ -133,11 +137,11 @@ impl fmt::Display for Report {
                 writeln!(f, "{:<26} {detail}", "")?;
             }
         }
-        for exception in &self.unknown {
+        for exception in &self.unused {
             writeln!(
                 f,
-                "{:<11} {:<14} {}",
-                exception.rule, "no such rule", exception.reason
+                "{:<11} {:<14} an exception to no rule, or the second to one: {}",
+                exception.rule, "UNUSED", exception.reason
             )?;
         }
         let kept = self

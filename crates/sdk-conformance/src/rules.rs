@@ -31,6 +31,10 @@ macro_rules! __storage_rules {
                     "replacing a snapshot by a shorter or longer one leaves exactly the new bytes"
                 an_absent_snapshot_is_not_replaced "REPLACE-02"
                     "replacing what does not exist is NotFound and creates nothing"
+                a_snapshot_is_old_or_new_while_it_is_replaced "REPLACE-03"
+                    "whoever reads while a snapshot is replaced finds all of the old bytes or all of the new ones"
+                a_removal_wins_over_a_replacement "REPLACE-04"
+                    "when one thread replaces a snapshot and another removes it, it is gone afterwards"
             }
             read {
                 an_absent_snapshot_is_not_found "READ-01"
@@ -51,6 +55,8 @@ macro_rules! __storage_rules {
             list {
                 everything_is_listed_once_whatever_the_order "LIST-01"
                     "every snapshot is listed exactly once, whatever the order of creation"
+                a_damaged_snapshot_hides_no_other "LIST-02"
+                    "a snapshot that is damaged is listed, and so are all others"
             }
             pointer {
                 current_names_what_it_was_moved_to "POINTER-01"
@@ -108,7 +114,9 @@ macro_rules! __storage_rules {
                 an_evicted_holder_does_not_touch_the_next_one "LOCK-12"
                     "neither unlock nor drop of an evicted lock frees that of the next holder"
                 a_dead_holder_is_replaced_and_named "LOCK-13"
-                    "the lock of a dead holder is taken over, and the new holder is told whose it was"
+                    "a dead holder is Dead, its lock is taken over by one who is told whose it was and does not lose it to the dead"
+                an_eviction_spares_who_came_meanwhile "LOCK-14"
+                    "force_unlock with a token never evicts one who takes the lock while it runs"
             }
             guard {
                 the_holder_moves_and_removes "GUARD-01"
@@ -117,6 +125,10 @@ macro_rules! __storage_rules {
                     "a move with the token of an evicted holder is LockLost and leaves current, whoever holds the lock"
                 an_evicted_holder_does_not_remove "GUARD-03"
                     "a removal with the token of an evicted holder is LockLost and removes nothing, whoever holds the lock"
+                no_move_of_an_evicted_holder_is_done_later "GUARD-04"
+                    "once force_unlock has returned, no move that the evicted holder had begun is done any more"
+                no_other_token_guards "GUARD-05"
+                    "a token that was given back, of another stack, or of nobody is LockLost, and changes nothing"
             }
             sealed {
                 a_store_reads_what_another_one_wrote "SEALED-01"

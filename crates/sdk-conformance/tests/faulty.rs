@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
 
 use sdk_conformance::{Fault, Faulty, Method};
-use sdk_state::{Created, ErrorKind, Holder, MemoryStorage, Revision, Storage as _, TryLock};
+use sdk_state::encrypt::Noop;
+use sdk_state::{
+    Backend as _, Created, ErrorKind, Holder, Lock, MemoryStorage, Revision, State, Storage as _, Store,
+    TryLock, WriteOptions,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,6 +37,64 @@ fn a_lock_whose_acknowledgement_is_lost_stays_held() {
     let holder = Holder::new("test", OffsetDateTime::UNIX_EPOCH);
     assert!(storage.try_lock(&holder).is_err());
     assert!(matches!(storage.try_lock(&holder).unwrap(), TryLock::Busy { .. }));
+}
+
+fn take(storage: &Faulty<MemoryStorage>) -> Option<Box<dyn Lock>> {
+    match storage
+        .try_lock(&Holder::new("test", OffsetDateTime::UNIX_EPOCH))
+        .unwrap()
+    {
+        TryLock::Held(lock) => Some(lock),
+        TryLock::Busy { .. } => None,
+    }
+}
+
+#[test]
+fn a_lock_that_fails_to_be_given_back_is_free_or_not_as_the_fault_says() {
+    let storage = faulty()
+        .with(Method::Unlock, 1, Fault::FailAfter(ErrorKind::Unavailable))
+        .with(Method::Unlock, 2, Fault::FailBefore(ErrorKind::Io));
+    let lock = take(&storage).unwrap();
+    assert_eq!(lock.unlock().unwrap_err().kind(), &ErrorKind::Unavailable);
+    let lock = take(&storage).unwrap();
+    assert_eq!(lock.unlock().unwrap_err().kind(), &ErrorKind::Io);
+    assert!(take(&storage).is_none());
+}
+
+#[test]
+fn the_calls_of_all_locks_are_counted_together() {
+    let storage = faulty().with(Method::Check, 3, Fault::FailBefore(ErrorKind::Unavailable));
+    for _ in 0..2 {
+        let lock = take(&storage).unwrap();
+        lock.check().unwrap();
+        lock.unlock().unwrap();
+    }
+    let lock = take(&storage).unwrap();
+    assert_eq!(lock.check().unwrap_err().kind(), &ErrorKind::Unavailable);
+    lock.check().unwrap();
+    assert!(lock.token().is_ok());
+    assert_eq!(
+        (storage.calls(Method::Check), storage.calls(Method::Token)),
+        (4, 1)
+    );
+}
+
+/// A medium that reads the whole for a beginning has a limit of its own: a store with a higher one showed no header.
+#[test]
+fn a_header_is_shown_of_what_is_too_large_to_read_a_beginning_of() {
+    let fault = Fault::FailBefore(ErrorKind::TooLarge);
+    let store = Store::<_, State>::new(faulty().with(Method::ReadPrefix, 1, fault), Noop);
+    let state = State::new(store.id(), "v1", "abc", OffsetDateTime::UNIX_EPOCH).unwrap();
+    let rev = store.write(&state, &WriteOptions::new()).unwrap();
+    let shown = format!("{:?}", store.header(&rev).unwrap());
+    assert_eq!(shown, format!("{:?}", store.header(&rev).unwrap()));
+    assert_eq!(store.storage().calls(Method::ReadPrefix), 2);
+}
+
+#[test]
+#[should_panic(expected = "counted from 1")]
+fn there_is_no_call_before_the_first() {
+    let _ = faulty().with(Method::Read, 0, Fault::Stale);
 }
 
 #[test]

@@ -171,12 +171,24 @@ fn an_exception_to_no_rule_is_reported() {
     };
     let report = Report::run(&rules(&["CREATE-05"]), || Arc::new(Memory::default()), &[unknown]);
     assert!(!report.is_good());
-    assert!(report.to_string().contains("CREATE-99   no such rule"));
+    assert!(report.to_string().contains("CREATE-99   UNUSED"), "{report}");
+    assert!(report.to_json().contains(r#""unused-exceptions":["CREATE-99"]"#));
+}
+
+#[test]
+fn a_second_exception_to_a_rule_is_reported() {
+    let second = Exception {
+        reason: "so does the second",
+        ..DECLARED
+    };
+    let report = report(&[DECLARED, second]);
     assert!(
         report
-            .to_json()
-            .contains(r#""exceptions-to-no-rule":["CREATE-99"]"#)
+            .to_string()
+            .ends_with("so does the second\n1 of 4 rules are kept"),
+        "{report}"
     );
+    assert!(report.to_json().contains(r#""unused-exceptions":["LIST-01"]"#));
 }
 
 #[test]
@@ -196,7 +208,7 @@ fn the_json_has_the_shape_that_is_documented() {
             "good": false,
             "kept": 0,
             "broken": ["READ-04"],
-            "exceptions-to-no-rule": ["CREATE-99"],
+            "unused-exceptions": ["CREATE-99"],
             "rules": [
                 {
                     "rule": "CREATE-05",

@@ -33,6 +33,8 @@ use std::time::Duration;
 /// * [`InvalidName`](crate::ErrorKind::InvalidName), from what would create the stack's place: the medium takes the
 ///   stack's name for that of another one.
 ///
+/// Where several kinds apply, such as `NotFound` and `LockLost`, any of them may be told.
+///
 /// A timeout is an error like any other: a method fails only when it is sure that nothing has changed, or says
 /// [`DurabilityUnknown`](crate::ErrorKind::DurabilityUnknown).
 pub trait Storage: Send + Sync {
@@ -51,7 +53,9 @@ pub trait Storage: Send + Sync {
     /// (W1, W2, W3) The snapshot appears whole or not at all, replaces nothing, and is durable on return. Of any number
     /// of simultaneous calls for one revision exactly one is [`Created`](Created::Created). `current` does not move.
     ///
-    /// `sealed` is not empty, and may be as long as the store's limit plus [`OVERHEAD`](crate::envelope::OVERHEAD) bytes;
+    /// The name of a snapshot that was removed may stay taken.
+    ///
+    /// That `sealed` is not empty is the caller's duty. It may be as long as the store's limit plus [`OVERHEAD`](crate::envelope::OVERHEAD) bytes;
     /// 16 MiB must fit. Nothing may depend on what it holds.
     ///
     /// CREATE-01 (kept to the byte), CREATE-02 (a taken name), CREATE-03 (many creators), CREATE-04 (whole or not at all),
@@ -72,7 +76,9 @@ pub trait Storage: Send + Sync {
     /// (W2) A reader finds the old bytes or the new ones, also after a crash. It never creates: of a replacement and a
     /// removal at the same time, the removal wins.
     ///
-    /// REPLACE-01 (as a whole), REPLACE-02 (never creates).
+    /// It asks for no token, so it is for the holder of the lock to see that it still has it; an eviction does not stop it.
+    ///
+    /// REPLACE-01 (as a whole), REPLACE-02 (never creates), REPLACE-03 (old or new), REPLACE-04 (a removal wins).
     ///
     /// # Errors
     ///
@@ -102,7 +108,7 @@ pub trait Storage: Send + Sync {
     /// stands at the beginning.
     ///
     /// By default it reads the whole snapshot, of up to [`DEFAULT_LIMIT`] and [`OVERHEAD`]. A medium that can read a part
-    /// or knows the length does better.
+    /// and knows the length does better, and has no limit.
     ///
     /// # Contract
     ///
@@ -112,6 +118,7 @@ pub trait Storage: Send + Sync {
     ///
     /// * [`NotFound`](crate::ErrorKind::NotFound) when there is none.
     /// * [`Damaged`](crate::ErrorKind::Damaged) when it is empty or no plain blob.
+    /// * [`TooLarge`](crate::ErrorKind::TooLarge) from the default, when it has more than that.
     /// * [The medium's](Storage#the-mediums-errors).
     fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
         let mut bytes = self.read(rev, DEFAULT_LIMIT + OVERHEAD)?;
@@ -128,7 +135,7 @@ pub trait Storage: Send + Sync {
     /// Where `held` is given, the stack's lock must carry that token.
     ///
     /// REMOVE-01 (gone, and nothing else), REMOVE-02 (absent is fine), REMOVE-03 (the current one), REMOVE-04 (a damaged
-    /// pointer), REMOVE-05 (racing `set_current`), GUARD-01 and GUARD-03 (the token).
+    /// pointer), REMOVE-05 (racing `set_current`), GUARD-01, GUARD-03 and GUARD-05 (the token).
     ///
     /// # Errors
     ///
@@ -145,7 +152,7 @@ pub trait Storage: Send + Sync {
     /// # Contract
     ///
     /// Each once (LIST-01). What is no valid name is left out. It opens no snapshot, so that a damaged one hides no
-    /// other and a list of thousands is quick.
+    /// other (LIST-02) and a list of thousands is quick.
     ///
     /// # Errors
     ///
@@ -176,7 +183,7 @@ pub trait Storage: Send + Sync {
     /// `current` is the old or the new revision, and what it names is readable. Durable on return.
     ///
     /// POINTER-02 (absent), POINTER-03 (compares), POINTER-04 (many movers), POINTER-05 (no lost update), POINTER-08 (the
-    /// repair), GUARD-01 and GUARD-02 (the token).
+    /// repair), GUARD-01, GUARD-02 and GUARD-05 (the token), GUARD-04 (racing `force_unlock`).
     ///
     /// # Errors
     ///
@@ -227,7 +234,7 @@ pub trait Storage: Send + Sync {
     /// (L4) The comparison with `expected` and the eviction are one step, so that a holder who came meanwhile is spared.
     /// From then on the evicted token is [`LockLost`](crate::ErrorKind::LockLost) everywhere.
     ///
-    /// LOCK-08 (the expected holder), LOCK-09 (another holder), LOCK-10 (nobody).
+    /// LOCK-08 (the expected holder), LOCK-09 (another holder), LOCK-10 (nobody), LOCK-14 (who comes meanwhile).
     ///
     /// # Errors
     ///
@@ -274,8 +281,8 @@ pub enum TryLock {
     Busy {
         /// Who, as far as is known.
         info: Box<LockInfo>,
-        /// The longest pause between two looks that suits the medium: milliseconds where a look is cheap. A store begins
-        /// with shorter ones, and varies each by a quarter.
+        /// The longest pause between two looks that suits the medium, never nothing: milliseconds where a look is cheap. A
+        /// store begins with shorter ones, and varies each by a quarter.
         poll: Duration,
     },
 }

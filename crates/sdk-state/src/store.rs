@@ -124,10 +124,12 @@ impl<S: Storage, T: Snapshot> Store<S, T> {
     /// * [`TooLarge`](ErrorKind::TooLarge) when it is larger than the limit allows, or its header than 1 MiB.
     /// * [The medium's](Storage#the-mediums-errors).
     pub fn header(&self, rev: &Revision) -> Result<UnverifiedHeader, Error> {
-        let mut sealed = self.storage.read_prefix(rev, USUAL_HEADER_BYTES)?.bytes;
-        if !envelope::holds_header(&sealed) {
-            sealed = self.read(rev)?;
-        }
+        let sealed = match self.storage.read_prefix(rev, USUAL_HEADER_BYTES) {
+            Ok(prefix) if envelope::holds_header(&prefix.bytes) => prefix.bytes,
+            // Who reads the whole for a beginning has a limit of its own, which may be lower than this store's.
+            Err(error) if *error.kind() != ErrorKind::TooLarge => return Err(error),
+            _ => self.read(rev)?,
+        };
         envelope::header(&sealed).map_err(|error| error.at_revision(rev))
     }
 

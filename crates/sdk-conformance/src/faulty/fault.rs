@@ -5,9 +5,10 @@ use std::time::Duration;
 /// How a call goes wrong.
 #[non_exhaustive]
 pub enum Fault {
-    /// It fails and has no effect.
+    /// It fails and has no effect. A lock that was not given back so stays held.
     FailBefore(ErrorKind),
-    /// It has its effect, and fails all the same: the acknowledgement is lost. A lock that was taken so stays held.
+    /// It has its effect, and fails all the same: the acknowledgement is lost. A lock that was taken so stays held, and one
+    /// that was given back so is free.
     FailAfter(ErrorKind),
     /// It takes so much longer, and goes well.
     Delay(Duration),

@@ -23,6 +23,10 @@ pub(crate) enum Fault {
     KeepsText,
     /// Replacing succeeds and does nothing.
     ReplaceForgets,
+    /// The old bytes are cut off, and the new ones written in a second step.
+    ReplaceInParts,
+    /// Looks whether the snapshot is there, and writes in a second step, whatever became of it.
+    CheckThenReplace,
     /// Replacing panics.
     ReplacePanics,
     /// Replacing creates what is absent.
@@ -43,6 +47,8 @@ pub(crate) enum Fault {
     ListFailsWhenAbsent,
     /// Listing makes the stack.
     ListCreates,
+    /// Opens every snapshot to list it, and fails at an empty one.
+    ListOpensSnapshots,
     /// Lists a page of 64.
     ListsOnePage,
     /// Each handle goes on listing what it listed first.
@@ -85,6 +91,12 @@ pub(crate) enum Fault {
     UnlocksAnyones,
     /// A dead holder keeps the lock.
     DeadHolderStays,
+    /// The status never tells that a holder is dead.
+    DeadIsUnknown,
+    /// Dropping a dead holder's lock frees that of whoever has taken it over.
+    DeadDropFrees,
+    /// force_unlock compares the token, and evicts in a second step.
+    CompareThenEvict,
     /// force_unlock evicts whoever holds the lock.
     ForceIgnoresToken,
     /// force_unlock does not tell who was evicted.
@@ -97,6 +109,10 @@ pub(crate) enum Fault {
     MoveIgnoresToken,
     /// A guarded removal does not look at the token.
     RemoveIgnoresToken,
+    /// A guarded move looks at the token, and moves in a second step.
+    GuardThenMove,
+    /// A guarded move and a removal refuse the tokens that were evicted, and no others.
+    RefusesTheEvicted,
     /// A guarded move and a removal are content with any holder.
     AnyHolderWillDo,
     /// Says that it is the place of another stack.

@@ -15,6 +15,7 @@ impl Wrong {
         if let Some(status) = &stack.lock {
             if status.liveness == Liveness::Dead && !self.has(Fault::DeadHolderStays) {
                 previous = Some(status.info.clone());
+                stack.dead.clone_from(&status.info.token);
             } else if !self.has(Fault::LockAdmitsAll) {
                 let info = if self.has(Fault::BusyIsAnonymous) {
                     LockInfo::default()
@@ -65,16 +66,38 @@ impl Wrong {
     pub(crate) fn see_lock(&self) -> Result<Option<LockStatus>, Error> {
         let gate = self.place.enter();
         let mut status = gate.get(&self.key).and_then(|stack| stack.lock.clone());
-        if let Some(status) = &mut status
-            && self.has(Fault::StatusIsAnonymous)
-        {
-            status.info.user = None;
+        if let Some(status) = &mut status {
+            match self.place.fault {
+                Fault::StatusIsAnonymous => status.info.user = None,
+                Fault::DeadIsUnknown => status.liveness = Liveness::Unknown,
+                _ => {}
+            }
         }
         Ok(status)
     }
 
     pub(crate) fn evict(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
         let mut gate = self.place.enter();
+        let is_expected = |stack: &Stack| {
+            let holder = stack.lock.as_ref().map(|lock| lock.info.token.as_ref());
+            holder.is_some() && (expected.is_none() || holder == Some(expected))
+        };
+        let mut was_expected = gate.get(&self.key).is_some_and(is_expected);
+        if self.has(Fault::CompareThenEvict)
+            && self.place.is_contended()
+            && expected.is_some()
+            && was_expected
+        {
+            let stack = gate.entry(self.key.clone()).or_default();
+            stack.seen.evictors += 1;
+            // Once, until the next holder has come.
+            if stack.seen.evictors == 1 {
+                gate = self.place.meet(&self.key, gate, |stack| {
+                    stack.lock.is_some() && !is_expected(stack)
+                });
+            }
+        }
+        was_expected |= self.has(Fault::ForceIgnoresToken) && !self.place.is_contended();
         let lock = gate.get_mut(&self.key).and_then(|stack| stack.lock.take());
         let Some(status) = lock else {
             return match expected {
@@ -82,12 +105,14 @@ impl Wrong {
                 _ => Ok(None),
             };
         };
-        if expected.is_some() && status.info.token.as_ref() != expected && !self.has(Fault::ForceIgnoresToken)
-        {
+        if !was_expected {
             let info = status.info.clone();
             gate.entry(self.key.clone()).or_default().lock = Some(status);
             return Err(Error::other_holder(info));
         }
+        let stack = gate.entry(self.key.clone()).or_default();
+        stack.evicted.extend(status.info.token.clone());
+        self.place.tell();
         Ok(Some(status.info).filter(|_| !self.has(Fault::ForceIsSilent)))
     }
 
@@ -102,6 +127,7 @@ impl Wrong {
             None => true,
             Some(_) if self.has(ignored) => true,
             Some(_) if self.has(Fault::AnyHolderWillDo) => holder.is_some(),
+            Some(token) if self.has(Fault::RefusesTheEvicted) => !stack.evicted.contains(token),
             Some(_) if self.has(Fault::TokenOfOneHandle) && stack.lock_handle != self.number => false,
             Some(token) => holder == Some(Some(token)),
         };
@@ -131,10 +157,13 @@ impl WrongLock {
 
     fn free(&self) {
         let mut gate = self.place.enter();
-        let lock = gate.get_mut(&self.key).map(|stack| &mut stack.lock);
-        if let Some(lock) = lock {
-            lock.take_if(|lock| {
-                self.place.has(Fault::UnlocksAnyones) || lock.info.token.as_ref() == Some(&self.token)
+        if let Some(stack) = gate.get_mut(&self.key) {
+            let is_of_the_dead =
+                self.place.has(Fault::DeadDropFrees) && stack.dead.as_ref() == Some(&self.token);
+            stack.lock.take_if(|lock| {
+                self.place.has(Fault::UnlocksAnyones)
+                    || is_of_the_dead
+                    || lock.info.token.as_ref() == Some(&self.token)
             });
         }
     }
@@ -171,7 +200,7 @@ impl Lock for WrongLock {
             _ => self.check(),
         };
         // In a race nobody else would ever get it.
-        if !self.place.has(Fault::UnlockKeeps) || self.place.is_race() {
+        if !self.place.has(Fault::UnlockKeeps) || self.place.is_contended() {
             self.free();
         }
         // Dropping it too would free a second time: perhaps the lock of the next holder, if the fault is in the token.

@@ -49,7 +49,10 @@ wrong! {
     keeping_times_to_the_microsecond: CreateRoundsTimes breaks ["CREATE-06"];
     keeping_bytes_as_text: KeepsText breaks ["CREATE-01" "CREATE-05" "SEALED-01" "SEALED-02" "SEALED-03" "SEALED-04"];
     replacing_nothing: ReplaceForgets breaks ["REPLACE-01" "SEALED-02"];
-    replacing_and_panicking: ReplacePanics breaks ["REPLACE-01" "REPLACE-02" "SEALED-02"];
+    replacing_and_panicking: ReplacePanics breaks
+        ["REPLACE-01" "REPLACE-02" "REPLACE-03" "REPLACE-04" "SEALED-02"];
+    cutting_a_snapshot_off_before_replacing_it: ReplaceInParts breaks ["REPLACE-03"];
+    looking_whether_a_snapshot_is_there_before_replacing_it: CheckThenReplace breaks ["REPLACE-04"];
     replacing_what_is_absent: ReplaceCreates breaks ["REPLACE-02"];
     making_the_stack_before_replacing: ReplaceMakesTheStack breaks ["READ-06"];
     reading_64_kibibytes: ReadTruncates breaks ["CREATE-05"];
@@ -59,6 +62,7 @@ wrong! {
     failing_to_read_from_what_does_not_exist: AbsentIsAnError breaks ["READ-01"];
     failing_to_list_what_does_not_exist: ListFailsWhenAbsent breaks ["READ-04"];
     listing_and_creating: ListCreates breaks ["READ-05"];
+    opening_what_is_listed: ListOpensSnapshots breaks ["LIST-02"];
     listing_one_page: ListsOnePage breaks ["LIST-01"];
     listing_what_was_there_before: ListIsStale breaks ["CREATE-01" "REMOVE-01"];
     listing_what_was_removed: ListsTheRemoved breaks ["REMOVE-01"];
@@ -75,19 +79,24 @@ wrong! {
     looking_whether_the_lock_is_free_before_taking_it: CheckThenLock breaks ["LOCK-05" "LOCK-06"];
     not_telling_a_waiter_who_holds_the_lock: BusyIsAnonymous breaks ["LOCK-02"];
     not_telling_who_holds_the_lock: StatusIsAnonymous breaks ["LOCK-01"];
-    unlocking_nothing: UnlockKeeps breaks ["LOCK-03"];
+    unlocking_nothing: UnlockKeeps breaks ["LOCK-03" "GUARD-05"];
     keeping_a_dropped_lock: DropKeeps breaks ["LOCK-04"];
     a_token_that_repeats: TokenRepeats breaks
-        ["LOCK-07" "LOCK-11" "LOCK-12" "LOCK-13" "GUARD-02" "GUARD-03"];
-    unlocking_the_lock_of_anybody: UnlocksAnyones breaks ["LOCK-11" "LOCK-12"];
+        ["LOCK-07" "LOCK-11" "LOCK-12" "LOCK-13" "GUARD-02" "GUARD-03" "GUARD-05"];
+    unlocking_the_lock_of_anybody: UnlocksAnyones breaks ["LOCK-11" "LOCK-12" "LOCK-13"];
     leaving_the_lock_to_the_dead: DeadHolderStays breaks ["LOCK-13"];
+    not_telling_the_dead_from_the_living: DeadIsUnknown breaks ["LOCK-13"];
+    freeing_the_lock_that_was_taken_over_from_the_dead: DeadDropFrees breaks ["LOCK-13"];
+    comparing_before_evicting: CompareThenEvict breaks ["LOCK-14"];
     evicting_anybody: ForceIgnoresToken breaks ["LOCK-09"];
     not_telling_who_was_evicted: ForceIsSilent breaks ["LOCK-08"];
     failing_to_evict_nobody: ForceNeedsAHolder breaks ["LOCK-10"];
     a_token_that_one_handle_knows: TokenOfOneHandle breaks ["GUARD-01"];
-    moving_without_a_look_at_the_token: MoveIgnoresToken breaks ["GUARD-02"];
-    removing_without_a_look_at_the_token: RemoveIgnoresToken breaks ["GUARD-03"];
-    being_content_with_any_holder: AnyHolderWillDo breaks ["GUARD-02" "GUARD-03"];
+    moving_without_a_look_at_the_token: MoveIgnoresToken breaks ["GUARD-02" "GUARD-04" "GUARD-05"];
+    removing_without_a_look_at_the_token: RemoveIgnoresToken breaks ["GUARD-03" "GUARD-05"];
+    looking_at_the_token_before_moving: GuardThenMove breaks ["GUARD-04"];
+    refusing_the_evicted_alone: RefusesTheEvicted breaks ["GUARD-05"];
+    being_content_with_any_holder: AnyHolderWillDo breaks ["GUARD-02" "GUARD-03" "GUARD-05"];
     a_wrong_id: WrongId breaks ["SEALED-01" "SEALED-02" "SEALED-03" "SEALED-04" "STACKS-01"];
     names_that_are_glued_together: NamesAreGlued breaks ["STACKS-02"];
     names_in_lower_case: NamesAreFolded breaks ["STACKS-03"];

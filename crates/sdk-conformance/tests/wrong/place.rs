@@ -2,14 +2,16 @@
 
 use crate::fault::Fault;
 use sdk_conformance::Medium;
-use sdk_state::{Error, Liveness, LockStatus, Revision, StackId, Storage};
-use std::collections::{BTreeMap, BTreeSet};
+use sdk_state::{Error, Liveness, LockStatus, LockToken, Revision, StackId, Storage};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A race of the rules has twice as many handles.
 const MANY: usize = 16;
+/// A rule that has no race uses no more at one stack.
+const FEW: usize = 3;
 /// Threads that should meet do so much earlier; should they not, the test fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -30,6 +32,9 @@ pub(crate) struct Stack {
     /// Which handle took the lock.
     pub(crate) lock_handle: usize,
     pub(crate) removed: BTreeSet<String>,
+    pub(crate) evicted: HashSet<LockToken>,
+    /// Whose lock was taken over last.
+    pub(crate) dead: Option<LockToken>,
     pub(crate) seen: Seen,
 }
 
@@ -42,6 +47,8 @@ pub(crate) struct Seen {
     pub(crate) found_none: usize,
     pub(crate) movers: usize,
     pub(crate) lockers: usize,
+    pub(crate) replacers: usize,
+    pub(crate) evictors: usize,
     pub(crate) moved_to: BTreeSet<Revision>,
     pub(crate) removers_of: BTreeSet<Revision>,
 }
@@ -65,6 +72,11 @@ impl Place {
     /// Whether many handles are open: a race is on. Only then do threads wait for each other.
     pub(crate) fn is_race(&self) -> bool {
         self.handles.load(Ordering::SeqCst) > MANY
+    }
+
+    /// Whether more handles are open than one thread uses: a race with parts, in which fewer take part.
+    pub(crate) fn is_contended(&self) -> bool {
+        self.handles.load(Ordering::SeqCst) > FEW
     }
 
     /// The gate that all steps are taken in.

@@ -40,6 +40,17 @@ impl Wrong {
             return Err(error(ErrorKind::NotFound));
         }
         self.demand_lock(stack, held, Fault::MoveIgnoresToken)?;
+        if self.has(Fault::GuardThenMove) && self.place.is_contended() && held.is_some() {
+            stack.seen.movers += 1;
+            let looks = stack.seen.looks;
+            // Once: until the holder is evicted and somebody has looked what that has left.
+            if stack.seen.movers == 1 {
+                gate = self.place.meet(&self.key, gate, |stack| {
+                    stack.lock.is_none() && stack.seen.looks > looks
+                });
+            }
+        }
+        let stack = gate.entry(self.key.clone()).or_default();
         if let Expect::Exactly(expected) = expect {
             let found = self.pointer(stack)?;
             if found.as_ref() != expected {

@@ -1,7 +1,7 @@
 //! The snapshots of a wrong storage.
 
 use crate::fault::Fault;
-use crate::place::Stack;
+use crate::place::{Stack, Stacks};
 use crate::storage::{Wrong, error};
 use sdk_state::{Created, Error, ErrorKind, LockToken, Prefix, Revision};
 
@@ -62,16 +62,42 @@ impl Wrong {
             return Err(error(ErrorKind::NotFound));
         }
         let stack = gate.entry(self.key.clone()).or_default();
+        let was_there = stack.snapshots.contains_key(&name);
+        if self.place.is_contended() && was_there {
+            gate = self.replace_in_two_steps(&name, gate);
+        }
+        let stack = gate.entry(self.key.clone()).or_default();
         match stack.snapshots.get_mut(&name) {
             _ if self.has(Fault::ReplacePanics) => panic!("as a wrong storage does"),
             Some(_) if self.has(Fault::ReplaceForgets) => {}
             Some(bytes) => *bytes = sealed.to_vec(),
-            None if self.has(Fault::ReplaceCreates) => {
+            None if self.has(Fault::ReplaceCreates) && !self.place.is_contended()
+                || self.has(Fault::CheckThenReplace) && was_there =>
+            {
                 stack.snapshots.insert(name, sealed.to_vec());
             }
             None => return Err(error(ErrorKind::NotFound)),
         }
         Ok(())
+    }
+
+    /// The first step, and the wait until somebody has seen it or come between. Once: nobody may come a second time.
+    fn replace_in_two_steps<'a>(&'a self, name: &str, mut gate: Stacks<'a>) -> Stacks<'a> {
+        let stack = gate.entry(self.key.clone()).or_default();
+        stack.seen.replacers += 1;
+        let (is_first, reads) = (stack.seen.replacers == 1, stack.seen.reads);
+        match self.place.fault {
+            Fault::ReplaceInParts if is_first => {
+                stack.snapshots.insert(name.into(), b"cut off".to_vec());
+                self.place.meet(&self.key, gate, |stack| {
+                    stack.seen.reads > reads || !stack.seen.removers_of.is_empty()
+                })
+            }
+            Fault::CheckThenReplace if is_first => self.place.meet(&self.key, gate, |stack| {
+                stack.seen.reads > reads || stack.removed.contains(name)
+            }),
+            _ => gate,
+        }
     }
 
     pub(crate) fn read_snapshot(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
@@ -139,6 +165,7 @@ impl Wrong {
             None => {}
             Some(_) => {
                 stack.removed.insert(name);
+                self.place.tell();
             }
         }
         Ok(())
@@ -151,6 +178,13 @@ impl Wrong {
                 return Err(error(ErrorKind::NotFound));
             }
             Fault::ListCreates => drop(gate.entry(self.key.clone()).or_default()),
+            Fault::ListOpensSnapshots
+                if gate
+                    .get(&self.key)
+                    .is_some_and(|stack| stack.snapshots.values().any(Vec::is_empty)) =>
+            {
+                return Err(error(ErrorKind::Damaged));
+            }
             _ => {}
         }
         let Some(stack) = gate.get(&self.key) else {

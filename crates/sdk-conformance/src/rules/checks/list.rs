@@ -1,5 +1,6 @@
+use crate::expect::hook;
 use crate::medium::Medium;
-use crate::place::{create, lists, nth, open, sealed};
+use crate::place::{create, create_many, lists, nth, open, sealed, stack};
 use crate::violation::Check;
 
 pub(in crate::rules) fn everything_is_listed_once_whatever_the_order(medium: &dyn Medium) -> Check {
@@ -13,4 +14,16 @@ pub(in crate::rules) fn everything_is_listed_once_whatever_the_order(medium: &dy
     }
     lists(&*storage, &revs)?;
     lists(&*open(medium)?, &revs)
+}
+
+pub(in crate::rules) fn a_damaged_snapshot_hides_no_other(medium: &dyn Medium) -> Check {
+    let storage = open(medium)?;
+    let revs = create_many(&*storage, 3)?;
+    for content in [&b"damaged"[..], b""] {
+        let damaged = medium.overwrite_snapshot(&stack()?, &revs[1], content);
+        hook("overwrite_snapshot", damaged)?;
+        lists(&*storage, &revs)?;
+        lists(&*open(medium)?, &revs)?;
+    }
+    Ok(())
 }

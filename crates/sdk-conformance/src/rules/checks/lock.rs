@@ -1,8 +1,8 @@
-use crate::expect::{done, equal, holds, hook};
+use crate::expect::{done, equal, hook, refused};
 use crate::medium::Medium;
 use crate::place::{held_by, holder, lock, open, race, stack, token};
 use crate::violation::{Check, Flaw};
-use sdk_state::{Liveness, Lock, LockInfo, Storage, TryLock, Wait};
+use sdk_state::{ErrorKind, Liveness, Lock, LockInfo, Storage, TryLock, Wait};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -28,7 +28,8 @@ pub(in crate::rules) fn a_free_lock_is_held_and_says_by_whom(medium: &dyn Medium
         match done("the status of the lock", handle.lock_status())? {
             Some(status) => {
                 is_named(&status.info, &*lock)?;
-                holds("a living holder is not Dead", status.liveness != Liveness::Dead)?;
+                let is_dead = status.liveness == Liveness::Dead;
+                equal("whether a living holder is Dead", &is_dead, &false)?;
             }
             None => return Err(Flaw::new("the status of a held lock", "none")),
         }
@@ -45,7 +46,11 @@ pub(in crate::rules) fn a_held_lock_is_busy_and_names_the_holder(medium: &dyn Me
         match done("trying a held lock", handle.try_lock(&holder("pull")))? {
             TryLock::Busy { info, poll } => {
                 is_named(&info, &*lock)?;
-                holds("the pause between two looks is not nothing", !poll.is_zero())?;
+                equal(
+                    "whether there is a pause between two looks",
+                    &!poll.is_zero(),
+                    &true,
+                )?;
             }
             TryLock::Held(second) => {
                 // Whatever it stands for, dropping it is not what this rule is about.
@@ -119,28 +124,36 @@ pub(in crate::rules) fn tokens_do_not_repeat(medium: &dyn Medium) -> Check {
 
 pub(in crate::rules) fn a_dead_holder_is_replaced_and_named(medium: &dyn Medium) -> Check {
     let (storage, other) = (open(medium)?, open(medium)?);
-    let dead = lock(&*storage, "push")?;
-    let dead_token = token(&*dead)?.clone();
-    hook("kill_holder", medium.kill_holder(&stack()?))?;
-    match done("the status of the lock", other.lock_status())? {
-        Some(status) => {
-            equal(
-                "the dead holder's token",
-                &status.info.token.as_ref(),
-                &Some(&dead_token),
+    // The value that stands for the dead holder goes one way, then the other.
+    for is_dropped in [true, false] {
+        let dead = lock(&*storage, "push")?;
+        let dead_token = token(&*dead)?.clone();
+        hook("kill_holder", medium.kill_holder(&stack()?))?;
+        held_by(&*other, Some(&dead_token))?;
+        let status = done("the status of the lock", other.lock_status())?;
+        let liveness = status.map(|status| status.liveness);
+        equal("the liveness of a dead holder", &liveness, &Some(Liveness::Dead))?;
+        let new = lock(&*other, "push")?;
+        let took_over = new.took_over().and_then(|info| info.token.as_ref());
+        equal("whose dead lock was taken over", &took_over, &Some(&dead_token))?;
+        let is_own = token(&*new)? != &dead_token;
+        equal("whether the new holder has a token of its own", &is_own, &true)?;
+        if is_dropped {
+            drop(dead);
+        } else {
+            refused(
+                "unlocking a dead holder's lock",
+                dead.unlock(),
+                &ErrorKind::LockLost,
             )?;
-            holds("a dead holder is not Alive", status.liveness != Liveness::Alive)?;
         }
-        None => return Err(Flaw::new("the status of a dead holder's lock", "none")),
+        held_by(&*storage, Some(token(&*new)?))?;
+        done("checking the new holder's lock", new.check())?;
+        drop(new);
+        // However that went.
+        done("force_unlock", storage.force_unlock(None))?;
     }
-    let new = lock(&*other, "push")?;
-    let took_over = new.took_over().and_then(|info| info.token.as_ref());
-    equal("whose dead lock was taken over", &took_over, &Some(&dead_token))?;
-    holds(
-        "the new holder has a token of its own",
-        token(&*new)? != &dead_token,
-    )?;
-    done("checking the new holder's lock", new.check())
+    Ok(())
 }
 
 /// That this is what is known of the lock's holder.
