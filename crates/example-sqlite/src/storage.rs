@@ -1,8 +1,8 @@
 use crate::database::{CHANGE, CREATE, Database, Fallible, READ, Tx};
 use localstate::LocalStorage;
-use rusqlite::{OptionalExtension as _, types::Value};
+use rusqlite::{OptionalExtension as _, Row, types::Value};
 use sdk_state::{Created, Error, ErrorKind, Expect, Holder, LockInfo, LockStatus, LockToken};
-use sdk_state::{Revision, StackId, Storage, TryLock};
+use sdk_state::{Prefix, Revision, StackId, Storage, TryLock};
 
 /// One stack: its rows in the database, and its lock in the directory beside it.
 pub(crate) struct SqliteStorage {
@@ -66,6 +66,24 @@ impl Storage for SqliteStorage {
             Some(Value::Blob(sealed)) => Ok(sealed),
             Some(Value::Integer(1..)) => Err(refused(ErrorKind::TooLarge, "it is above the limit", rev)),
             Some(_) => Err(refused(ErrorKind::Damaged, "it is empty or no blob", rev)),
+            None => Err(Error::not_found(rev)),
+        }
+    }
+
+    fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
+        let query =
+            "SELECT substr(sealed, 1, ?3), length(sealed) FROM snapshots WHERE stack = ?1 AND revision = ?2";
+        let key = (&self.stack, rev.to_string(), most.min(1 << 40) as i64);
+        let beginning = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?));
+        match self
+            .database
+            .run(READ, |tx| Ok(tx.query_row(query, key, beginning).optional()?))?
+        {
+            Some((_, 0)) => Err(refused(ErrorKind::Damaged, "it is empty", rev)),
+            Some((bytes, length)) => Ok(Prefix {
+                bytes,
+                stored_bytes: length as u64,
+            }),
             None => Err(Error::not_found(rev)),
         }
     }

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
 
 use sdk_conformance::{Fault, Faulty, Method};
-use sdk_state::encrypt::Noop;
 use sdk_state::{
     Backend as _, Created, ErrorKind, Holder, Lock, MemoryStorage, Revision, State, Storage as _, Store,
     TryLock, WriteOptions,
@@ -77,18 +76,6 @@ fn the_calls_of_all_locks_are_counted_together() {
         (storage.calls(Method::Check), storage.calls(Method::Token)),
         (4, 1)
     );
-}
-
-/// A medium that reads the whole for a beginning has a limit of its own: a store with a higher one showed no header.
-#[test]
-fn a_header_is_shown_of_what_is_too_large_to_read_a_beginning_of() {
-    let fault = Fault::FailBefore(ErrorKind::TooLarge);
-    let store = Store::<_, State>::new(faulty().with(Method::ReadPrefix, 1, fault), Noop);
-    let state = State::new(store.id(), "v1", "abc", OffsetDateTime::UNIX_EPOCH).unwrap();
-    let rev = store.write(&state, &WriteOptions::new()).unwrap();
-    let shown = format!("{:?}", store.header(&rev).unwrap());
-    assert_eq!(shown, format!("{:?}", store.header(&rev).unwrap()));
-    assert_eq!(store.storage().calls(Method::ReadPrefix), 2);
 }
 
 #[test]

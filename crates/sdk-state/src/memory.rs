@@ -1,6 +1,6 @@
 use crate::{
-    Created, Error, ErrorKind, Expect, Holder, Liveness, Lock, LockInfo, LockStatus, LockToken, Revision,
-    StackId, Storage, TryLock,
+    Created, Error, ErrorKind, Expect, Holder, Liveness, Lock, LockInfo, LockStatus, LockToken, Prefix,
+    Revision, StackId, Storage, TryLock,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -96,6 +96,14 @@ impl Place {
         self.current.as_deref().map(Revision::from_pointer).transpose()
     }
 
+    fn snapshot(&self, rev: &Revision) -> Result<&[u8], Error> {
+        match self.snapshots.get(rev).map(Vec::as_slice) {
+            Some([]) => Err(Error::new(ErrorKind::Damaged, "the snapshot is empty").at_revision(rev)),
+            Some(bytes) => Ok(bytes),
+            None => Err(Error::not_found(rev)),
+        }
+    }
+
     fn demand_lock(&self, held: Option<&LockToken>) -> Result<(), Error> {
         match held {
             Some(token) if !self.is_held_by(token) => Err(Error::lock_lost()),
@@ -141,14 +149,20 @@ impl Storage for MemoryStorage {
 
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
         let place = self.place();
-        let bytes = place.snapshots.get(rev).ok_or_else(|| Error::not_found(rev))?;
-        if bytes.is_empty() {
-            return Err(Error::new(ErrorKind::Damaged, "the snapshot is empty").at_revision(rev));
-        }
+        let bytes = place.snapshot(rev)?;
         if bytes.len() as u64 > limit {
             return Err(crate::envelope::too_large(bytes.len() as u64, limit).at_revision(rev));
         }
-        Ok(bytes.clone())
+        Ok(bytes.to_vec())
+    }
+
+    fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
+        let place = self.place();
+        let bytes = place.snapshot(rev)?;
+        Ok(Prefix {
+            bytes: bytes[..most.min(bytes.len())].to_vec(),
+            stored_bytes: bytes.len() as u64,
+        })
     }
 
     fn remove(&self, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {

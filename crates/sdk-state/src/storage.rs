@@ -1,5 +1,5 @@
-use crate::envelope::{DEFAULT_LIMIT, OVERHEAD};
 use crate::{Error, Holder, Lock, LockInfo, LockStatus, LockToken, Revision, StackId};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,10 +107,10 @@ pub trait Storage: Send + Sync {
     /// The first bytes of the snapshot `rev`, `most` of them or all that there are, and how long it is: what listings show
     /// stands at the beginning.
     ///
-    /// By default it reads the whole snapshot, of up to [`DEFAULT_LIMIT`] and [`OVERHEAD`]. A medium that can read a part
-    /// and knows the length does better, and has no limit.
-    ///
     /// # Contract
+    ///
+    /// (J1) However long the snapshot is, no more than `most` bytes of memory are set aside. A medium that can only read
+    /// the whole does that piece by piece, and forgets the rest.
     ///
     /// READ-07 (the beginning and the length).
     ///
@@ -118,14 +118,8 @@ pub trait Storage: Send + Sync {
     ///
     /// * [`NotFound`](crate::ErrorKind::NotFound) when there is none.
     /// * [`Damaged`](crate::ErrorKind::Damaged) when it is empty or no plain blob.
-    /// * [`TooLarge`](crate::ErrorKind::TooLarge) from the default, when it has more than that.
     /// * [The medium's](Storage#the-mediums-errors).
-    fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
-        let mut bytes = self.read(rev, DEFAULT_LIMIT + OVERHEAD)?;
-        let stored_bytes = bytes.len() as u64;
-        bytes.truncate(most);
-        Ok(Prefix { bytes, stored_bytes })
-    }
+    fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error>;
 
     /// Removes the snapshot `rev`; that it does not exist is fine.
     ///
@@ -254,12 +248,21 @@ pub enum Created {
 }
 
 /// The answer of [`Storage::read_prefix`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Prefix {
     /// The beginning of the snapshot.
     pub bytes: Vec<u8>,
     /// The length of the whole snapshot.
     pub stored_bytes: u64,
+}
+
+/// Without the bytes, which may not be encrypted.
+impl fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prefix")
+            .field("stored_bytes", &self.stored_bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the mover of `current` takes for granted: the precondition of a compare-and-set.

@@ -121,15 +121,16 @@ impl<S: Storage, T: Snapshot> Store<S, T> {
     /// * [`NotFound`](ErrorKind::NotFound) when there is no such revision.
     /// * [`Damaged`](ErrorKind::Damaged) when it is empty or no sealed file, or has a header that breaks a rule.
     /// * [`Refused`](ErrorKind::Refused) when it is of a newer version.
-    /// * [`TooLarge`](ErrorKind::TooLarge) when it is larger than the limit allows, or its header than 1 MiB.
+    /// * [`TooLarge`](ErrorKind::TooLarge) when its header is larger than 1 MiB, or it is of version 1 and larger than the
+    ///   limit allows.
     /// * [The medium's](Storage#the-mediums-errors).
     pub fn header(&self, rev: &Revision) -> Result<UnverifiedHeader, Error> {
-        let sealed = match self.storage.read_prefix(rev, USUAL_HEADER_BYTES) {
-            Ok(prefix) if envelope::holds_header(&prefix.bytes) => prefix.bytes,
-            // Who reads the whole for a beginning has a limit of its own, which may be lower than this store's.
-            Err(error) if *error.kind() != ErrorKind::TooLarge => return Err(error),
-            _ => self.read(rev)?,
-        };
+        let mut sealed = self.storage.read_prefix(rev, USUAL_HEADER_BYTES)?.bytes;
+        match envelope::bytes_for_header(&sealed) {
+            Some(bytes) if bytes <= sealed.len() => {}
+            Some(bytes) => sealed = self.storage.read_prefix(rev, bytes)?.bytes,
+            None => sealed = self.read(rev)?,
+        }
         envelope::header(&sealed).map_err(|error| error.at_revision(rev))
     }
 

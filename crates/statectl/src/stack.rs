@@ -50,8 +50,10 @@ impl<'a> Stack<'a> {
         loop {
             match self.store.storage().read_prefix(&rev, 0) {
                 Err(error) if error.kind() == &ErrorKind::NotFound => {}
-                // What is wrong with the file is told by whoever opens it.
-                _ => return Ok(rev),
+                // It is there: what is wrong with it is told by whoever opens it.
+                Err(error) if error.kind() == &ErrorKind::Damaged => return Ok(rev),
+                Err(error) => return Err(error.into()),
+                Ok(_) => return Ok(rev),
             }
             // Moved and deleted since the pointer was read? Then the pointer has another value now.
             let now = self.store.current_rev()?;

@@ -5,8 +5,8 @@
 use localstate::LocalStorage;
 use sdk_state::encrypt::Noop;
 use sdk_state::{
-    Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, Revision, Snapshot, StackId, Storage,
-    Store, TryLock,
+    Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, Prefix, Revision, Snapshot, StackId,
+    Storage, Store, TryLock,
 };
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -156,6 +156,10 @@ impl<S: Storage> Storage for Watched<S> {
 
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
         self.inner.read(rev, limit)
+    }
+
+    fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
+        self.inner.read_prefix(rev, most)
     }
 
     fn remove(&self, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {

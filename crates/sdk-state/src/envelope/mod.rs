@@ -157,9 +157,14 @@ pub fn header(sealed: &[u8]) -> Result<UnverifiedHeader, Error> {
     }
 }
 
-/// Whether the beginning of a file holds the whole header. That of version 1 is spread over the file.
-pub(crate) fn holds_header(beginning: &[u8]) -> bool {
-    matches!(Version::of(beginning), Ok(Version::Two)) && v2::holds_header(beginning)
+/// How many bytes of a file [`header`] needs, as its beginning says: `None` for version 1, the header of which is spread
+/// over the file. Where the beginning is damaged, it is enough to see that.
+pub(crate) fn bytes_for_header(beginning: &[u8]) -> Option<usize> {
+    match Version::of(beginning) {
+        Ok(Version::One) => None,
+        Ok(Version::Two) => Some(v2::bytes_for_header(beginning)),
+        Err(_) => Some(0),
+    }
 }
 
 enum Version {

@@ -106,8 +106,12 @@ pub(super) fn header(sealed: &[u8]) -> Result<UnverifiedHeader, Error> {
     split(sealed).map(|parts| parts.header.into())
 }
 
-pub(super) fn holds_header(beginning: &[u8]) -> bool {
-    header_bytes(beginning).is_ok()
+/// At most 1 MiB and a few bytes, whatever the beginning says.
+pub(super) fn bytes_for_header(beginning: &[u8]) -> usize {
+    match beginning.first_chunk::<PREFIX_BYTES>() {
+        Some(prefix) => PREFIX_BYTES + header_length(prefix).min(MAX_HEADER_BYTES) + HEADER_TAG_BYTES,
+        None => 0,
+    }
 }
 
 struct Parts {
@@ -123,12 +127,16 @@ fn split(sealed: &[u8]) -> Result<Parts, Error> {
     })
 }
 
+fn header_length(prefix: &[u8; PREFIX_BYTES]) -> usize {
+    let [.., a, b, c, d] = *prefix;
+    u32::from_le_bytes([a, b, c, d]) as usize
+}
+
 /// Every length is compared with what is there before it is used.
 fn header_bytes(sealed: &[u8]) -> Result<&[u8], Error> {
     let cut_short = || damaged("the file was cut short");
     let (prefix, rest) = sealed.split_first_chunk::<PREFIX_BYTES>().ok_or_else(cut_short)?;
-    let [.., a, b, c, d] = *prefix;
-    let length = u32::from_le_bytes([a, b, c, d]) as usize;
+    let length = header_length(prefix);
     if length > MAX_HEADER_BYTES {
         return Err(too_large(length as u64, MAX_HEADER_BYTES as u64));
     }

@@ -2,8 +2,8 @@
 
 use crate::support::{HandClock, Note, id, key, note};
 use sdk_state::{
-    Backend, Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, MemoryStorage, Revision,
-    StackId, Storage, Store, TryLock, WriteOptions,
+    Backend, Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, MemoryStorage, Prefix,
+    Revision, StackId, Storage, Store, TryLock, WriteOptions,
 };
 use std::collections::BTreeMap;
 use std::sync::Barrier;
@@ -153,6 +153,9 @@ impl Storage for Counted<'_> {
     }
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
         self.storage.read(rev, limit)
+    }
+    fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
+        self.storage.read_prefix(rev, most)
     }
     fn remove(&self, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
         self.storage.remove(rev, held)
