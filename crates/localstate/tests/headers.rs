@@ -58,7 +58,7 @@ fn a_long_header_is_shown_whole_and_costs_a_second_look() {
 fn a_header_of_version_1_costs_the_whole_file() {
     let root = tempfile::tempdir().unwrap();
     let storage = LocalStorage::new(root.path(), "network/prod".parse().unwrap());
-    let store: Counted = Store::new(Faulty::new(storage), Keyring::from(Noop).accept_v1(Noop))
+    let store: Counted = Store::new(Faulty::new(storage), Keyring::from(Noop).accept_v1(Noop).unwrap())
         .with_envelope(EnvelopeVersion::V1);
     let rev = write(&store, &WriteOptions::new());
     assert_eq!(store.header(&rev).unwrap().version, 1);
