@@ -48,10 +48,6 @@ impl Database {
         })
     }
 
-    pub(crate) fn locks(&self) -> PathBuf {
-        self.0.with_added_extension("locks")
-    }
-
     fn open(&self, flags: OpenFlags) -> Fallible<Connection> {
         if flags == CREATE.0 || self.0.try_exists()? {
             let file = Connection::open_with_flags(&self.0, flags)?;

@@ -1,5 +1,4 @@
 use crate::database::{CHANGE, CREATE, Database, Fallible, READ, Tx};
-use localstate::LocalStorage;
 use rusqlite::{OptionalExtension as _, Row, types::Value};
 use sdk_state::{Created, Error, ErrorKind, Expect, Holder, LockInfo, LockStatus, LockToken};
 use sdk_state::{Prefix, Revision, StackId, Storage, TryLock};
@@ -7,11 +6,26 @@ use sdk_state::{Prefix, Revision, StackId, Storage, TryLock};
 /// One stack: its rows in the database, and its lock in the directory beside it.
 pub(crate) struct SqliteStorage {
     pub(crate) database: Database,
-    pub(crate) locks: LocalStorage,
+    pub(crate) locks: Box<dyn Storage>,
     pub(crate) stack: String,
 }
 
 impl SqliteStorage {
+    /// The beginning of a snapshot, or nothing of one above the limit, and how long the whole is.
+    fn select(&self, rev: &Revision, most: u64, limit: u64) -> Result<Prefix, Error> {
+        let query = "SELECT substr(sealed, 1, iif(length(sealed) > ?4, 0, ?3)), length(sealed) FROM snapshots
+            WHERE stack = ?1 AND revision = ?2";
+        let [most, limit] = [most, limit].map(|bytes| bytes.min(1 << 40) as i64);
+        let key = (&self.stack, rev.to_string(), most, limit);
+        let columns = |row: &Row<'_>| Ok((row.get(0)?, i64::unsigned_abs(row.get(1)?)));
+        let find = |tx: &Tx<'_>| Ok(tx.query_row(query, key, columns).optional()?);
+        match self.database.run(READ, find)? {
+            Some((Value::Blob(bytes), stored_bytes)) => Ok(Prefix { bytes, stored_bytes }),
+            Some(_) => Err(refused(ErrorKind::Damaged, "it is empty or no blob", rev)),
+            None => Err(Error::not_found(rev)),
+        }
+    }
+
     fn pointer(&self, tx: &Tx<'_>) -> Fallible<Option<Revision>> {
         let mut query = tx.prepare("SELECT revision FROM pointers WHERE stack = ?1")?;
         match query.query([&self.stack])?.next()? {
@@ -57,35 +71,15 @@ impl Storage for SqliteStorage {
     }
 
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
-        // What is empty or too large is not loaded: its length stands for it.
-        let query = "SELECT iif(length(sealed) BETWEEN 1 AND ?3, sealed, length(sealed)) FROM snapshots
-            WHERE stack = ?1 AND revision = ?2";
-        let key = (&self.stack, rev.to_string(), limit.min(1 << 40) as i64);
-        let read = |tx: &Tx<'_>| Ok(tx.query_row(query, key, |row| row.get(0)).optional()?);
-        match self.database.run(READ, read)? {
-            Some(Value::Blob(sealed)) => Ok(sealed),
-            Some(Value::Integer(1..)) => Err(refused(ErrorKind::TooLarge, "it is above the limit", rev)),
-            Some(_) => Err(refused(ErrorKind::Damaged, "it is empty or no blob", rev)),
-            None => Err(Error::not_found(rev)),
+        let found = self.select(rev, limit, limit)?;
+        match found.stored_bytes <= limit {
+            true => Ok(found.bytes),
+            false => Err(refused(ErrorKind::TooLarge, "it is above the limit", rev)),
         }
     }
 
     fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
-        let query =
-            "SELECT substr(sealed, 1, ?3), length(sealed) FROM snapshots WHERE stack = ?1 AND revision = ?2";
-        let key = (&self.stack, rev.to_string(), most.min(1 << 40) as i64);
-        let beginning = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?));
-        match self
-            .database
-            .run(READ, |tx| Ok(tx.query_row(query, key, beginning).optional()?))?
-        {
-            Some((_, 0)) => Err(refused(ErrorKind::Damaged, "it is empty", rev)),
-            Some((bytes, length)) => Ok(Prefix {
-                bytes,
-                stored_bytes: length as u64,
-            }),
-            None => Err(Error::not_found(rev)),
-        }
+        self.select(rev, most as u64, u64::MAX)
     }
 
     fn remove(&self, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
@@ -129,8 +123,8 @@ impl Storage for SqliteStorage {
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
         let answer = self.locks.try_lock(holder)?;
-        if matches!(answer, TryLock::Held(_)) {
-            // Without a database an eviction would be no transaction.
+        // Without a database, which one in memory stands for, an eviction would be no transaction.
+        if matches!(answer, TryLock::Held(_)) && self.database.run(READ, |tx| Ok(tx.path() == Some("")))? {
             self.database.run(CREATE, |_| Ok(()))?;
         }
         Ok(answer)

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -165,7 +166,10 @@ fn of_eight_processes_that_push_at_once_and_are_killed_at_random_nothing_acknowl
                 scope.spawn(move || {
                     let (mut acknowledged, mut killed) = (Vec::new(), 0);
                     for turn in 0..8 {
-                        let mut command = sandbox.command(&["push", "demo/prod", "first", "--wait", "120s"]);
+                        // Of its own, since what is current already is not written again.
+                        let note = format!("worker-{worker}-turn-{turn}");
+                        fs::write(sandbox.path(&note), snapshot(&note)).unwrap();
+                        let mut command = sandbox.command(&["push", "demo/prod", &note, "--wait", "120s"]);
                         let mut child = command
                             .stdout(Stdio::piped())
                             .stderr(Stdio::null())
@@ -179,37 +183,33 @@ fn of_eight_processes_that_push_at_once_and_are_killed_at_random_nothing_acknowl
                         }
                         let output = child.wait_with_output().unwrap();
                         killed += usize::from(output.status.code().is_none());
-                        acknowledged.extend(
-                            String::from_utf8(output.stdout)
-                                .unwrap()
-                                .lines()
-                                .map(str::to_owned),
-                        );
+                        let printed = String::from_utf8(output.stdout).unwrap();
+                        acknowledged.extend(printed.lines().map(|rev| (rev.to_owned(), note.clone())));
                     }
                     (acknowledged, killed)
                 })
             })
             .collect();
         let done = workers.into_iter().map(|worker| worker.join().unwrap());
-        done.fold((Vec::new(), 0), |(mut all, count), (acknowledged, killed)| {
-            all.extend(acknowledged);
-            (all, count + killed)
-        })
+        done.fold(
+            (BTreeMap::new(), 0),
+            |(mut all, count), (acknowledged, killed)| {
+                all.extend(acknowledged);
+                (all, count + killed)
+            },
+        )
     });
     assert!(
         acknowledged.len() >= 32,
-        "{} pushes were not killed",
+        "{} revisions were acknowledged",
         acknowledged.len()
     );
     assert!(killed > 0, "nobody was killed");
     let listed = sandbox.answer(&["snapshots", "demo/prod"]);
-    for rev in &acknowledged {
+    for (rev, note) in &acknowledged {
         assert!(listed.contains(rev), "{rev} is lost");
-        assert!(
-            sandbox
-                .answer(&["pull", "demo/prod", "--rev", rev])
-                .contains("first")
-        );
+        let pulled = sandbox.answer(&["pull", "demo/prod", "--rev", rev]);
+        assert!(pulled.contains(&format!("\"{note}\"")), "{rev} is not {note}");
     }
     sandbox.answer(&["pull", "demo/prod"]);
     let sound = rusqlite::Connection::open(sandbox.path("state.db")).unwrap();

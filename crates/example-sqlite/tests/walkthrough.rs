@@ -27,7 +27,7 @@ fn the_backend_has_less_than_250_lines_and_its_binary_ten() {
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap()
     };
     let count = |file: &str| lines(file).lines().filter(|line| !line.trim().is_empty()).count();
-    let total = ["lib.rs", "database.rs", "storage.rs", "main.rs"]
+    let total = ["lib.rs", "database.rs", "storage.rs"]
         .map(count)
         .iter()
         .sum::<usize>();

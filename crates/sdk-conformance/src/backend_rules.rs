@@ -43,6 +43,22 @@ macro_rules! __backend_rules {
                     "with an evicted lock a compared move and a deletion are LockLost and change nothing"
                 force_unlock_compares "BACKEND-17"
                     "force_unlock evicts the expected holder, and is Locked for another"
+                moving_and_deleting_at_once_never_leave_current_dangling "BACKEND-18"
+                    "when one thread makes a revision current and another deletes it, current exists afterwards"
+                writers_whose_clocks_stand_still_get_revisions_of_their_own "BACKEND-19"
+                    "backends that write at the same moment of a clock get different revisions, each with its own snapshot"
+                a_damaged_pointer_is_never_a_fresh_start "BACKEND-20"
+                    "with a damaged pointer head, current and current_rev are Damaged, until set_current repairs it"
+                a_damaged_snapshot_is_refused_and_hides_no_other "BACKEND-21"
+                    "getting a damaged snapshot is Damaged, and all others are listed and read"
+                a_misplaced_snapshot_is_refused "BACKEND-22"
+                    "a snapshot that was copied to another revision or another stack is Misplaced there"
+                a_dead_holder_is_replaced_and_named "BACKEND-23"
+                    "who asks for a dead holder's lock gets it, and is told whose it was"
+                a_large_snapshot_is_kept "BACKEND-24"
+                    "a state of 8 MiB is written and read back"
+                stacks_do_not_see_each_other "BACKEND-25"
+                    "a backend says whose it is, and stacks with legal names, however odd or alike, are kept apart"
             }
         ] }
     };

@@ -94,10 +94,13 @@ impl<S: Storage> Faulty<S> {
     ///
     /// # Panics
     ///
-    /// When `nth` is 0: no call has that number.
+    /// When `nth` is 0, since no call has that number, and for a [`Stale`](Fault::Stale) answer of another method than
+    /// [`List`](Method::List).
     #[must_use]
     pub fn with(self, method: Method, nth: u64, fault: Fault) -> Self {
         assert!(nth > 0, "calls are counted from 1");
+        let is_stale = matches!(fault, Fault::Stale);
+        assert!(!is_stale || method == Method::List, "only a list is stale");
         plan(&self.plan).faults.insert((method, nth), Arc::new(fault));
         self
     }

@@ -1,5 +1,7 @@
 use sdk_state::encrypt::Noop;
-use sdk_state::{Backend, Error, Revision, StackId, State, Storage, Store};
+use sdk_state::envelope::{DEFAULT_LIMIT, OVERHEAD};
+use sdk_state::{Backend, Created, Error, Revision, StackId, State, Storage, Store};
+use time::OffsetDateTime;
 
 /// A fresh, empty place where a storage keeps stacks: what the author of a storage writes to have it tested.
 ///
@@ -66,6 +68,8 @@ pub trait Medium: Send + Sync + 'static {
 }
 
 /// A fresh, empty place where a backend keeps stacks: for who implements [`Backend`] directly.
+///
+/// Its hooks are as those of a [`Medium`]: without one the rules that need it are reported as skipped.
 pub trait BackendMedium: Send + Sync + 'static {
     /// A handle to the place of the stack `id`; each call gives one more to the same place.
     ///
@@ -77,6 +81,45 @@ pub trait BackendMedium: Send + Sync + 'static {
     ///
     /// What opening the backend gives; an error breaks the rule that is asked.
     fn open(&self, id: &StackId) -> Result<Box<dyn Backend<Snapshot = State>>, Error>;
+
+    /// One more handle, for which the time is always `now`.
+    ///
+    /// # Contract
+    ///
+    /// What it writes is named after `now`, so that writers collide as they would on a coarse clock. BACKEND-19 needs it.
+    fn open_at(&self, id: &StackId, now: OffsetDateTime) -> Option<Box<dyn Backend<Snapshot = State>>> {
+        let _ = (id, now);
+        None
+    }
+
+    /// As [`Medium::overwrite_pointer`]. BACKEND-20 needs it.
+    fn overwrite_pointer(&self, id: &StackId, content: &[u8]) -> Option<()> {
+        let _ = (id, content);
+        None
+    }
+
+    /// As [`Medium::overwrite_snapshot`]. BACKEND-21 needs it.
+    fn overwrite_snapshot(&self, id: &StackId, rev: &Revision, content: &[u8]) -> Option<()> {
+        let _ = (id, rev, content);
+        None
+    }
+
+    /// Puts what is kept as the snapshot `from` of the stack `id` also where `to` of the stack `other` is kept, as somebody
+    /// who can write to the medium would.
+    ///
+    /// # Contract
+    ///
+    /// `from` exists, and `to` does not. BACKEND-22 needs it.
+    fn copy_snapshot(&self, id: &StackId, from: &Revision, other: &StackId, to: &Revision) -> Option<()> {
+        let _ = (id, from, other, to);
+        None
+    }
+
+    /// As [`Medium::kill_holder`]. BACKEND-23 needs it.
+    fn kill_holder(&self, id: &StackId) -> Option<()> {
+        let _ = id;
+        None
+    }
 }
 
 /// The place of a storage as that of a backend: a [`Store`] over each handle.
@@ -89,5 +132,28 @@ pub struct Stores<M>(
 impl<M: Medium> BackendMedium for Stores<M> {
     fn open(&self, id: &StackId) -> Result<Box<dyn Backend<Snapshot = State>>, Error> {
         Ok(Box::new(Store::<_, State>::new(self.0.open(id)?, Noop)))
+    }
+
+    fn open_at(&self, id: &StackId, now: OffsetDateTime) -> Option<Box<dyn Backend<Snapshot = State>>> {
+        let store = Store::<_, State>::new(self.0.open(id).ok()?, Noop);
+        Some(Box::new(store.with_clock(move || now)))
+    }
+
+    fn overwrite_pointer(&self, id: &StackId, content: &[u8]) -> Option<()> {
+        self.0.overwrite_pointer(id, content)
+    }
+
+    fn overwrite_snapshot(&self, id: &StackId, rev: &Revision, content: &[u8]) -> Option<()> {
+        self.0.overwrite_snapshot(id, rev, content)
+    }
+
+    fn copy_snapshot(&self, id: &StackId, from: &Revision, other: &StackId, to: &Revision) -> Option<()> {
+        let sealed = self.0.open(id).ok()?.read(from, DEFAULT_LIMIT + OVERHEAD).ok()?;
+        let created = self.0.open(other).ok()?.create(to, &sealed).ok()?;
+        (created == Created::Created).then_some(())
+    }
+
+    fn kill_holder(&self, id: &StackId) -> Option<()> {
+        self.0.kill_holder(id)
     }
 }

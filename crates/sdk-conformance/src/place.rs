@@ -131,15 +131,17 @@ pub(crate) struct Fence(Option<(Box<dyn Lock>, LockToken)>);
 impl Fence {
     /// In a place that has a snapshot: in an empty one there is nothing to refuse.
     pub(crate) fn raise(storage: &dyn Storage) -> Check<Self> {
-        let probe = storage.remove(&revision("1999-01-01T00:00:00Z")?, None);
-        match probe.map_err(|error| error.kind().clone()) {
-            Err(ErrorKind::Unsupported) => {
-                let lock = lock(storage, "fence")?;
-                let token = token(&*lock)?.clone();
-                Ok(Self(Some((lock, token))))
-            }
-            _ => Ok(Self(None)),
+        let absent = revision("1999-01-01T00:00:00Z")?;
+        let is_demanded =
+            |refused: Result<(), Error>| refused.is_err_and(|error| error.kind() == &ErrorKind::Unsupported);
+        if is_demanded(storage.remove(&absent, None))
+            || is_demanded(storage.set_current(Expect::Exactly(Some(&absent)), &absent, None))
+        {
+            let lock = lock(storage, "fence")?;
+            let token = token(&*lock)?.clone();
+            return Ok(Self(Some((lock, token))));
         }
+        Ok(Self(None))
     }
 
     pub(crate) fn token(&self) -> Option<&LockToken> {

@@ -3,10 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
 
 use sdk_conformance::{Fault, Faulty, Method};
-use sdk_state::{
-    Backend as _, Created, ErrorKind, Holder, Lock, MemoryStorage, Revision, State, Storage as _, Store,
-    TryLock, WriteOptions,
-};
+use sdk_state::{Created, ErrorKind, Holder, Lock, MemoryStorage, Revision, Storage as _, TryLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -81,7 +78,7 @@ fn the_calls_of_all_locks_are_counted_together() {
 #[test]
 #[should_panic(expected = "counted from 1")]
 fn there_is_no_call_before_the_first() {
-    let _ = faulty().with(Method::Read, 0, Fault::Stale);
+    let _ = faulty().with(Method::List, 0, Fault::Stale);
 }
 
 #[test]

@@ -24,7 +24,8 @@ pub trait Backend: Send + Sync {
     ///
     /// # Contract
     ///
-    /// The stack that the backend was opened for, without asking the medium.
+    /// The stack that the backend was opened for, without asking the medium. Nothing that is done here is seen by another
+    /// one, however alike the names (BACKEND-25).
     fn id(&self) -> &StackId;
 
     /// The name of the factory.
@@ -51,7 +52,7 @@ pub trait Backend: Send + Sync {
     ///
     /// (C1, C3) A revision that was moved away from and deleted between the two reads is no error: the new one is read.
     ///
-    /// BACKEND-03 (belong together), BACKEND-02 (nothing current).
+    /// BACKEND-03 (belong together), BACKEND-02 (nothing current), BACKEND-20 (a damaged pointer).
     ///
     /// # Errors
     ///
@@ -78,7 +79,7 @@ pub trait Backend: Send + Sync {
     ///
     /// It opens no snapshot and needs no key; what it names may not exist.
     ///
-    /// BACKEND-03, BACKEND-02.
+    /// BACKEND-03, BACKEND-02, BACKEND-20.
     ///
     /// # Errors
     ///
@@ -93,7 +94,7 @@ pub trait Backend: Send + Sync {
     ///
     /// (E1, E2, E3) Nothing is returned that was not authenticated with a key of the ring as this revision of this stack.
     ///
-    /// BACKEND-01 (what was written), BACKEND-08 (absent).
+    /// BACKEND-01 (what was written), BACKEND-08 (absent), BACKEND-21 (damaged), BACKEND-22 (misplaced).
     ///
     /// # Errors
     ///
@@ -119,7 +120,7 @@ pub trait Backend: Send + Sync {
     /// writing.
     ///
     /// BACKEND-01 (read back, and not current), BACKEND-05 (many writers), BACKEND-06 (the order), BACKEND-07 (a snapshot
-    /// of another stack).
+    /// of another stack), BACKEND-19 (a clock that stands still), BACKEND-24 (8 MiB).
     ///
     /// # Errors
     ///
@@ -142,7 +143,7 @@ pub trait Backend: Send + Sync {
     /// (C1) Durable on return, and `rev` is too. Nothing is compared: a tool in a run calls
     /// [`compare_and_set_current`](Backend::compare_and_set_current).
     ///
-    /// BACKEND-03, BACKEND-08 (absent).
+    /// BACKEND-03, BACKEND-08 (absent), BACKEND-18 (racing a deletion), BACKEND-20 (the repair).
     ///
     /// # Errors
     ///
@@ -180,7 +181,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Contract
     ///
-    /// BACKEND-04 (each once, sorted). The last one is not always the current one: a revision that was never made current
+    /// BACKEND-04 (each once, sorted), BACKEND-21 (damaged ones too). The last one is not always the current one: a revision that was never made current
     /// is listed too, and `current` may have been moved back.
     ///
     /// # Errors
@@ -194,7 +195,7 @@ pub trait Backend: Send + Sync {
     ///
     /// (C1) `current` never names a deleted revision, whoever moves it meanwhile, also after a crash.
     ///
-    /// BACKEND-11 (gone, again, the current one), BACKEND-16 (an evicted holder).
+    /// BACKEND-11 (gone, again, the current one), BACKEND-16 (an evicted holder), BACKEND-18 (racing `set_current`).
     ///
     /// # Errors
     ///
@@ -216,7 +217,7 @@ pub trait Backend: Send + Sync {
     /// ends without the lock leaves nothing behind. Waiters get it in no particular order. There is always one try, unless
     /// the wait is cancelled already.
     ///
-    /// BACKEND-13 (the deadline), BACKEND-14 (a turn), BACKEND-15 (cancelled).
+    /// BACKEND-13 (the deadline), BACKEND-14 (a turn), BACKEND-15 (cancelled), BACKEND-23 (a dead holder).
     ///
     /// # Errors
     ///

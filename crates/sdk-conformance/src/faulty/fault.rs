@@ -14,7 +14,7 @@ pub enum Fault {
     Delay(Duration),
     /// This runs first, and then it goes well: what a test needs to let something else happen just before.
     First(Box<dyn Fn() + Send + Sync>),
-    /// A list answers as the last one did, or with nothing if there was none. Every other method goes well.
+    /// A list answers as the last one did, or with nothing if there was none.
     Stale,
 }
 

@@ -25,6 +25,10 @@ pub(crate) enum Slip {
     ExistsIsDone,
     /// A state of any stack is written.
     TakesAnyStack,
+    /// A snapshot is opened as what it says that it is.
+    TakesTheMisplaced,
+    /// A wait ends long after its deadline or its cancellation.
+    WaitsTooLong,
     /// `current` is read once.
     ReadsCurrentOnce,
     /// To expect that nothing is current is to expect nothing.
@@ -78,6 +82,15 @@ impl BackendMedium for WrongBackends {
             read: OnceLock::new(),
         }))
     }
+
+    fn copy_snapshot(&self, id: &StackId, from: &Revision, other: &StackId, to: &Revision) -> Option<()> {
+        let mut stacks = self.stacks.lock().unwrap();
+        let sealed = stacks.get(id)?.read(from, envelope::DEFAULT_LIMIT).ok()?;
+        let other = stacks
+            .entry(other.clone())
+            .or_insert_with(|| MemoryStorage::new(other.clone()));
+        other.create(to, &sealed).ok().map(drop)
+    }
 }
 
 impl WrongBackend {
@@ -100,6 +113,21 @@ impl WrongBackend {
         let sealed = envelope::seal(&Keyring::from(Noop), subject, &origin, &plaintext)?;
         let _ = self.store.storage().create(&revision, &sealed)?;
         Ok(revision)
+    }
+}
+
+impl WrongBackend {
+    fn get_wherever_it_lies(&self, rev: &Revision) -> Result<State, Error> {
+        let limit = envelope::DEFAULT_LIMIT;
+        let sealed = self.store.storage().read(rev, limit)?;
+        let header = envelope::header(&sealed)?;
+        let (id, revision) = (header.stack.unwrap().parse()?, header.revision.unwrap().parse()?);
+        let subject = Subject {
+            payload: State::PAYLOAD,
+            id: &id,
+            revision: &revision,
+        };
+        State::decode(&envelope::open(&Keyring::from(Noop), subject, sealed, limit)?)
     }
 }
 
@@ -127,7 +155,10 @@ impl Backend for WrongBackend {
     }
 
     fn get(&self, rev: &Revision) -> Result<State, Error> {
-        self.store.get(rev)
+        match self.slip {
+            Slip::TakesTheMisplaced => self.get_wherever_it_lies(rev),
+            _ => self.store.get(rev),
+        }
     }
 
     fn write(&self, state: &State, options: &WriteOptions) -> Result<Revision, Error> {
@@ -170,6 +201,16 @@ impl Backend for WrongBackend {
     fn lock(&self, operation: &str, wait: &Wait) -> Result<Box<dyn Lock>, Error> {
         if self.slip == Slip::DoesNotWait {
             return self.store.lock(operation, &Wait::none());
+        }
+        if self.slip == Slip::WaitsTooLong {
+            let longer = Wait::at_most(std::time::Duration::from_secs(7));
+            return self
+                .store
+                .lock(operation, &longer)
+                .map_err(|error| match wait.is_cancelled() {
+                    true => Error::new(ErrorKind::Cancelled, "as told by a wrong backend"),
+                    false => error,
+                });
         }
         let is_late = !wait.is_cancelled();
         self.store.lock(operation, wait).map_err(|error| match self.slip {

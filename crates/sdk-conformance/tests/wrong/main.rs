@@ -154,21 +154,30 @@ mod backends {
             comparing_before_moving: CompareThenMove breaks ["BACKEND-10"];
             moving_without_a_look_at_the_token: MoveIgnoresToken breaks ["BACKEND-16"];
             removing_without_a_look_at_the_token: RemoveIgnoresToken breaks ["BACKEND-16"];
-            removing_the_current_revision: RemovesCurrent breaks ["BACKEND-11"];
+            removing_the_current_revision: RemovesCurrent breaks ["BACKEND-11" "BACKEND-18"];
             failing_to_remove_what_is_absent: RemoveIsStrict breaks ["BACKEND-11"];
             moving_to_what_does_not_exist: MovesToNothing breaks ["BACKEND-08"];
             not_telling_a_waiter_who_holds_the_lock: BusyIsAnonymous breaks ["BACKEND-13"];
             unlocking_nothing: UnlockKeeps breaks ["BACKEND-14"];
-            unlocking_the_lock_of_anybody: UnlocksAnyones breaks ["BACKEND-16"];
+            unlocking_the_lock_of_anybody: UnlocksAnyones breaks ["BACKEND-16" "BACKEND-23"];
             evicting_anybody: ForceIgnoresToken breaks ["BACKEND-17"];
             not_telling_who_was_evicted: ForceIsSilent breaks ["BACKEND-17"];
             keeping_bytes_as_text: KeepsText breaks
-                ["BACKEND-01" "BACKEND-03" "BACKEND-05" "BACKEND-10" "BACKEND-11" "BACKEND-16"];
+                ["BACKEND-01" "BACKEND-03" "BACKEND-05" "BACKEND-10" "BACKEND-11" "BACKEND-16" "BACKEND-18" "BACKEND-19"
+                    "BACKEND-21" "BACKEND-22" "BACKEND-24" "BACKEND-25"];
             creating_and_moving_current: CreateMovesCurrent breaks ["BACKEND-01"];
             listing_what_was_there_before: ListIsStale breaks ["BACKEND-02"];
             listing_what_was_removed: ListsTheRemoved breaks ["BACKEND-11"];
             failing_to_list_what_does_not_exist: ListFailsWhenAbsent breaks
                 ["BACKEND-02" "BACKEND-07" "BACKEND-12"];
+            looking_what_is_current_before_removing: CheckThenRemove breaks ["BACKEND-18"];
+            creating_over_what_is_there: CreateOverwrites breaks ["BACKEND-19"];
+            taking_a_damaged_pointer_for_none: DamageIsNone breaks ["BACKEND-20"];
+            opening_what_is_listed: ListOpensSnapshots breaks ["BACKEND-21"];
+            leaving_the_lock_to_the_dead: DeadHolderStays breaks ["BACKEND-23"];
+            reading_64_kibibytes: ReadTruncates breaks ["BACKEND-24"];
+            names_that_are_glued_together: NamesAreGlued breaks ["BACKEND-25"];
+            names_in_lower_case: NamesAreFolded breaks ["BACKEND-25"];
         }
         without one {
             the_backend_without_a_slip: None breaks [];
@@ -176,6 +185,8 @@ mod backends {
             listing_the_newest_first: ListsNewestFirst breaks ["BACKEND-04"];
             taking_a_name_that_is_taken_for_done: ExistsIsDone breaks ["BACKEND-05" "BACKEND-10"];
             naming_revisions_by_the_clock_alone: NamesByTheClock breaks ["BACKEND-06"];
+            getting_what_belongs_elsewhere: TakesTheMisplaced breaks ["BACKEND-22"];
+            waiting_longer_than_was_asked: WaitsTooLong breaks ["BACKEND-13" "BACKEND-15"];
             writing_a_state_of_any_stack: TakesAnyStack breaks ["BACKEND-07"];
             expecting_nothing_where_none_is_expected: NoneIsNoExpectation breaks ["BACKEND-09"];
             trying_once_whatever_the_wait: DoesNotWait breaks ["BACKEND-13" "BACKEND-14" "BACKEND-15"];

@@ -127,13 +127,15 @@ pub(in crate::rules) fn current_is_old_or_new_while_it_moves(medium: &dyn Medium
                 .into_iter()
                 .try_for_each(|n| point(storage, &revs[n]));
         }
-        while movers.load(Ordering::SeqCst) > 0 {
+        loop {
             match done("reading the pointer while it moves", storage.current())? {
                 Some(rev) => reads(storage, &rev, &sealed(position(&revs, &rev)?))?,
                 None => return Err(Flaw::new("a pointer while it moves", "none")),
             }
+            if movers.load(Ordering::SeqCst) == 0 {
+                return Ok(());
+            }
         }
-        Ok(())
     })?;
     Ok(())
 }

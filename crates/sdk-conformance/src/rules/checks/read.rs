@@ -125,14 +125,6 @@ pub(in crate::rules) fn a_beginning_comes_with_the_length_of_the_whole(medium: &
             &(whole.len() as u64),
         )?;
     }
-    let damaged = medium.overwrite_snapshot(&stack()?, rev, b"");
-    if damaged.is_some() {
-        refused(
-            "reading the beginning of an empty snapshot",
-            storage.read_prefix(rev, 1),
-            &ErrorKind::Damaged,
-        )?;
-    }
     refused(
         "reading the beginning of what does not exist",
         storage.read_prefix(&nth(7)?, 1),

@@ -50,11 +50,10 @@ pub(in crate::rules) fn a_snapshot_is_old_or_new_while_it_is_replaced(medium: &d
     race_of(1 + READERS, medium, |n, storage| {
         if n == 0 {
             let _done = Leaving(&replacers);
-            for turn in 1..=TURNS {
-                done("replacing", storage.replace(&rev, &contents[turn % 2]))?;
-            }
+            return (1..=TURNS)
+                .try_for_each(|turn| done("replacing", storage.replace(&rev, &contents[turn % 2])));
         }
-        while replacers.load(Ordering::SeqCst) > 0 {
+        loop {
             let found = storage.read(&rev, NO_LIMIT);
             let found = done("reading a snapshot while it is replaced", found)?;
             if !contents.contains(&found) {
@@ -63,8 +62,10 @@ pub(in crate::rules) fn a_snapshot_is_old_or_new_while_it_is_replaced(medium: &d
                     format!("{} bytes that are neither", found.len()),
                 ));
             }
+            if replacers.load(Ordering::SeqCst) == 0 {
+                return Ok(());
+            }
         }
-        Ok(())
     })?;
     Ok(())
 }

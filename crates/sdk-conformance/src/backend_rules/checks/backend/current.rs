@@ -1,11 +1,11 @@
 //! What is current, and how it is moved.
 
-use super::place::{PATIENCE_OF_MANY, count, is_fresh, lock, open, open_many, state, write};
+use super::place::{AnyBackend, PATIENCE_OF_MANY, count, is_fresh, lock, open, open_many, state, write};
 use crate::expect::{done, equal, holds};
 use crate::medium::BackendMedium;
 use crate::place::{RACERS, never_won, race_on, won};
-use crate::violation::Check;
-use sdk_state::{ErrorKind, Expect, Revision, Wait};
+use crate::violation::{Check, Flaw};
+use sdk_state::{Error, ErrorKind, Expect, Revision, Wait};
 
 pub(in crate::backend_rules) fn nothing_current_is_told_from_a_lost_pointer(
     medium: &dyn BackendMedium,
@@ -107,4 +107,42 @@ pub(in crate::backend_rules) fn no_update_is_lost(medium: &dyn BackendMedium) ->
     })?;
     let found = count(&done("reading the current snapshot", backend.current())?)?;
     equal("the counter that every thread incremented once", &found, &RACERS)
+}
+
+pub(in crate::backend_rules) fn moving_and_deleting_at_once_never_leave_current_dangling(
+    medium: &dyn BackendMedium,
+) -> Check {
+    let backend = open(medium)?;
+    let revs: Vec<Revision> = (0..=RACERS / 2)
+        .map(|n| write(&backend, &state(&n.to_string())?))
+        .collect::<Check<_>>()?;
+    let (start, revs) = (&revs[RACERS / 2], &revs[..RACERS / 2]);
+    done("making it current", backend.set_current(start))?;
+    race_on(&open_many(medium)?, |n, backend| {
+        let rev = &revs[n % revs.len()];
+        let (outcome, other_kind) = if n < revs.len() {
+            (backend.set_current(rev), ErrorKind::NotFound)
+        } else {
+            (delete(backend, rev)?, ErrorKind::RevisionIsCurrent)
+        };
+        match outcome {
+            Err(error) if *error.kind() != other_kind => Err(Flaw::new(
+                format!("a move or a deletion to be done, or refused as {other_kind:?}"),
+                format!("{error:?}"),
+            )),
+            _ => Ok(()),
+        }
+    })?;
+    done("reading what is current", backend.head()).map(drop)
+}
+
+/// Under the lock on a medium that does not delete without.
+fn delete(backend: &AnyBackend, rev: &Revision) -> Check<Result<(), Error>> {
+    match backend.delete(rev, None) {
+        Err(error) if error.kind() == &ErrorKind::Unsupported => {
+            let lock = done("locking", backend.lock("push", &Wait::at_most(PATIENCE_OF_MANY)))?;
+            Ok(backend.delete(rev, Some(&*lock)))
+        }
+        outcome => Ok(outcome),
+    }
 }

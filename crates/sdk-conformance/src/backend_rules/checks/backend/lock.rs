@@ -1,15 +1,15 @@
 //! Who holds the lock, waits for it and loses it.
 
 use super::place::{PATIENCE, get, held_by, lock, open, state, write};
-use crate::expect::{done, equal, holds, refused, refused_where};
+use crate::expect::{done, equal, holds, hook, refused, refused_where};
 use crate::medium::BackendMedium;
-use crate::place::token;
+use crate::place::{stack, token};
 use crate::rule::panicked;
 use crate::violation::Check;
 use sdk_state::{Cancel, ErrorKind, Expect, LockToken, Wait};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long somebody is left waiting. A backend that is right passes whatever this is; one that does not wait, or not
 /// for a cancellation, shows it much earlier.
@@ -22,6 +22,7 @@ pub(in crate::backend_rules) fn a_held_lock_is_not_got_and_names_the_holder(
     let lock = lock(&backend)?;
     let holder = token(&*lock)?;
     for wait in [Wait::none(), Wait::at_most(Duration::from_millis(20))] {
+        let begun = Instant::now();
         refused_where(
             "locking what is held",
             other.lock("pull", &wait),
@@ -34,6 +35,10 @@ pub(in crate::backend_rules) fn a_held_lock_is_not_got_and_names_the_holder(
         holds(
             "who waits does so up to the deadline",
             !wait.pause(Duration::ZERO),
+        )?;
+        holds(
+            "a wait ends soon after its deadline",
+            begun.elapsed() < PATIENCE / 2,
         )?;
     }
     held_by(&backend, Some(holder))
@@ -55,9 +60,11 @@ pub(in crate::backend_rules) fn a_wait_that_is_cancelled_ends(medium: &dyn Backe
     let lock = lock(&backend)?;
     let cancel = Cancel::new();
     let wait = Wait::at_most(PATIENCE).unless(&cancel);
+    let begun = Instant::now();
     let waiter = || {
         let waited = other.lock("pull", &wait);
-        refused("a cancelled wait", waited, &ErrorKind::Cancelled)
+        refused("a cancelled wait", waited, &ErrorKind::Cancelled)?;
+        holds("it ends long before its deadline", begun.elapsed() < PATIENCE / 2)
     };
     while_it_waits(waiter, || {
         cancel.cancel();
@@ -114,6 +121,21 @@ pub(in crate::backend_rules) fn force_unlock_compares(medium: &dyn BackendMedium
     held_by(&backend, None)?;
     let evicted = done("force_unlock of a free lock", other.force_unlock(None))?;
     equal("who was evicted", &evicted, &None)
+}
+
+pub(in crate::backend_rules) fn a_dead_holder_is_replaced_and_named(medium: &dyn BackendMedium) -> Check {
+    let (backend, other) = (open(medium)?, open(medium)?);
+    let dead = lock(&backend)?;
+    let dead_token = token(&*dead)?.clone();
+    hook("kill_holder", medium.kill_holder(&stack()?))?;
+    let new = done(
+        "locking what a dead holder left",
+        other.lock("push", &Wait::at_most(10 * A_WHILE)),
+    )?;
+    let took_over = new.took_over().and_then(|info| info.token.as_ref());
+    equal("whose dead lock was taken over", &took_over, &Some(&dead_token))?;
+    drop(dead);
+    held_by(&backend, Some(token(&*new)?))
 }
 
 /// Does something once a `waiter` has waited for a while, or has given up.

@@ -16,7 +16,11 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) const PATIENCE_OF_MANY: Duration = Duration::from_secs(60);
 
 pub(super) fn open(medium: &dyn BackendMedium) -> Check<AnyBackend> {
-    done("opening a backend", medium.open(&stack()?))
+    open_stack(medium, &stack()?)
+}
+
+pub(super) fn open_stack(medium: &dyn BackendMedium, id: &StackId) -> Check<AnyBackend> {
+    done("opening a backend", medium.open(id))
 }
 
 pub(super) fn open_many(medium: &dyn BackendMedium) -> Check<Vec<AnyBackend>> {

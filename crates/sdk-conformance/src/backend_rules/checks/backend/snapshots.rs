@@ -1,12 +1,15 @@
 //! What is written, read, listed and deleted.
 
-use super::place::{get, held_by, is_fresh, lists, lock, open, open_many, state, state_of, write};
-use crate::expect::{done, equal, holds, refused};
+use super::place::{
+    AnyBackend, get, held_by, is_fresh, lists, lock, open, open_many, state, state_of, write,
+};
+use crate::expect::{done, equal, holds, hook, refused};
 use crate::medium::BackendMedium;
-use crate::place::{RACERS, id, nth, race_on};
+use crate::place::{RACERS, id, nth, race_on, stack};
 use crate::violation::Check;
 use sdk_state::{ErrorKind, Revision, WriteOptions};
 use std::collections::HashSet;
+use time::OffsetDateTime;
 
 pub(in crate::backend_rules) fn what_is_written_is_read_and_not_current(medium: &dyn BackendMedium) -> Check {
     let (writer, old) = (open(medium)?, open(medium)?);
@@ -41,8 +44,19 @@ pub(in crate::backend_rules) fn the_list_is_sorted(medium: &dyn BackendMedium) -
 pub(in crate::backend_rules) fn writers_at_once_get_revisions_of_their_own(
     medium: &dyn BackendMedium,
 ) -> Check {
-    let backends = open_many(medium)?;
-    let revs = race_on(&backends, |n, backend| write(backend, &state(&n.to_string())?))?;
+    get_revisions_of_their_own(&open_many(medium)?)
+}
+
+pub(in crate::backend_rules) fn writers_whose_clocks_stand_still_get_revisions_of_their_own(
+    medium: &dyn BackendMedium,
+) -> Check {
+    let id = stack()?;
+    let stopped = || hook("open_at", medium.open_at(&id, OffsetDateTime::UNIX_EPOCH));
+    get_revisions_of_their_own(&(0..RACERS).map(|_| stopped()).collect::<Check<Vec<_>>>()?)
+}
+
+fn get_revisions_of_their_own(backends: &[AnyBackend]) -> Check {
+    let revs = race_on(backends, |n, backend| write(backend, &state(&n.to_string())?))?;
     let different: HashSet<&Revision> = revs.iter().collect();
     equal("the number of different revisions", &different.len(), &RACERS)?;
     for (n, rev) in revs.iter().enumerate() {
@@ -147,4 +161,14 @@ pub(in crate::backend_rules) fn opening_and_reading_create_nothing(medium: &dyn 
         }
     }
     Ok(())
+}
+
+pub(in crate::backend_rules) fn a_large_snapshot_is_kept(medium: &dyn BackendMedium) -> Check {
+    let backend = open(medium)?;
+    // Digits without a pattern, which no compressor makes small.
+    let digits = (0..1 << 19).map(|n: u64| format!("{:016x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+    let large = state(&digits.collect::<String>())?;
+    let rev = write(&backend, &large)?;
+    let found = get(&open(medium)?, &rev)?;
+    holds("the snapshot is the one that was written", found == large)
 }
