@@ -55,13 +55,13 @@ impl Database {
             // A commit is flushed before it returns. One whose flush fails is not seen; after a rollback journal it may be.
             file.pragma_update(None, "synchronous", "FULL")?;
             if flags == CREATE.0 {
-                // Two who switch a new file at once are not made to wait for each other.
+                // SQLite does not wait where two switch a new file at once.
                 let (wait, poll) = (Wait::at_most(PATIENCE), Duration::from_millis(1));
-                let switch = || file.pragma_update(None, "journal_mode", "WAL");
-                let busy = Some(ErrorCode::DatabaseBusy);
-                let is_busy = |error: rusqlite::Error| error.sqlite_error_code() == busy;
-                while switch().is_err_and(is_busy) && wait.pause(poll) {}
-                switch()?;
+                while let Err(error) = file.pragma_update(None, "journal_mode", "WAL") {
+                    if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) || !wait.pause(poll) {
+                        return Err(error.into());
+                    }
+                }
                 file.execute_batch(SCHEMA)?;
             }
             // A crash at the first write may have left a file without tables.

@@ -1,4 +1,4 @@
-//! Infrastructure state in an SQLite database on a local disk: the backend of `docs/writing-a-backend.md`.
+#![doc = include_str!("../README.md")]
 
 mod database;
 mod storage;
