@@ -38,7 +38,7 @@ pub trait Medium: Send + Sync + 'static {
     ///
     /// # Contract
     ///
-    /// The snapshot exists. Whatever the bytes are, they are there when it returns. READ-03 needs it.
+    /// The snapshot exists. Whatever the bytes are, they are there when it returns. READ-03 and LIST-02 need it.
     fn overwrite_snapshot(&self, id: &StackId, rev: &Revision, content: &[u8]) -> Option<()> {
         let _ = (id, rev, content);
         None
@@ -48,9 +48,9 @@ pub trait Medium: Send + Sync + 'static {
     ///
     /// # Contract
     ///
-    /// It runs neither `unlock` nor `drop` of the holder's lock, as a process that is killed does not. The rule drops that
-    /// value later, which must not touch the next holder's lock. A medium that cannot prove a death answers `None`, and
-    /// LOCK-13, which needs this, is skipped.
+    /// It runs neither `unlock` nor `drop` of the holder's lock, as a process that is killed does not. The rule drops or
+    /// unlocks that value while the next holder has the lock, which that must not touch. A medium that cannot prove a death
+    /// answers `None`, and LOCK-13 and BACKEND-23, which need this, are skipped.
     fn kill_holder(&self, id: &StackId) -> Option<()> {
         let _ = id;
         None
