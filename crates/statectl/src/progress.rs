@@ -70,11 +70,4 @@ mod tests {
         let (pages, at_last) = pages(Duration::from_secs(600));
         assert_eq!((pages, at_last), (vec![String::new(); 3], String::new()));
     }
-
-    #[test]
-    fn the_look_of_the_bar_is_understood() {
-        let template =
-            ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len} {msg}, {eta} left");
-        assert!(template.is_ok());
-    }
 }

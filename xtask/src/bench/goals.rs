@@ -45,6 +45,17 @@ pub(super) const ORIGINAL: [(&str, &str, f64); 13] = [
     ("hand-over, median", "1 waiter", 0.270),
 ];
 
+/// What is to be compared and was not measured: the name of a figure has changed.
+pub(super) fn unmatched(figures: &[Figure]) -> Vec<String> {
+    let goals = GOALS.iter().map(|&(what, size, _)| (what, size));
+    let original = ORIGINAL.iter().map(|&(what, size, _)| (what, size));
+    goals
+        .chain(original)
+        .filter(|(what, size)| !figures.iter().any(|figure| figure.is(what, size)))
+        .map(|(what, size)| format!("{what}, {size}"))
+        .collect()
+}
+
 impl Goal {
     pub(super) fn of(figure: &Figure) -> Option<Self> {
         let goal = GOALS.iter().find(|(what, size, _)| figure.is(what, size));

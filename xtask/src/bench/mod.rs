@@ -80,10 +80,14 @@ fn measure(options: &Options, out: &mut impl Write) -> Result<(), Trouble> {
     }
     let measured = report::markdown(&machine, &figures);
     writeln!(out, "\n{measured}")?;
-    if !options.quick {
-        page::update(&measured)?;
+    if options.quick {
+        return Ok(());
     }
-    Ok(())
+    page::update(&measured)?;
+    match goals::unmatched(&figures) {
+        unmatched if unmatched.is_empty() => Ok(()),
+        unmatched => Err(format!("no figure for the goal or the original of {unmatched:?}").into()),
+    }
 }
 
 fn say(out: &mut impl Write, what: &str) -> io::Result<()> {
