@@ -101,4 +101,5 @@ pub use stack_id::StackId;
 pub use state::{Binding, Category, Entry, EntryKind, Factory, State};
 pub use storage::{Created, Expect, Prefix, Storage, TryLock};
 pub use store::{EnvelopeVersion, Store};
+pub use time;
 pub use wait::{Cancel, Wait};

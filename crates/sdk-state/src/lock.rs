@@ -30,8 +30,9 @@ pub trait Lock: Send + fmt::Debug {
     ///
     /// # Contract
     ///
-    /// The token of this holding alone (LOCK-07), also after an eviction: it is the storage that finds it lost (GUARD-01,
-    /// GUARD-02, GUARD-03).
+    /// The token of this holding alone (LOCK-07), also after an eviction: it is the storage that finds it lost (GUARD-01
+    /// to GUARD-05). A backend with a lock that a fork would double, such as an flock, remembers which process
+    /// locked; no rule asks it.
     ///
     /// # Errors
     ///
