@@ -152,6 +152,10 @@ impl Wrong {
         }
         stack.seen.removers_of.insert(rev.clone());
         self.place.tell();
+        // Where nothing is current, others replace what is removed here: one of them has looked before.
+        if self.has(Fault::CheckThenReplace) && self.place.is_contended() && stack.pointer.is_none() {
+            gate = self.place.meet(&self.key, gate, |stack| stack.seen.replacers > 0);
+        }
         if self.place.is_race() && matches!(self.place.fault, Fault::RemovesCurrent | Fault::CheckThenRemove)
         {
             gate = self
