@@ -59,5 +59,8 @@ mod storage {
 }
 
 mod backend {
-    sdk_conformance::backend_tests!(|| sdk_conformance::Stores(super::Share::new()));
+    sdk_conformance::backend_tests!(
+        || sdk_conformance::Stores(super::Share::new()),
+        except "BACKEND-23": "on a network filesystem it cannot be proved that a holder is dead",
+    );
 }
