@@ -135,7 +135,7 @@ impl<M: Medium> BackendMedium for Stores<M> {
     }
 
     fn open_at(&self, id: &StackId, now: OffsetDateTime) -> Option<Box<dyn Backend<Snapshot = State>>> {
-        let store = Store::<_, State>::new(self.0.open(id).ok()?, Noop);
+        let store = Store::<_, State>::new(done(self.0.open(id)), Noop);
         Some(Box::new(store.with_clock(move || now)))
     }
 
@@ -148,12 +148,19 @@ impl<M: Medium> BackendMedium for Stores<M> {
     }
 
     fn copy_snapshot(&self, id: &StackId, from: &Revision, other: &StackId, to: &Revision) -> Option<()> {
-        let sealed = self.0.open(id).ok()?.read(from, DEFAULT_LIMIT + OVERHEAD).ok()?;
-        let created = self.0.open(other).ok()?.create(to, &sealed).ok()?;
-        (created == Created::Created).then_some(())
+        let sealed = done(done(self.0.open(id)).read(from, DEFAULT_LIMIT + OVERHEAD));
+        let created = done(done(self.0.open(other)).create(to, &sealed));
+        assert_eq!(created, Created::Created, "the name was free");
+        Some(())
     }
 
     fn kill_holder(&self, id: &StackId) -> Option<()> {
         self.0.kill_holder(id)
     }
+}
+
+/// Of a hook that cannot do its work: `None` would say that there is no such hook.
+#[expect(clippy::panic, reason = "a rule takes a panic for a break")]
+fn done<T>(result: Result<T, Error>) -> T {
+    result.unwrap_or_else(|error| panic!("a hook cannot do its work: {error:?}"))
 }
