@@ -1,15 +1,15 @@
 use sdk_state::{
-    Created, Error, ErrorKind, Expect, Holder, LockInfo, LockStatus, LockToken, Prefix, Revision, StackId,
-    Storage, TryLock, Wait,
+    Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, Prefix, Revision, StackId, Storage,
+    TryLock,
 };
-use std::collections::BTreeMap;
-use std::mem::ManuallyDrop;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 mod fault;
 mod lock;
+mod plan;
 
 pub use fault::Fault;
+use plan::Plan;
 
 /// A storage of which chosen calls go wrong, and those of the locks that it gives, to test what stands above it.
 ///
@@ -33,16 +33,7 @@ pub use fault::Fault;
 #[derive(Debug)]
 pub struct Faulty<S> {
     inner: S,
-    plan: Arc<Mutex<Plan>>,
-}
-
-/// What is to go wrong, and how far that has come.
-#[derive(Debug, Default)]
-struct Plan {
-    faults: BTreeMap<(Method, u64), Arc<Fault>>,
-    calls: BTreeMap<Method, u64>,
-    /// The last list that was not stale.
-    listed: Vec<Revision>,
+    plan: Arc<Plan>,
 }
 
 /// A method of [`Storage`] or [`Lock`](sdk_state::Lock) that can go wrong.
@@ -101,61 +92,18 @@ impl<S: Storage> Faulty<S> {
         assert!(nth > 0, "calls are counted from 1");
         let is_stale = matches!(fault, Fault::Stale);
         assert!(!is_stale || method == Method::List, "only a list is stale");
-        plan(&self.plan).faults.insert((method, nth), Arc::new(fault));
+        self.plan.add(method, nth, fault);
         self
     }
 
     /// How often `method` was called.
     pub fn calls(&self, method: Method) -> u64 {
-        plan(&self.plan).calls.get(&method).copied().unwrap_or_default()
+        self.plan.calls(method)
     }
 
     /// The storage underneath, of which nothing goes wrong.
     pub fn inner(&self) -> &S {
         &self.inner
-    }
-
-    fn call<T>(&self, method: Method, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-        call(&self.plan, method, run)
-    }
-}
-
-fn plan(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
-    plan.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Counts a call, and lets it go the way that is planned.
-fn call<T>(shared: &Mutex<Plan>, method: Method, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    let fault = next(shared, method);
-    go(method, fault.as_deref(), run)
-}
-
-/// Counts a call, and tells its fault.
-fn next(shared: &Mutex<Plan>, method: Method) -> Option<Arc<Fault>> {
-    let mut plan = plan(shared);
-    let calls = plan.calls.entry(method).or_default();
-    *calls += 1;
-    let nth = *calls;
-    plan.faults.get(&(method, nth)).cloned()
-}
-
-fn go<T>(method: Method, fault: Option<&Fault>, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    match fault {
-        Some(Fault::FailBefore(kind)) => Err(injected(method, kind.clone())),
-        Some(Fault::FailAfter(kind)) => {
-            // A lock must not be given back by being dropped; the rest is a few bytes of a test.
-            let _ = ManuallyDrop::new(run());
-            Err(injected(method, kind.clone()))
-        }
-        Some(Fault::Delay(delay)) => {
-            Wait::forever().pause(*delay);
-            run()
-        }
-        Some(Fault::First(first)) => {
-            first();
-            run()
-        }
-        Some(Fault::Stale) | None => run(),
     }
 }
 
@@ -165,45 +113,42 @@ impl<S: Storage> Storage for Faulty<S> {
     }
 
     fn create(&self, rev: &Revision, sealed: &[u8]) -> Result<Created, Error> {
-        self.call(Method::Create, || self.inner.create(rev, sealed))
+        self.plan.call(Method::Create, || self.inner.create(rev, sealed))
     }
 
     fn replace(&self, rev: &Revision, sealed: &[u8]) -> Result<(), Error> {
-        self.call(Method::Replace, || self.inner.replace(rev, sealed))
+        self.plan
+            .call(Method::Replace, || self.inner.replace(rev, sealed))
     }
 
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
-        self.call(Method::Read, || self.inner.read(rev, limit))
+        self.plan.call(Method::Read, || self.inner.read(rev, limit))
     }
 
     fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
-        self.call(Method::ReadPrefix, || self.inner.read_prefix(rev, most))
+        self.plan
+            .call(Method::ReadPrefix, || self.inner.read_prefix(rev, most))
     }
 
     fn remove(&self, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
-        self.call(Method::Remove, || self.inner.remove(rev, held))
+        self.plan.call(Method::Remove, || self.inner.remove(rev, held))
     }
 
     fn list(&self) -> Result<Vec<Revision>, Error> {
-        let fault = next(&self.plan, Method::List);
-        if matches!(fault.as_deref(), Some(Fault::Stale)) {
-            return Ok(plan(&self.plan).listed.clone());
-        }
-        let listed = go(Method::List, fault.as_deref(), || self.inner.list())?;
-        plan(&self.plan).listed.clone_from(&listed);
-        Ok(listed)
+        self.plan.list(|| self.inner.list())
     }
 
     fn current(&self) -> Result<Option<Revision>, Error> {
-        self.call(Method::Current, || self.inner.current())
+        self.plan.call(Method::Current, || self.inner.current())
     }
 
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
-        self.call(Method::SetCurrent, || self.inner.set_current(expect, rev, held))
+        self.plan
+            .call(Method::SetCurrent, || self.inner.set_current(expect, rev, held))
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
-        let answer = self.call(Method::TryLock, || self.inner.try_lock(holder))?;
+        let answer = self.plan.call(Method::TryLock, || self.inner.try_lock(holder))?;
         Ok(match answer {
             TryLock::Held(lock) => TryLock::Held(lock::faulty(lock, &self.plan)),
             TryLock::Busy { .. } => answer,
@@ -211,14 +156,11 @@ impl<S: Storage> Storage for Faulty<S> {
     }
 
     fn lock_status(&self) -> Result<Option<LockStatus>, Error> {
-        self.call(Method::LockStatus, || self.inner.lock_status())
+        self.plan.call(Method::LockStatus, || self.inner.lock_status())
     }
 
     fn force_unlock(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
-        self.call(Method::ForceUnlock, || self.inner.force_unlock(expected))
+        self.plan
+            .call(Method::ForceUnlock, || self.inner.force_unlock(expected))
     }
-}
-
-fn injected(method: Method, kind: ErrorKind) -> Error {
-    Error::new(kind, format!("a fault was injected into {method:?}"))
 }
