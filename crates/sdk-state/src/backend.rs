@@ -181,8 +181,10 @@ pub trait Backend: Send + Sync {
     ///
     /// # Contract
     ///
-    /// BACKEND-04 (each once, sorted), BACKEND-21 (damaged ones too). The last one is not always the current one: a revision that was never made current
-    /// is listed too, and `current` may have been moved back.
+    /// BACKEND-04 (each once, sorted), BACKEND-21 (damaged ones too).
+    ///
+    /// The last one is not always the current one: a revision that was never made current is listed too, and `current` may
+    /// have been moved back.
     ///
     /// # Errors
     ///

@@ -55,8 +55,8 @@ pub trait Storage: Send + Sync {
     ///
     /// The name of a snapshot that was removed may stay taken.
     ///
-    /// That `sealed` is not empty is the caller's duty. It may be as long as the store's limit plus [`OVERHEAD`](crate::envelope::OVERHEAD) bytes;
-    /// 16 MiB must fit. Nothing may depend on what it holds.
+    /// That `sealed` is not empty is the caller's duty. It may be as long as the store's limit plus
+    /// [`OVERHEAD`](crate::envelope::OVERHEAD) bytes; 16 MiB must fit. Nothing may depend on what it holds.
     ///
     /// CREATE-01 (kept to the byte), CREATE-02 (a taken name), CREATE-03 (many creators), CREATE-04 (whole or not at all),
     /// CREATE-05 (16 MiB), CREATE-06 (names of one moment), CREATE-07 (no moment), CREATE-08 (`current`).
