@@ -10,24 +10,22 @@ use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
-use sdk_encrypt::{Encrypter, EnvKey, Error, ErrorKind, Keyring, MasterKey, Recipient, Wrapped, Zeroizing};
+use sdk_encrypt::{Encrypter, EnvKey, Error, ErrorKind, Keyring, MasterKey, Recipient, Zeroizing};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
 pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let service = Arc::new(InProcess::with_keys(&["team", "ci"])?);
-    let key = |name: &str| ServiceKey {
-        service: Arc::clone(&service),
-        key: name.into(),
-    };
+    let key = |name: &str| ServiceKey::new(Arc::clone(&service), name);
 
     // A store asks for this with the 32-byte data key of each file that it seals or opens.
     let (secret, place) = ([7; 32], b"network/prod at 2026-07-10T12:00:00Z");
-    let wrapped = key("team").encrypt(&secret, place)?;
-    println!("recorded in clear: {:?}", wrapped.recipient);
+    let recipient = key("team").recipient().clone();
+    let wrapped = key("team").wrap(&secret, place)?;
+    println!("recorded in clear: {recipient:?}");
 
-    let open = |key: &dyn Encrypter, place: &[u8]| key.decrypt(&wrapped.recipient, &wrapped.bytes, place);
+    let open = |key: &dyn Encrypter, place: &[u8]| key.unwrap(&recipient, &wrapped, place);
     let opened = open(&key("team"), place)?.ok_or("its own key does not open it")?;
     assert_eq!(*opened, secret);
     assert!(
@@ -40,10 +38,7 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
 
     // A service that does not answer is no wrong key: the caller may try again.
-    let gone = ServiceKey {
-        service: Arc::new(InProcess::default()),
-        key: "team".into(),
-    };
+    let gone = ServiceKey::new(Arc::new(InProcess::default()), "team");
     match open(&gone, place) {
         Err(error) if error.kind() == ErrorKind::Unavailable => println!("{error}"),
         other => return Err(format!("the service is gone: {other:?}").into()),
@@ -67,34 +62,31 @@ trait KeyService: Send + Sync {
 struct ServiceKey<S> {
     service: S,
     key: String,
+    recipient: Recipient,
 }
 
 impl<S: KeyService> Encrypter for ServiceKey<S> {
-    fn name(&self) -> &str {
-        "example-service"
-    }
-
     fn describe(&self) -> String {
-        format!("{} {}", self.name(), self.key)
+        format!("{} {}", self.recipient.name, self.key)
     }
 
-    fn encrypt(&self, secret: &[u8], associated_data: &[u8]) -> Result<Wrapped, Error> {
-        let bytes = self.service.wrap(&self.key, secret, associated_data);
-        Ok(Wrapped {
-            // In clear, in every file: the key's name, which finds it again, and nothing that is secret.
-            recipient: Recipient::new(self.name()).with("key", &self.key),
-            bytes: bytes.map_err(|source| self.unavailable(source))?,
-        })
+    fn recipient(&self) -> &Recipient {
+        &self.recipient
     }
 
-    fn decrypt(
+    fn wrap(&self, data_key: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, Error> {
+        let wrapped = self.service.wrap(&self.key, data_key, associated_data);
+        wrapped.map_err(|source| self.unavailable(source))
+    }
+
+    fn unwrap(
         &self,
         recipient: &Recipient,
         wrapped: &[u8],
         associated_data: &[u8],
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
         // The file does not choose the key: what is sealed for another one is not ours, and the service is not asked.
-        if recipient.name != self.name() || recipient.body.text("key") != Some(&self.key) {
+        if !recipient.is_same_key(&self.recipient) {
             return Ok(None);
         }
         let secret = self.service.unwrap(&self.key, wrapped, associated_data);
@@ -103,6 +95,15 @@ impl<S: KeyService> Encrypter for ServiceKey<S> {
 }
 
 impl<S> ServiceKey<S> {
+    fn new(service: S, key: &str) -> Self {
+        Self {
+            service,
+            key: key.into(),
+            // In clear, in every file: the key's name, which finds it again, and nothing that is secret.
+            recipient: Recipient::new("example-service").with("key", key),
+        }
+    }
+
     fn unavailable(&self, source: io::Error) -> Error {
         let message = format!(
             "the key service did not answer for the key {}: try again",

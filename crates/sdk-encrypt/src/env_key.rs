@@ -1,4 +1,4 @@
-use crate::{Encrypter, Error, ErrorKind, Fingerprint, MasterKey, Recipient, Wrapped};
+use crate::{Encrypter, Error, ErrorKind, Fingerprint, MasterKey, Recipient};
 use std::env;
 use zeroize::Zeroizing;
 
@@ -12,6 +12,7 @@ pub struct EnvKey {
     variable: String,
     key: MasterKey,
     fingerprint: Fingerprint,
+    recipient: Recipient,
 }
 
 impl EnvKey {
@@ -62,10 +63,15 @@ impl EnvKey {
     /// An encrypter for a key that the caller holds, recorded as if it came from the variable `variable`, whose name is not
     /// checked.
     pub fn new(variable: impl Into<String>, key: MasterKey) -> Self {
+        let (variable, fingerprint) = (variable.into(), key.fingerprint());
+        let recipient = Recipient::new(Self::NAME)
+            .with("env-var", &variable)
+            .with("fingerprint", fingerprint.to_string());
         Self {
-            variable: variable.into(),
-            fingerprint: key.fingerprint(),
+            variable,
             key,
+            fingerprint,
+            recipient,
         }
     }
 
@@ -74,7 +80,7 @@ impl EnvKey {
         self.fingerprint
     }
 
-    /// The cipher that the original's `env-key` used with this key: AES-256-GCM with the key itself. Needs the feature
+    /// The cipher that unobin's `env-key` uses with this key: AES-256-GCM with the key itself. Needs the feature
     /// `legacy-aes-gcm`.
     #[cfg(feature = "legacy-aes-gcm")]
     pub fn legacy(&self) -> crate::LegacyCipher {
@@ -83,30 +89,25 @@ impl EnvKey {
 }
 
 impl Encrypter for EnvKey {
-    fn name(&self) -> &str {
-        Self::NAME
-    }
-
     fn describe(&self) -> String {
         format!("{} {} (${})", Self::NAME, self.fingerprint, self.variable)
     }
 
-    fn encrypt(&self, plaintext: &[u8], associated_data: &[u8]) -> Result<Wrapped, Error> {
-        Ok(Wrapped {
-            recipient: Recipient::new(Self::NAME)
-                .with("env-var", &self.variable)
-                .with("fingerprint", self.fingerprint.to_string()),
-            bytes: self.key.wrap(plaintext, associated_data)?,
-        })
+    fn recipient(&self) -> &Recipient {
+        &self.recipient
     }
 
-    fn decrypt(
+    fn wrap(&self, data_key: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, Error> {
+        self.key.wrap(data_key, associated_data)
+    }
+
+    fn unwrap(
         &self,
         recipient: &Recipient,
         wrapped: &[u8],
         associated_data: &[u8],
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-        if !self.fingerprint.matches(Self::NAME, recipient) {
+        if !recipient.is_same_key(&self.recipient) {
             return Ok(None);
         }
         Ok(self.key.unwrap(wrapped, associated_data))

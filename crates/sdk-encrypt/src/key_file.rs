@@ -1,8 +1,8 @@
-use crate::{Encrypter, Error, ErrorKind, Fingerprint, MasterKey, Recipient, Wrapped};
+use crate::{Encrypter, Error, ErrorKind, Fingerprint, MasterKey, Recipient};
 use rustix::fs::OFlags;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -11,14 +11,15 @@ const MAX_FILE_BYTES: u64 = 256;
 
 /// A key in a file that only its owner can read: base64 of 32 bytes, mode 0600 or stricter.
 ///
-/// The file is read once, when the encrypter is made. It has 256 bytes at most, white space around the key included. A
-/// file that others may read, a symbolic link and anything that is no regular file are refused. The sealed file records
-/// the key's fingerprint and nothing of the path.
+/// The file is read once, when the encrypter is made. It has at most 256 bytes, white space around the key included. A
+/// file that others may read, a symbolic link and anything that is no regular file are refused. Only root can open the key
+/// file of another user, and is not kept from it. The sealed file records the key's fingerprint and nothing of the path.
 #[derive(Debug)]
 pub struct KeyFile {
     path: PathBuf,
     key: MasterKey,
     fingerprint: Fingerprint,
+    recipient: Recipient,
 }
 
 impl KeyFile {
@@ -54,11 +55,7 @@ impl KeyFile {
             .filter(|text| text.len() as u64 <= MAX_FILE_BYTES)
             .and_then(|text| MasterKey::from_base64(text).ok());
         match key {
-            Some(key) => Ok(Self {
-                path,
-                fingerprint: key.fingerprint(),
-                key,
-            }),
+            Some(key) => Ok(Self::new(path, key)),
             None => Err(Error::new(
                 ErrorKind::InvalidKey,
                 format!(
@@ -69,9 +66,87 @@ impl KeyFile {
         }
     }
 
+    /// Writes `key` into the new file `path`, for its owner alone, and makes it durable before anything is sealed with it.
+    /// Makes the missing directories above `path` with mode 0700.
+    ///
+    /// A file that is already there is left as it is: of many that create one file, all find the key of the first.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) when the file cannot be written or flushed; there may be one then or not.
+    pub fn create(path: &Path, key: &MasterKey) -> Result<Published, Error> {
+        publish(path, key).map_err(|source| {
+            let message = format!("cannot make the key file {}", path.display());
+            Error::new(ErrorKind::Unavailable, message).with_source(source)
+        })
+    }
+
     /// The key's fingerprint.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    fn new(path: PathBuf, key: MasterKey) -> Self {
+        let fingerprint = key.fingerprint();
+        Self {
+            path,
+            key,
+            fingerprint,
+            recipient: Recipient::new(Self::NAME).with("fingerprint", fingerprint.to_string()),
+        }
+    }
+}
+
+/// The answer of [`KeyFile::create`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Published {
+    /// The file holds the given key.
+    Now,
+    /// There was a file already, and it was left as it is.
+    Before,
+}
+
+fn publish(path: &Path, key: &MasterKey) -> io::Result<Published> {
+    let directory = parent(path);
+    make_directory(directory)?;
+    // Its mode is 0600 from the start.
+    let mut temporary = tempfile::Builder::new().prefix(".key.").tempfile_in(directory)?;
+    temporary.write_all(key.to_base64().as_bytes())?;
+    temporary.write_all(b"\n")?;
+    temporary.as_file().sync_all()?;
+    // A link never replaces: whoever comes second keeps the first one's key.
+    let published = match fs::hard_link(temporary.path(), path) {
+        Ok(()) => Published::Now,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Published::Before,
+        Err(error) => return Err(error),
+    };
+    temporary.close()?;
+    // Whoever comes second flushes too: it is about to use a key whose name the first may not have flushed yet.
+    flush(directory)?;
+    Ok(published)
+}
+
+fn make_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    make_directory(parent(directory))?;
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => flush(parent(directory)),
+    }
+}
+
+fn flush(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => path,
     }
 }
 
@@ -132,28 +207,25 @@ fn cannot_read(path: &Path, source: io::Error) -> Error {
 }
 
 impl Encrypter for KeyFile {
-    fn name(&self) -> &str {
-        Self::NAME
-    }
-
     fn describe(&self) -> String {
         format!("{} {} ({})", Self::NAME, self.fingerprint, self.path.display())
     }
 
-    fn encrypt(&self, plaintext: &[u8], associated_data: &[u8]) -> Result<Wrapped, Error> {
-        Ok(Wrapped {
-            recipient: Recipient::new(Self::NAME).with("fingerprint", self.fingerprint.to_string()),
-            bytes: self.key.wrap(plaintext, associated_data)?,
-        })
+    fn recipient(&self) -> &Recipient {
+        &self.recipient
     }
 
-    fn decrypt(
+    fn wrap(&self, data_key: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, Error> {
+        self.key.wrap(data_key, associated_data)
+    }
+
+    fn unwrap(
         &self,
         recipient: &Recipient,
         wrapped: &[u8],
         associated_data: &[u8],
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-        if !self.fingerprint.matches(Self::NAME, recipient) {
+        if !recipient.is_same_key(&self.recipient) {
             return Ok(None);
         }
         Ok(self.key.unwrap(wrapped, associated_data))

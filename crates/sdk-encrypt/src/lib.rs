@@ -5,8 +5,8 @@
 //!
 //! # fn main() -> Result<(), sdk_encrypt::Error> {
 //! let encrypter = EnvKey::new("STATE_KEY", MasterKey::generate()?);
-//! let wrapped = encrypter.encrypt(&[7; 32], b"what it belongs to")?;
-//! let secret = encrypter.decrypt(&wrapped.recipient, &wrapped.bytes, b"what it belongs to")?;
+//! let wrapped = encrypter.wrap(&[7; 32], b"what it belongs to")?;
+//! let secret = encrypter.unwrap(encrypter.recipient(), &wrapped, b"what it belongs to")?;
 //! assert_eq!(secret.as_deref().map(Vec::as_slice), Some(&[7; 32][..]));
 //! # Ok(())
 //! # }
@@ -68,11 +68,11 @@ mod master_key;
 mod noop;
 mod recipient;
 
-pub use encrypter::{Encrypter, Wrapped};
+pub use encrypter::Encrypter;
 pub use env_key::EnvKey;
 pub use error::{Error, ErrorKind};
 #[cfg(all(unix, feature = "key-file"))]
-pub use key_file::KeyFile;
+pub use key_file::{KeyFile, Published};
 pub use keyring::Keyring;
 pub use legacy::LegacyCipher;
 pub use master_key::{Fingerprint, MasterKey};

@@ -1,4 +1,4 @@
-use crate::{Error, ErrorKind, Recipient};
+use crate::{Error, ErrorKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, Payload};
@@ -169,12 +169,6 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-impl Fingerprint {
-    pub(crate) fn matches(self, name: &str, recipient: &Recipient) -> bool {
-        recipient.name == name && recipient.fingerprint() == Some(self.to_string().as_str())
-    }
-}
-
 pub(crate) fn fill_random(buffer: &mut [u8]) -> Result<(), Error> {
     SysRng.try_fill_bytes(buffer).map_err(|source| {
         Error::new(
@@ -323,7 +317,7 @@ mod tests {
                 recipient = recipient.with("fingerprint", fingerprint);
             }
             let opened = key
-                .decrypt(
+                .unwrap(
                     &recipient,
                     &base64(&vector.wrapped),
                     &hex(&vector.associated_data),
@@ -476,13 +470,13 @@ mod memory {
                 None
             }),
             ("wrapped", || {
-                key().encrypt(&secret(), b"").unwrap();
+                key().wrap(&secret(), b"").unwrap();
                 None
             }),
             ("wrapped and unwrapped", || {
                 let key = key();
-                let wrapped = key.encrypt(&secret(), b"").unwrap();
-                let opened = key.decrypt(&wrapped.recipient, &wrapped.bytes, b"").unwrap();
+                let wrapped = key.wrap(&secret(), b"").unwrap();
+                let opened = key.unwrap(key.recipient(), &wrapped, b"").unwrap();
                 assert_eq!(opened, Some(secret()));
                 None
             }),

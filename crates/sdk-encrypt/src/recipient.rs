@@ -4,14 +4,14 @@ use serde_json::{Map, Value};
 /// One key for which a file was sealed, as the file's header records it: readable by everyone, so no secret belongs here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
-    /// The kind of encrypter, such as `env-key`: see [`Encrypter::name`](crate::Encrypter::name).
+    /// The kind of encrypter, such as `env-key`: see [`Encrypter::recipient`](crate::Encrypter::recipient).
     pub name: String,
     /// What finds the key among others of that kind.
     pub body: RecipientBody,
 }
 
 impl Recipient {
-    /// A recipient with an empty body.
+    /// Makes a recipient with an empty body.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -19,8 +19,8 @@ impl Recipient {
         }
     }
 
-    /// The same recipient with the text `value` in its body, in place of an earlier one of that name. It is written in clear
-    /// into every file; the whole header has 1 MiB at most.
+    /// Adds the text `value` to the body, in place of an earlier one of that name. It is written in clear into every file;
+    /// the whole header has at most 1 MiB.
     #[must_use]
     pub fn with(mut self, member: &str, value: impl Into<String>) -> Self {
         self.body.0.insert(member.into(), Value::String(value.into()));
@@ -42,8 +42,8 @@ impl Recipient {
             }
     }
 
-    /// What an error message calls this recipient: its name and, if recorded, its fingerprint, each in 64 characters at
-    /// most. Both may come from a file that nobody has authenticated yet.
+    /// What error messages call this recipient: its name and, where recorded, its fingerprint and its environment variable,
+    /// each cut after 64 characters. They may come from a file that nobody has authenticated yet.
     pub fn describe(&self) -> String {
         let shown = |text: &str| {
             text.chars()
@@ -51,10 +51,14 @@ impl Recipient {
                 .flat_map(char::escape_debug)
                 .collect::<String>()
         };
-        match self.fingerprint() {
-            Some(fingerprint) => format!("{} {}", shown(&self.name), shown(fingerprint)),
-            None => shown(&self.name),
+        let mut description = shown(&self.name);
+        if let Some(fingerprint) = self.fingerprint() {
+            description.push_str(&format!(" {}", shown(fingerprint)));
         }
+        if let Some(variable) = self.body.text("env-var") {
+            description.push_str(&format!(" (${})", shown(variable)));
+        }
+        description
     }
 }
 

@@ -55,13 +55,14 @@ fn the_search_finds_a_secret_that_is_printed() {
 fn debug_and_describe_show_a_fingerprint_and_no_key() {
     let fingerprint = key().fingerprint().to_string();
     let env_key = EnvKey::new("STATE_KEY", key());
-    let wrapped = env_key.encrypt(&SECRET, b"").unwrap();
+    let wrapped = env_key.wrap(&SECRET, b"").unwrap();
+    assert_eq!(env_key.unwrap(env_key.recipient(), &wrapped, b"").unwrap().unwrap()[..], SECRET);
     let mut shown = vec![
         format!("{:?} {:#?}", key(), key()),
         format!("{env_key:?} {env_key:#?}"),
         env_key.describe(),
-        wrapped.recipient.describe(),
-        format!("{wrapped:?}"),
+        env_key.recipient().describe(),
+        format!("{:?}", env_key.recipient()),
     ];
     #[cfg(feature = "legacy-aes-gcm")]
     {
@@ -83,10 +84,10 @@ fn no_error_repeats_the_key_that_it_is_about() {
         EnvKey::from_env(whole.as_str()).unwrap_err(),
         EnvKey::from_env(format!("{whole}\n")).unwrap_err(),
         EnvKey::new("STATE_KEY", key())
-            .encrypt(&SECRET[..31], b"")
+            .wrap(&SECRET[..31], b"")
             .unwrap_err(),
         EnvKey::new("STATE_KEY", key())
-            .encrypt(&[&SECRET[..], b"x"].concat(), b"")
+            .wrap(&[&SECRET[..], b"x"].concat(), b"")
             .unwrap_err(),
     ];
     for text in [

@@ -1,287 +1,426 @@
-use crate::{Error, Expect, Lock, LockInfo, LockStatus, LockToken, Revision, Snapshot, StackId, Wait};
+use crate::{Error, Holder, Lock, LockInfo, LockStatus, LockToken, Revision, StackId};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// What a *tool* calls: the snapshots of one stack, which of them is current, and the lock.
+/// What a *backend author* implements: the place of one stack, over sealed bytes.
 ///
-/// [`Store`](crate::Store) implements it over any [`Storage`](crate::Storage); an author who needs full control
-/// implements it directly. It is object-safe: `Box<dyn Backend<Snapshot = State>>`.
-///
-/// A tool's run is: [`lock`](Backend::lock), read [`head`](Backend::head), then after every change
-/// [`write`](Backend::write) and [`compare_and_set_current`](Backend::compare_and_set_current) with the lock, and
-/// [`unlock`](Lock::unlock) at the end.
+/// A backend never sees plaintext and needs no cipher. A [`Store`](crate::Store) over it is what a tool calls. `Exists` and
+/// `Busy` are answers, not errors. Threads share a backend, and several backends, in several processes, may be open
+/// on one place. `docs/writing-a-backend.md` writes one.
 ///
 /// # Contract
 ///
-/// Opening and reading create nothing (BACKEND-12). No error changes what is stored, but for
-/// [`DurabilityUnknown`](crate::ErrorKind::DurabilityUnknown), which names the revision concerned (W6).
+/// Opening a backend and every reading method create nothing and change nothing (READ-04, READ-05). No error changes
+/// what is stored, leftover temporary files apart (READ-06). What a method reports as done is durable and seen through every
+/// handle.
 ///
-/// Ids such as BACKEND-01, here and at the methods, are those of the rules in `sdk-conformance`, which check these
-/// sentences. Letters such as (W1) are the promises of `docs/guarantees.md` that rest on the sentence.
+/// Stacks are kept apart (STACKS-02), also where their names differ in case alone (STACKS-03), and every legal name works
+/// (STACKS-04). What a [`Store`](crate::Store) seals comes back as it was (SEALED-01), so a file that was changed or moved
+/// does not open (SEALED-02, SEALED-03), and concurrent writers do not disturb each other (SEALED-04).
+///
+/// **No change is unfenced.** `set_current` and `replace` take the token of the lock and check it in the same step as the
+/// change: once [`try_lock`](Backend::try_lock) has returned, no change of an earlier holder succeeds.
+///
+/// Ids such as CREATE-01, here and at the methods, are rules of the crate `sdk-conformance`, which check these sentences.
+/// Letters such as (W1) are the promises of `docs/guarantees.md` that rest on the sentence. What only a crash or a power cut
+/// shows has no rule: test it yourself.
+///
+/// # Backend errors
+///
+/// Every method but `id` may also fail with one of these kinds:
+///
+/// * [`Io`](crate::ErrorKind::Io): the medium failed; the source is its own error. Nothing was changed.
+/// * [`Unavailable`](crate::ErrorKind::Unavailable): the backend gave up; nothing was changed, and a later try may succeed.
+/// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), from a method that changes something: the answer was lost, and the
+///   backend could not find out. The change may have happened, or may happen later, or may not survive a power cut. The error
+///   names the revision, if there is one.
+/// * [`Damaged`](crate::ErrorKind::Damaged): something lies there that no backend puts there, such as a link in the place
+///   of a directory.
+/// * [`InvalidName`](crate::ErrorKind::InvalidName), from a method that would create the stack's place: the medium takes the
+///   stack's name for the name of another one.
+///
+/// Where several kinds apply, such as `NotFound` and `LockLost`, the backend may report any of them.
+///
+/// # Time
+///
+/// A backend bounds every call, to 30 seconds unless it is configured otherwise, and retries what is transient within that
+/// time. [`Store`](crate::Store) retries nothing.
 pub trait Backend: Send + Sync {
-    /// The document that is kept.
-    type Snapshot: Snapshot;
-
-    /// Which stack this is.
+    /// The stack that the backend was opened for.
     ///
     /// # Contract
     ///
-    /// The stack that the backend was opened for, without asking the medium. Nothing that is done here is seen by another
-    /// one, however alike the names (BACKEND-25).
+    /// Exactly the name that it was opened with (STACKS-01), without asking the medium. A store binds what it seals to this
+    /// name: a backend that answers another one makes its snapshots unreadable.
     fn id(&self) -> &StackId;
 
-    /// The name of the factory.
+    /// Stores `sealed` under `rev` if that name is free.
     ///
     /// # Contract
     ///
-    /// That of [`id`](Backend::id): there is no reason to implement it.
-    fn factory(&self) -> &str {
-        self.id().factory()
-    }
-
-    /// The name of the stack.
+    /// (W1, W2, W3) The snapshot appears whole or not at all, replaces nothing, and is durable on return. Of any number
+    /// of simultaneous calls for one revision exactly one is [`Created`](Created::Created). `current` does not move.
     ///
-    /// # Contract
+    /// The name of a removed snapshot may stay taken.
     ///
-    /// That of [`id`](Backend::id): there is no reason to implement it.
-    fn stack(&self) -> &str {
-        self.id().stack()
-    }
-
-    /// The current revision and its snapshot, which belong together even while others move `current`.
+    /// The caller passes at least one byte, and at most the limit of its store plus
+    /// [`OVERHEAD`](crate::envelope::OVERHEAD); 16 MiB must fit. Nothing may depend on the content.
     ///
-    /// # Contract
-    ///
-    /// (C1, C3) A revision that was moved away from and deleted between the two reads is no error: the new one is read.
-    ///
-    /// BACKEND-03 (belong together), BACKEND-02 (nothing current), BACKEND-20 (a damaged pointer).
+    /// CREATE-01 (kept to the byte), CREATE-02 (a taken name), CREATE-03 (many creators), CREATE-04 (whole or not at all),
+    /// CREATE-05 (16 MiB), CREATE-06 (names of one moment), CREATE-07 (no moment), CREATE-08 (`current`).
     ///
     /// # Errors
     ///
-    /// * [`NoCurrent`](crate::ErrorKind::NoCurrent) when nothing is current: a fresh start only if it counts no snapshots.
-    /// * [`Damaged`](crate::ErrorKind::Damaged) when `current` is damaged or names what does not exist.
-    /// * Those of [`get`](Backend::get) but [`NotFound`](crate::ErrorKind::NotFound).
-    fn head(&self) -> Result<(Revision, Self::Snapshot), Error>;
+    /// * [`InvalidName`](crate::ErrorKind::InvalidName) for a `rev` that [is not writable](Revision::is_writable).
+    /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when it is stored but perhaps not durably: then
+    ///   `set_current` to it through this handle fails with the same kind.
+    /// * A [backend error](Backend#backend-errors).
+    fn create(&self, rev: &Revision, sealed: &[u8]) -> Result<Created, Error>;
 
-    /// The current snapshot.
+    /// Returns the bytes of the snapshot `rev`, which may be at most `limit` bytes.
     ///
     /// # Contract
     ///
-    /// What [`head`](Backend::head) reads: BACKEND-03, BACKEND-02. Whoever will move `current` afterwards needs the
-    /// revision too, and calls `head`.
+    /// (J1) The size is compared with `limit` before memory is reserved, and a size that grows meanwhile is not
+    /// followed: nobody who can write to the medium decides how much memory a reader uses.
+    ///
+    /// READ-01 (absent), READ-02 (the limit is exact), READ-03 (empty).
     ///
     /// # Errors
     ///
-    /// Those of [`head`](Backend::head).
-    fn current(&self) -> Result<Self::Snapshot, Error>;
+    /// * [`NotFound`](crate::ErrorKind::NotFound) when there is none.
+    /// * [`TooLarge`](crate::ErrorKind::TooLarge) when it has more than `limit` bytes.
+    /// * [`Damaged`](crate::ErrorKind::Damaged) when it is empty or no plain blob.
+    /// * A [backend error](Backend#backend-errors).
+    fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error>;
 
-    /// The current revision.
+    /// Returns the first `most` bytes of the snapshot `rev`, or all if it has fewer, and its length: lists show what
+    /// stands at the beginning.
     ///
     /// # Contract
     ///
-    /// It opens no snapshot and needs no key; what it names may not exist.
+    /// (J1) However long the snapshot is, at most `most` bytes of memory are reserved.
     ///
-    /// BACKEND-03, BACKEND-02, BACKEND-20.
+    /// READ-07 (the beginning and the length).
     ///
     /// # Errors
     ///
-    /// * [`NoCurrent`](crate::ErrorKind::NoCurrent) when nothing is current, with the number of snapshots that exist all the same.
-    /// * [`Damaged`](crate::ErrorKind::Damaged) when the pointer is anything but one valid name.
-    /// * [The medium's](crate::Storage#the-mediums-errors).
-    fn current_rev(&self) -> Result<Revision, Error>;
+    /// * [`NotFound`](crate::ErrorKind::NotFound) when there is none.
+    /// * [`Damaged`](crate::ErrorKind::Damaged) when it is empty or no plain blob.
+    /// * A [backend error](Backend#backend-errors).
+    fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error>;
 
-    /// The snapshot of a revision.
+    /// Replaces the snapshot `rev` by `sealed` as a whole: for re-keying.
     ///
     /// # Contract
     ///
-    /// (E1, E2, E3) Nothing is returned that was not authenticated with a key of the ring as this revision of this stack.
+    /// (W2, L4) One step: the token in the lock, and the replacement. A reader finds the old bytes or the new ones, also after
+    /// a crash. It never creates: of a replacement and a removal at the same time, the removal wins.
     ///
-    /// BACKEND-01 (what was written), BACKEND-08 (absent), BACKEND-21 (damaged), BACKEND-22 (misplaced).
+    /// REPLACE-01 (as a whole), REPLACE-02 (never creates), REPLACE-03 (old or new), REPLACE-04 (a removal wins), GUARD-01 (the
+    /// token).
     ///
     /// # Errors
     ///
-    /// * [`NotFound`](crate::ErrorKind::NotFound) when there is no such revision.
-    /// * [`Damaged`](crate::ErrorKind::Damaged) when the stored file was changed, cut short or emptied.
-    /// * [`WrongKey`](crate::ErrorKind::WrongKey) when none of the keys opens it.
-    /// * [`Misplaced`](crate::ErrorKind::Misplaced) when it was sealed for another stack, revision or payload.
-    /// * [`Refused`](crate::ErrorKind::Refused) when it is of version 1, of a newer version, or not encrypted, and that is not accepted; or
-    ///   encrypted, and the ring is plain.
-    /// * [`TooLarge`](crate::ErrorKind::TooLarge) when it is larger than the limit.
-    /// * [`InvalidSnapshot`](crate::ErrorKind::InvalidSnapshot) when the document breaks a rule of its format.
-    /// * [`Unavailable`](crate::ErrorKind::Unavailable) when the holder of a key does not answer, [`Unsupported`](crate::ErrorKind::Unsupported) when an encrypter fails in
-    ///   another way.
-    /// * [The medium's](crate::Storage#the-mediums-errors).
-    fn get(&self, rev: &Revision) -> Result<Self::Snapshot, Error>;
+    /// * [`NotFound`](crate::ErrorKind::NotFound) when there is none.
+    /// * [`LockLost`](crate::ErrorKind::LockLost) when `token` is not the token of the lock.
+    /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) as in [`create`](Backend::create).
+    /// * A [backend error](Backend#backend-errors).
+    fn replace(&self, rev: &Revision, sealed: &[u8], token: &LockToken) -> Result<(), Error>;
 
-    /// Stores a snapshot as a new revision and returns its name. It does not become current.
+    /// Removes the snapshot `rev`. It is not an error if it does not exist.
+    ///
+    /// Without a token it works while nobody holds the lock, so that space can be freed on a full disk, where no lock can
+    /// be written.
     ///
     /// # Contract
     ///
-    /// (W1) It is durable on return. (W3) It replaces nothing. (W4) It does not fail because others write too. (W5) The
-    /// revision sorts after the one that was current when the write began. A damaged `current` does not keep anybody from
-    /// writing.
+    /// (C1, L4) One step with respect to `set_current` and `try_lock`: the token in the lock, or that nobody holds it; that
+    /// `rev` is not current; and the removal. `current` never names a removed revision, also after a crash.
     ///
-    /// BACKEND-01 (read back, and not current), BACKEND-05 (many writers), BACKEND-06 (the order), BACKEND-07 (a snapshot
-    /// of another stack), BACKEND-19 (a clock that stands still), BACKEND-24 (8 MiB).
+    /// REMOVE-01 (gone, and nothing else), REMOVE-02 (absent), REMOVE-03 (the current one), REMOVE-04 (a damaged
+    /// pointer), REMOVE-05 (racing `set_current`), GUARD-01, GUARD-03 and GUARD-05 (the token).
     ///
     /// # Errors
     ///
-    /// * [`InvalidSnapshot`](crate::ErrorKind::InvalidSnapshot) when it breaks a rule of its format or belongs to another stack.
-    /// * [`TooLarge`](crate::ErrorKind::TooLarge) when it is larger than the limit, or a text of its provenance or the message than 4 KiB.
-    /// * [`DurabilityUnknown`](crate::ErrorKind::DurabilityUnknown) when it was added and may be gone after a power cut.
-    /// * [`InvalidName`](crate::ErrorKind::InvalidName) when the clock is in no year of four digits.
-    /// * [`Unsupported`](crate::ErrorKind::Unsupported) when two recipients are the same key, an encrypter refuses, or version 1 is to be written with
-    ///   a ring that does not accept it.
-    /// * [`Unavailable`](crate::ErrorKind::Unavailable) when the holder of a key does not answer.
-    /// * [The medium's](crate::Storage#the-mediums-errors).
-    ///
-    /// After every one but `DurabilityUnknown` no revision was added.
-    fn write(&self, snapshot: &Self::Snapshot, options: &WriteOptions) -> Result<Revision, Error>;
+    /// * [`RevisionIsCurrent`](crate::ErrorKind::RevisionIsCurrent) when `current` names it.
+    /// * [`Damaged`](crate::ErrorKind::Damaged) when it cannot be known what is current.
+    /// * [`LockLost`](crate::ErrorKind::LockLost) when `token` is not the token of the lock.
+    /// * [`Locked`](crate::ErrorKind::Locked) without a token while somebody who is not provably dead holds the lock.
+    /// * [`Unsupported`](crate::ErrorKind::Unsupported) without a token where that cannot be checked in one step.
+    /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when it is gone and may come back after a power cut.
+    /// * A [backend error](Backend#backend-errors).
+    fn remove(&self, rev: &Revision, token: Option<&LockToken>) -> Result<(), Error>;
 
-    /// Makes a revision current, whatever was current before and whoever holds the lock: the repair of a damaged pointer.
+    /// Returns the stored revisions in any order; none for a stack that does not exist.
     ///
     /// # Contract
     ///
-    /// (C1) Durable on return, and `rev` is too. Nothing is compared: a tool in a run calls
-    /// [`compare_and_set_current`](Backend::compare_and_set_current).
-    ///
-    /// BACKEND-03, BACKEND-08 (absent), BACKEND-18 (racing a deletion), BACKEND-20 (the repair).
+    /// Each once (LIST-01). Invalid names are left out. It opens no snapshot, so a damaged one hides no other (LIST-02) and
+    /// a list of thousands is quick.
     ///
     /// # Errors
     ///
-    /// * [`NotFound`](crate::ErrorKind::NotFound) when there is no such revision.
-    /// * [`DurabilityUnknown`](crate::ErrorKind::DurabilityUnknown) when `rev`, or the move, may be gone after a power cut.
-    /// * [The medium's](crate::Storage#the-mediums-errors), after which `current` is what it was.
-    fn set_current(&self, rev: &Revision) -> Result<(), Error>;
-
-    /// Makes a revision current if `current` is what is expected and, where a lock is given, that is still held: one
-    /// step, so that of two movers with the same expectation one gets an error.
-    ///
-    /// # Contract
-    ///
-    /// (C2, L4) The comparison, the look at the lock and the move are one step with respect to every other mover.
-    ///
-    /// BACKEND-09 (compares), BACKEND-10 (no lost update), BACKEND-16 (an evicted holder).
-    ///
-    /// # Errors
-    ///
-    /// * [`CurrentMoved`](crate::ErrorKind::CurrentMoved), with both revisions, when another one is current: read again and start over.
-    /// * [`LockLost`](crate::ErrorKind::LockLost) when `held` was evicted, or belongs to another process.
-    /// * [`NotFound`](crate::ErrorKind::NotFound) when there is no such revision.
-    /// * [`Damaged`](crate::ErrorKind::Damaged) when something is expected and the pointer is damaged.
-    /// * [`DurabilityUnknown`](crate::ErrorKind::DurabilityUnknown) when `rev`, or the move, may be gone after a power cut.
-    /// * [`Unsupported`](crate::ErrorKind::Unsupported) for an expectation without a lock on some media, such as a network filesystem.
-    /// * [The medium's](crate::Storage#the-mediums-errors), after which `current` is what it was.
-    fn compare_and_set_current(
-        &self,
-        expect: Expect<'_>,
-        rev: &Revision,
-        held: Option<&dyn Lock>,
-    ) -> Result<(), Error>;
-
-    /// Every stored revision, oldest first; none for a stack that does not exist.
-    ///
-    /// # Contract
-    ///
-    /// BACKEND-04 (each once, sorted), BACKEND-21 (damaged ones too).
-    ///
-    /// The last one is not always the current one: a revision that was never made current is listed too, and `current` may
-    /// have been moved back.
-    ///
-    /// # Errors
-    ///
-    /// [The medium's](crate::Storage#the-mediums-errors).
+    /// A [backend error](Backend#backend-errors).
     fn list(&self) -> Result<Vec<Revision>, Error>;
 
-    /// Deletes a revision; that it does not exist is fine. Where a lock is given, it must still be held.
+    /// Returns the pointer, whether the revision that it names exists or not; `None` when there is no pointer.
     ///
     /// # Contract
     ///
-    /// (C1) `current` never names a deleted revision, whoever moves it meanwhile, also after a crash.
+    /// (C1, C3) The value of one moment, never a mixture of two. A pointer that cannot be read is never `None`: a tool that
+    /// believes in a fresh stack builds everything again. The value may not be durable yet: another process may have moved
+    /// it a moment ago.
     ///
-    /// BACKEND-11 (gone, again, the current one), BACKEND-16 (an evicted holder), BACKEND-18 (racing `set_current`).
+    /// POINTER-01 (what it was moved to), POINTER-06 (old or new while it moves), POINTER-07 (damage is never none).
     ///
     /// # Errors
     ///
-    /// * [`RevisionIsCurrent`](crate::ErrorKind::RevisionIsCurrent) when it is the current one.
-    /// * [`Damaged`](crate::ErrorKind::Damaged) when it cannot be known what is current.
-    /// * [`LockLost`](crate::ErrorKind::LockLost) when `held` was evicted, or belongs to another process.
-    /// * [`DurabilityUnknown`](crate::ErrorKind::DurabilityUnknown) when it is gone and may come back in a power cut.
-    /// * [`Unsupported`](crate::ErrorKind::Unsupported) without a lock on some media, such as a network filesystem.
-    /// * [The medium's](crate::Storage#the-mediums-errors), after which it is still there.
-    fn delete(&self, rev: &Revision, held: Option<&dyn Lock>) -> Result<(), Error>;
+    /// * [`Damaged`](crate::ErrorKind::Damaged) when the pointer is anything but one valid name; use
+    ///   [`Revision::from_pointer`].
+    /// * A [backend error](Backend#backend-errors).
+    fn current(&self) -> Result<Option<Pointer>, Error>;
 
-    /// Takes the lock for `operation`, waiting for it as `wait` says.
-    ///
-    /// `operation` is what others are shown, such as `apply`; no secret belongs in it.
+    /// Makes `rev` current if `current` is what is expected, and returns the new pointer.
     ///
     /// # Contract
     ///
-    /// (L1, L2) One holder at a time; a dead one is replaced, and [`took_over`](Lock::took_over) names it. (L5) A wait that
-    /// ends without the lock leaves nothing behind. Waiters get it in no particular order. There is always one try, unless
-    /// the wait is cancelled already.
+    /// (C1, C2, L4) One step: the existence of `rev`, the token in the lock, the comparison and the move. After a crash
+    /// `current` is the old or the new revision, and what it names is readable. Durable on return, together with `rev`.
+    /// A move to the revision that is current already makes that durable.
     ///
-    /// BACKEND-13 (the deadline), BACKEND-14 (a turn), BACKEND-15 (cancelled), BACKEND-23 (a dead holder).
+    /// POINTER-02 (absent), POINTER-03 (compares), POINTER-04 (many movers), POINTER-05 (no lost update), POINTER-08 (the
+    /// repair), GUARD-01, GUARD-02 and GUARD-05 (the token), GUARD-04 (racing `force_unlock`).
     ///
     /// # Errors
     ///
-    /// * [`Locked`](crate::ErrorKind::Locked) with the holder when the time is up.
-    /// * [`Cancelled`](crate::ErrorKind::Cancelled) when the caller gave up.
-    /// * [The medium's](crate::Storage#the-mediums-errors), and [`Unavailable`](crate::ErrorKind::Unavailable) when the operating system gives no random bytes.
-    fn lock(&self, operation: &str, wait: &Wait) -> Result<Box<dyn Lock>, Error>;
+    /// * [`NotFound`](crate::ErrorKind::NotFound) when `rev` does not exist or is empty.
+    /// * [`CurrentMoved`](crate::ErrorKind::CurrentMoved), with both revisions, when `current` is not what was expected.
+    /// * [`LockLost`](crate::ErrorKind::LockLost) when `token` is not the token of the lock.
+    /// * [`Damaged`](crate::ErrorKind::Damaged) when something is expected and the pointer is damaged.
+    /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when `rev`, or the move, may not be durable.
+    /// * A [backend error](Backend#backend-errors).
+    fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error>;
 
-    /// Who holds the lock, `None` when nobody does.
+    /// Takes the lock if it is free or its holder is provably dead; returns at once.
     ///
     /// # Contract
     ///
-    /// BACKEND-13 (names the holder). It changes nothing, a dead holder's lock included.
+    /// (L1, L2) It waits for nobody: [`Store`](crate::Store) does, and tries again after at most
+    /// [`poll`](TryLock::Busy::poll). Each lock gets a [fresh token](LockToken::generate). A holder that may
+    /// live is not replaced, however old its lock is, unless the lock is a lease that [expired](crate::Liveness::Expired).
+    /// The promises of what it returns are those of [`Lock`](Lock#contract).
+    ///
+    /// LOCK-01 (free), LOCK-02 (busy), LOCK-05 (many at once), LOCK-06 (no overlap), LOCK-13 (a dead holder).
     ///
     /// # Errors
     ///
-    /// [The medium's](crate::Storage#the-mediums-errors).
+    /// A [backend error](Backend#backend-errors), after which the caller does not hold it. If somebody else does, the answer
+    /// is [`Busy`](TryLock::Busy).
+    fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error>;
+
+    /// Returns who holds the lock; `None` when nobody does.
+    ///
+    /// # Contract
+    ///
+    /// It changes nothing, and makes no `try_lock` fail: a dead holder's lock stays and is reported as
+    /// [`Dead`](crate::Liveness::Dead). What cannot be proved is [`Unknown`](crate::Liveness::Unknown).
+    ///
+    /// LOCK-01 (names the holder), LOCK-03 and LOCK-04 (nobody), LOCK-13 (a dead holder).
+    ///
+    /// # Errors
+    ///
+    /// A [backend error](Backend#backend-errors).
     fn lock_status(&self) -> Result<Option<LockStatus>, Error>;
 
     /// Evicts the holder of the lock, dead or alive, and returns who that was; `None` when nobody held it.
     ///
-    /// With `expected` only that holding is evicted, so that a holder who came meanwhile is not.
-    ///
     /// # Contract
     ///
-    /// BACKEND-17 (compares). (L4) The evicted holder can neither unlock the next one nor move `current` through its lock.
-    /// It is not stopped: what it does to the infrastructure goes on.
+    /// (L4) The comparison with `expected` and the eviction are one step, so a new holder is spared.
+    /// From then on the evicted token is [`LockLost`](crate::ErrorKind::LockLost) everywhere.
+    ///
+    /// LOCK-08 (the expected holder), LOCK-09 (another holder), LOCK-10 (nobody), LOCK-14 (a new holder).
     ///
     /// # Errors
     ///
-    /// * [`Locked`](crate::ErrorKind::Locked) with the present holder when it is not the expected one.
-    /// * [The medium's](crate::Storage#the-mediums-errors), after which the holder still holds it.
+    /// * [`Locked`](crate::ErrorKind::Locked) with the present holder when it is not the `expected` one.
+    /// * A [backend error](Backend#backend-errors), after which the holder still holds it.
     fn force_unlock(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error>;
 }
 
-/// What a single write records beside the snapshot, in clear.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The answer of [`Backend::create`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Created {
+    /// It is stored.
+    Created,
+    /// The name is taken; nothing was changed.
+    Exists,
+}
+
+/// The answer of [`Backend::read_prefix`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Prefix {
+    /// The beginning of the snapshot.
+    pub bytes: Vec<u8>,
+    /// The length of the whole snapshot in bytes.
+    pub stored_bytes: u64,
+}
+
+/// Without the bytes, which may not be encrypted.
+impl fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prefix")
+            .field("stored_bytes", &self.stored_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which revision is current, and by which move.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct WriteOptions {
-    /// Why, for whoever reads the list: at most 4096 bytes, in clear, so no secret belongs in it.
-    pub message: Option<String>,
-    /// From which revision the snapshot was made; by default the one that is current when the write begins.
-    pub parent: Option<Revision>,
+pub struct Pointer {
+    /// The revision.
+    pub revision: Revision,
+    /// The number of the move: another one after each move, so that a revision that became current twice can be told from
+    /// itself. Always 0 where no request can arrive late, as in a local directory.
+    pub version: u64,
 }
 
-impl WriteOptions {
-    /// Nothing to record.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// With a message.
-    #[must_use]
-    pub fn with_message(mut self, message: impl Into<String>) -> Self {
-        self.message = Some(message.into());
-        self
-    }
-
-    /// With the revision that the snapshot was made from.
-    #[must_use]
-    pub fn with_parent(mut self, parent: Revision) -> Self {
-        self.parent = Some(parent);
-        self
+impl Pointer {
+    /// Makes a pointer.
+    pub fn new(revision: Revision, version: u64) -> Self {
+        Self { revision, version }
     }
 }
+
+/// The precondition of a move of `current`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect<'a> {
+    /// Move it whatever it is, even damaged: the repair.
+    Anything,
+    /// Nothing is current.
+    Nothing,
+    /// This revision is current.
+    Revision(&'a Revision),
+    /// This revision is current, by this very move.
+    Pointer(&'a Pointer),
+}
+
+impl<'a> Expect<'a> {
+    /// Compares with what was found, which a backend reads in the same step as it moves.
+    ///
+    /// # Errors
+    ///
+    /// [`CurrentMoved`](crate::ErrorKind::CurrentMoved), with both revisions, when it is not what was expected.
+    pub fn check(self, found: Option<&Pointer>) -> Result<(), Error> {
+        let is_met = match self {
+            Self::Anything => true,
+            Self::Nothing => found.is_none(),
+            Self::Revision(expected) => found.is_some_and(|found| found.revision == *expected),
+            Self::Pointer(expected) => found == Some(expected),
+        };
+        if is_met {
+            return Ok(());
+        }
+        Err(Error::current_moved(
+            self.revision().cloned(),
+            found.map(|found| found.revision.clone()),
+        ))
+    }
+
+    /// Whether the pointer must be read at all. [`Anything`](Expect::Anything) does not ask, so a damaged pointer is no
+    /// error then.
+    pub fn reads_pointer(self) -> bool {
+        self != Self::Anything
+    }
+
+    fn revision(self) -> Option<&'a Revision> {
+        match self {
+            Self::Anything | Self::Nothing => None,
+            Self::Revision(revision) => Some(revision),
+            Self::Pointer(pointer) => Some(&pointer.revision),
+        }
+    }
+}
+
+impl<'a> From<Option<&'a Revision>> for Expect<'a> {
+    fn from(revision: Option<&'a Revision>) -> Self {
+        revision.map_or(Self::Nothing, Self::Revision)
+    }
+}
+
+impl<'a> From<&'a Revision> for Expect<'a> {
+    fn from(revision: &'a Revision) -> Self {
+        Self::Revision(revision)
+    }
+}
+
+impl<'a> From<&'a Pointer> for Expect<'a> {
+    fn from(pointer: &'a Pointer) -> Self {
+        Self::Pointer(pointer)
+    }
+}
+
+/// The answer of [`Backend::try_lock`].
+#[derive(Debug)]
+#[must_use]
+pub enum TryLock {
+    /// The caller holds it.
+    Held(Box<dyn Lock>),
+    /// Somebody else does.
+    Busy {
+        /// The holder, as far as it is known.
+        status: Box<LockStatus>,
+        /// The longest pause between two tries that suits the backend, never zero: milliseconds where a try is cheap. A
+        /// store begins with shorter ones, and varies each by a quarter.
+        poll: Duration,
+    },
+}
+
+macro_rules! forward_backend {
+    ($($pointer:ty),*) => {$(
+        impl<B: Backend + ?Sized> Backend for $pointer {
+            fn id(&self) -> &StackId {
+                (**self).id()
+            }
+            fn create(&self, rev: &Revision, sealed: &[u8]) -> Result<Created, Error> {
+                (**self).create(rev, sealed)
+            }
+            fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
+                (**self).read(rev, limit)
+            }
+            fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
+                (**self).read_prefix(rev, most)
+            }
+            fn replace(&self, rev: &Revision, sealed: &[u8], token: &LockToken) -> Result<(), Error> {
+                (**self).replace(rev, sealed, token)
+            }
+            fn remove(&self, rev: &Revision, token: Option<&LockToken>) -> Result<(), Error> {
+                (**self).remove(rev, token)
+            }
+            fn list(&self) -> Result<Vec<Revision>, Error> {
+                (**self).list()
+            }
+            fn current(&self) -> Result<Option<Pointer>, Error> {
+                (**self).current()
+            }
+            fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {
+                (**self).set_current(expect, rev, token)
+            }
+            fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
+                (**self).try_lock(holder)
+            }
+            fn lock_status(&self) -> Result<Option<LockStatus>, Error> {
+                (**self).lock_status()
+            }
+            fn force_unlock(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
+                (**self).force_unlock(expected)
+            }
+        }
+    )*};
+}
+
+forward_backend!(Box<B>, Arc<B>);

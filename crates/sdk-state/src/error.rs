@@ -2,19 +2,20 @@ use crate::{LockInfo, Revision};
 use std::error::Error as StdError;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Why a store could not do what it was asked: a kind to be matched on, a message to be read, and what caused it.
+/// Why a store could not do what it was asked: a kind to match on, a message to read, and a cause.
 ///
 /// The message names the stack, the revision or the file, and what to do next. It contains no key and nothing of a
-/// snapshot (E4), and does not repeat its source: who prints it follows [`source`](StdError::source). One word wide.
+/// document (E4), and it does not repeat its source: to print the whole story, follow [`source`](StdError::source).
+/// Clones share one cause, so every waiting thread can have the same error. One word wide.
 ///
 /// ```
 /// use sdk_state::{Error, ErrorKind, Revision};
 ///
 /// fn advice(error: &Error) -> &'static str {
 ///     match error.kind() {
-///         ErrorKind::NoCurrent { snapshots: 0 } => "a fresh start",
-///         ErrorKind::NoCurrent { .. } => "the pointer was lost: choose a revision",
+///         ErrorKind::PointerLost { .. } => "choose a revision",
 ///         ErrorKind::CurrentMoved { .. } => "read it again and start over",
 ///         ErrorKind::Unavailable => "try again",
 ///         _ => "tell the user",
@@ -25,78 +26,84 @@ use std::path::{Path, PathBuf};
 /// assert_eq!(advice(&error), "read it again and start over");
 /// # Ok::<(), Error>(())
 /// ```
-pub struct Error(Box<Inner>);
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     message: String,
     revision: Option<Revision>,
     path: Option<PathBuf>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// What went wrong, by what the caller should do about it.
 ///
-/// More kinds may come: a `match` has a last arm, which treats what it does not know as a failure.
+/// More kinds may come, so a `match` needs a last arm; treat an unknown kind as a failure.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Nothing is current. With no `snapshots` this is a fresh start: write the first one. With some, the pointer was
-    /// lost: choose one with `set_current`, and do not take it for a fresh start, or everything is built again.
-    NoCurrent {
-        /// How many snapshots exist all the same.
+    /// There is no such revision: list the revisions.
+    NotFound,
+    /// Snapshots exist and none is current. This is not a fresh stack: choose a revision and make it current, or
+    /// everything is built again.
+    PointerLost {
+        /// How many snapshots exist.
         snapshots: u64,
     },
-    /// There is no such revision: list them.
-    NotFound,
-    /// `current` is not what the caller expected, because somebody else moved it: read it again and start over.
+    /// Somebody else moved `current`: read it again and start over.
     CurrentMoved {
-        /// What the caller expected, `None` for no current revision.
+        /// What the caller expected; `None` for no current revision.
         expected: Option<Revision>,
         /// What was found.
         found: Option<Revision>,
     },
-    /// The current revision is not deleted: move `current` first.
+    /// The current revision cannot be deleted: make another one current first.
     RevisionIsCurrent,
-    /// The medium did not confirm that the change is durable. It is visible, and may be gone after a power cut: check
-    /// the disk, open the store anew, read the revision and write again.
-    DurabilityUnknown {
-        /// The revision that was written, made current or deleted.
-        rev: Revision,
-    },
-    /// Somebody else holds the lock: wait, or evict a holder that is surely gone with `force_unlock`.
+    /// The change may or may not have happened, or may not survive a power cut: look before you repeat it.
+    /// [`Error::revision`] names the revision, if there is one.
+    OutcomeUnknown,
+    /// Somebody else holds the lock: wait, or evict the holder if you are sure that it is gone.
     Locked(Box<LockInfo>),
     /// The lock is no longer the caller's, or not usable in this process: stop changing things and lock again.
     LockLost,
     /// The caller cancelled the wait.
     Cancelled,
-    /// A factory, stack, revision, payload type or lock token has a name that is not allowed: correct it. Also for a clock
-    /// whose year has no name.
+    /// A factory, stack, revision, payload type or lock token has a name that is not allowed: correct it. Also for a
+    /// clock whose year has no name.
     InvalidName,
-    /// A snapshot breaks a rule of its format, or belongs to another stack: correct it.
+    /// The address of a backend is not understood: correct it.
+    InvalidAddress,
+    /// A document breaks a rule of its format, or belongs to another stack: correct it.
     InvalidSnapshot,
+    /// The stack holds documents of another type: open it with a tool that knows them.
+    OtherPayload {
+        /// The payload type that was found.
+        found: String,
+    },
     /// What is stored was changed or cut short: use another revision, or restore it from a copy.
     Damaged,
     /// None of the given keys opens the file: give the key that the message names.
     WrongKey,
-    /// The file belongs to another stack, revision or kind of payload: somebody moved it.
+    /// The file belongs to another stack or revision: somebody moved it.
     Misplaced,
-    /// The file is of a kind that this store was told not to open: version 1, not encrypted, or of a newer version.
+    /// This store was told not to open files of this sort: version 1, not encrypted, or of a newer version.
     Refused,
     /// Something is larger than the configured limit.
     TooLarge,
-    /// The backend, or the ring, cannot do this: do it another way, such as with the lock.
+    /// The backend, or the keyring, cannot do this: do it another way.
     Unsupported,
-    /// The medium, or a holder of a key, does not answer in time: try again.
+    /// The backend, or the holder of a key, did not answer in time. Nothing was changed: try again later.
     Unavailable,
-    /// The medium failed: see the source.
+    /// The backend failed: see the source.
     Io,
 }
 
 impl Error {
-    /// An error with a message in lower case that says what happened, to what, and what to do next.
+    /// Makes an error. The message is in lower case and says what happened, to what, and what to do next.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner {
+        Self(Arc::new(Inner {
             kind,
             message: message.into(),
             revision: None,
@@ -105,12 +112,12 @@ impl Error {
         }))
     }
 
-    /// [`NotFound`](ErrorKind::NotFound): there is no such revision.
+    /// Makes a [`NotFound`](ErrorKind::NotFound) about this revision.
     pub fn not_found(revision: &Revision) -> Self {
         Self::new(ErrorKind::NotFound, "there is no such revision").at_revision(revision)
     }
 
-    /// [`LockLost`](ErrorKind::LockLost): the lock is no longer the caller's.
+    /// Makes a [`LockLost`](ErrorKind::LockLost).
     pub fn lock_lost() -> Self {
         Self::new(
             ErrorKind::LockLost,
@@ -118,58 +125,107 @@ impl Error {
         )
     }
 
-    /// [`CurrentMoved`](ErrorKind::CurrentMoved): `current` is not what the mover expected.
+    /// Makes a [`Locked`](ErrorKind::Locked) that names the holder.
+    pub fn locked(info: LockInfo) -> Self {
+        let message = format!("the lock is held by {info}");
+        Self::new(ErrorKind::Locked(Box::new(info)), message)
+    }
+
+    /// Makes a [`CurrentMoved`](ErrorKind::CurrentMoved) that names both revisions.
     pub fn current_moved(expected: Option<Revision>, found: Option<Revision>) -> Self {
         let name =
             |revision: &Option<Revision>| revision.as_ref().map_or("nothing".into(), ToString::to_string);
         let message = format!(
-            "{} was expected to be current and {} is: somebody moved it, start over from there",
+            "somebody moved `current`: expected {}, found {}; start over from there",
             name(&expected),
             name(&found)
         );
         Self::new(ErrorKind::CurrentMoved { expected, found }, message)
     }
 
-    /// [`Locked`](ErrorKind::Locked): the lock is held by another one than the one to be evicted.
-    pub fn other_holder(info: LockInfo) -> Self {
-        let message = format!("the lock is now held by {info}, not by the one to be evicted: look again");
-        Self::new(ErrorKind::Locked(Box::new(info)), message)
-    }
-
-    /// The same error about this revision, unless it already names one.
+    /// Adds the revision concerned, unless the error already names one.
     #[must_use]
     pub fn at_revision(mut self, revision: &Revision) -> Self {
-        self.0.revision.get_or_insert_with(|| revision.clone());
+        if self.0.revision.is_none() {
+            Arc::make_mut(&mut self.0).revision = Some(revision.clone());
+        }
         self
     }
 
-    /// The same error about this file.
+    /// Adds the file concerned.
     #[must_use]
     pub fn at_path(mut self, path: impl Into<PathBuf>) -> Self {
-        self.0.path = Some(path.into());
+        Arc::make_mut(&mut self.0).path = Some(path.into());
         self
     }
 
-    /// The same error with what caused it.
+    /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        Arc::make_mut(&mut self.0).source = Some(source.into().into());
         self
     }
 
-    /// The kind, to be matched on.
+    /// The kind, to match on.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
     }
 
-    /// The revision concerned, if it is one.
+    /// The revision concerned, if there is one.
     pub fn revision(&self) -> Option<&Revision> {
         self.0.revision.as_ref()
     }
 
-    /// The file or object concerned, if it is one.
+    /// The file or object concerned, if there is one.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
+    }
+
+    /// The first cause of type `E`, such as the error of the caller's own document.
+    pub fn find<E: StdError + 'static>(&self) -> Option<&E> {
+        let mut source = self.source();
+        while let Some(error) = source {
+            if let Some(found) = error.downcast_ref() {
+                return Some(found);
+            }
+            source = error.source();
+        }
+        None
+    }
+
+    /// Whether the revision does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.kind() == &ErrorKind::NotFound
+    }
+
+    /// Whether somebody else holds the lock.
+    pub fn is_locked(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Locked(_))
+    }
+
+    /// Whether the caller no longer holds the lock.
+    pub fn is_lock_lost(&self) -> bool {
+        self.kind() == &ErrorKind::LockLost
+    }
+
+    /// Whether somebody else moved `current`.
+    pub fn is_current_moved(&self) -> bool {
+        matches!(self.kind(), ErrorKind::CurrentMoved { .. })
+    }
+
+    /// Whether the change may or may not have happened.
+    pub fn is_outcome_unknown(&self) -> bool {
+        self.kind() == &ErrorKind::OutcomeUnknown
+    }
+
+    /// Whether what is stored was changed or cut short.
+    pub fn is_damaged(&self) -> bool {
+        self.kind() == &ErrorKind::Damaged
+    }
+
+    /// Whether nothing was changed and a later try may succeed.
+    pub fn is_unavailable(&self) -> bool {
+        self.kind() == &ErrorKind::Unavailable
     }
 }
 
@@ -202,8 +258,8 @@ impl StdError for Error {
     }
 }
 
-/// What could not be done with a key: `Unavailable` stays that, a missing or invalid key is
-/// [`WrongKey`](ErrorKind::WrongKey), and everything else is [`Unsupported`](ErrorKind::Unsupported).
+/// `Unavailable` stays that, a missing or invalid key is [`WrongKey`](ErrorKind::WrongKey), and everything else is
+/// [`Unsupported`](ErrorKind::Unsupported).
 impl From<sdk_encrypt::Error> for Error {
     fn from(error: sdk_encrypt::Error) -> Self {
         let kind = match error.kind() {
@@ -215,43 +271,26 @@ impl From<sdk_encrypt::Error> for Error {
     }
 }
 
-/// Turns "there is none" into a value. It is there to be called on a `Result`, not to be implemented.
-///
-/// ```
-/// use sdk_state::encrypt::Noop;
-/// use sdk_state::{Backend as _, MemoryStorage, Optional as _, State, Store};
-///
-/// # fn main() -> Result<(), sdk_state::Error> {
-/// let store: Store<_> = Store::new(MemoryStorage::new("network/prod".parse()?), Noop);
-/// let found: Option<State> = store.get(&"2026-07-10T12:00:00Z".parse()?).optional()?;
-/// assert!(found.is_none());
-/// # Ok(())
-/// # }
-/// ```
-pub trait Optional<T> {
-    /// `Ok(None)` for [`ErrorKind::NotFound`] and for [`ErrorKind::NoCurrent`], everything else as it is.
-    ///
-    /// A pointer that was lost beside existing snapshots is a `NoCurrent` too: look at its `snapshots` where the
-    /// difference matters, such as before a first run.
-    ///
-    /// # Contract
-    ///
-    /// No other kind becomes `None`, [`Damaged`](ErrorKind::Damaged) least of all (C3).
-    ///
-    /// # Errors
-    ///
-    /// The error itself, of every other kind.
-    fn optional(self) -> Result<Option<T>, Error>;
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
 
-impl<T> Optional<T> for Result<T, Error> {
-    fn optional(self) -> Result<Option<T>, Error> {
-        match self {
-            Ok(value) => Ok(Some(value)),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NoCurrent { .. }) => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
+    #[test]
+    fn a_clone_keeps_kind_message_and_cause() {
+        let error = Error::new(ErrorKind::Io, "cannot read").with_source(io::Error::other("the disk"));
+        let clone = error.clone().at_path("/state");
+        assert_eq!(error.path(), None);
+        assert_eq!(clone.kind(), error.kind());
+        assert_eq!(clone.to_string(), "cannot read (/state)");
+        assert_eq!(clone.find::<io::Error>().unwrap().to_string(), "the disk");
+        assert!(clone.find::<fmt::Error>().is_none());
+    }
+
+    #[test]
+    fn the_first_revision_named_is_kept() {
+        let (one, two): (Revision, Revision) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let error = Error::not_found(&one).at_revision(&two);
+        assert_eq!(error.revision(), Some(&one));
     }
 }

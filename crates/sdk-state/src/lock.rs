@@ -1,64 +1,78 @@
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Provenance};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
+use serde::de::{Deserialize, Deserializer};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde_json::{Map, Value};
 use std::fmt;
 use std::str::FromStr;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
-/// A held exclusion: while it lives, nobody else holds this stack's lock.
+/// A held lock: while it lives, nobody else holds the lock of this stack.
 ///
-/// Dropping it unlocks too, and hides an error; [`unlock`](Lock::unlock) reports it.
+/// Dropping it unlocks too and hides an error; [`unlock`](Lock::unlock) reports it. It can be sent to and shared by threads.
 ///
 /// # Contract
 ///
-/// * (L1) At most one lock of a stack is held, among threads, processes and machines that share the medium: LOCK-02,
+/// * (L1) At most one lock of a stack is held, among threads, processes and machines that share the backend: LOCK-02,
 ///   LOCK-05, LOCK-06.
-/// * (L2) A holder that is provably dead does not keep the next one out, which is told whose lock it took over: LOCK-13.
-/// * (L4) After an eviction by [`force_unlock`](crate::Backend::force_unlock), `check` and `unlock` are `LockLost`
-///   (LOCK-11), and neither they nor dropping it touches the new holder's lock (LOCK-12).
-/// * It names its holder: LOCK-01. Unlocking and dropping free it: LOCK-03, LOCK-04. No two have one token: LOCK-07.
-pub trait Lock: Send + fmt::Debug {
-    /// Who holds it: the caller, as others see it.
+/// * (L2) A holder that is provably dead does not keep the next one out, and the next one learns whose lock it took over:
+///   LOCK-13.
+/// * (L4) After an eviction, `check` and `unlock` fail with `LockLost` (LOCK-11), and neither they nor dropping it touches
+///   the new holder's lock (LOCK-12).
+/// * It names its holder: LOCK-01. Unlocking and dropping free it: LOCK-03, LOCK-04. No two locks have one token: LOCK-07.
+#[must_use = "dropping a lock unlocks it"]
+pub trait Lock: Send + Sync + fmt::Debug {
+    /// The holder, as others see it.
     ///
     /// # Contract
     ///
-    /// What the [`Holder`] said, with the token and what the backend knows of the process (LOCK-01). It asks nobody: it
-    /// says the same after an eviction.
+    /// What the [`Holder`] said, the token, and what the backend knows of the process (LOCK-01). It asks nobody: it
+    /// answers the same after an eviction.
     fn info(&self) -> &LockInfo;
 
-    /// What the storage compares with its lock when a guarded change is made.
+    /// The fencing token: what the backend compares with its lock before it makes a change.
     ///
     /// # Contract
     ///
-    /// The token of this holding alone (LOCK-07), also after an eviction: it is the storage that finds it lost (GUARD-01
-    /// to GUARD-05). A backend with a lock that a fork would double, such as an flock, remembers which process
-    /// locked; no rule asks it.
+    /// The token of this lock alone (LOCK-07), also after an eviction: the backend finds it lost when it is used (GUARD-01 to
+    /// GUARD-05). A backend whose lock a fork would double, such as an flock, remembers which process locked.
     ///
     /// # Errors
     ///
-    /// [`LockLost`](ErrorKind::LockLost) in a process other than the one that locked, which a fork makes.
+    /// [`LockLost`](ErrorKind::LockLost) in a process other than the one that locked, such as a forked child.
     fn token(&self) -> Result<&LockToken, Error>;
 
-    /// Whose dead lock was taken over, if one was: its work may be half done.
+    /// The dead holder whose lock was taken over, if there was one: its work may be half done.
     ///
     /// # Contract
     ///
-    /// `None` for a lock that was free (LOCK-01). What is known of the dead holder otherwise (LOCK-13).
+    /// `None` for a lock that was free (LOCK-01), else what is known of the dead holder (LOCK-13). It never names the caller
+    /// itself: a backend that lost the answer of its own `try_lock` recognises its own token.
     fn took_over(&self) -> Option<&LockInfo>;
 
-    /// Whether it is still held.
+    /// Asks the backend whether the lock is still held.
     ///
-    /// This is for the holder's information. It is no fence: pass the lock to
-    /// [`compare_and_set_current`](crate::Backend::compare_and_set_current) instead of calling this before.
+    /// This informs the holder. It is no fence: pass the [`token`](Lock::token) to every change instead.
     ///
     /// # Contract
     ///
-    /// It asks the medium each time (LOCK-11).
+    /// It asks each time (LOCK-11).
     ///
     /// # Errors
     ///
-    /// [`LockLost`](ErrorKind::LockLost) when it is not, or belongs to another process; [the medium's](crate::Storage#the-mediums-errors), after which it is not known.
+    /// [`LockLost`](ErrorKind::LockLost) when it is not held, or belongs to another process; a [backend
+    /// error](crate::Backend#backend-errors), after which it is not known.
     fn check(&self) -> Result<(), Error>;
+
+    /// Whether this process already knows that the lock is lost; asks nobody.
+    ///
+    /// # Contract
+    ///
+    /// True once `check` has failed with `LockLost`, in a forked child, and, where locks are leases, once two thirds of the
+    /// lease have passed without a renewal. It never becomes false again.
+    fn is_lost(&self) -> bool;
 
     /// Lets processes that this one starts from now on hold the lock too: it is free once all of them have ended, or
     /// this one unlocks.
@@ -66,40 +80,40 @@ pub trait Lock: Send + fmt::Debug {
     /// # Contract
     ///
     /// (L1, L2) When this process dies, the lock stays held as long as such a child lives. It cannot be undone. The child
-    /// has no `Lock` of its own: who is to move `current` under this one is told its [`token`](Lock::token).
+    /// has no `Lock` of its own: pass it the [`token`](Lock::token), with which it can [join](crate::Store::join).
     ///
     /// # Errors
     ///
     /// * [`Unsupported`](ErrorKind::Unsupported) where the backend's lock cannot be shared.
     /// * [`LockLost`](ErrorKind::LockLost) in a process other than the one that locked.
-    /// * [The medium's](crate::Storage#the-mediums-errors).
+    /// * A [backend error](crate::Backend#backend-errors).
     fn share_with_children(&self) -> Result<(), Error>;
 
-    /// Gives it back.
+    /// Gives the lock back.
     ///
     /// # Contract
     ///
-    /// The next one gets it at once (LOCK-03), also when children [share it](Lock::share_with_children). What is no longer
-    /// this holding's stays untouched (LOCK-11, LOCK-12).
+    /// The next one gets it at once (LOCK-03), also when children [share it](Lock::share_with_children). A lock that is no
+    /// longer this one's stays untouched (LOCK-11, LOCK-12).
     ///
     /// # Errors
     ///
-    /// * [`LockLost`](ErrorKind::LockLost) when it was no longer held, or belongs to another process. Somebody evicted this holder: what it did since may
-    ///   collide with the next one's work.
-    /// * [The medium's](crate::Storage#the-mediums-errors), after which it may be free or not. Where the medium proves that
+    /// * [`LockLost`](ErrorKind::LockLost) when it was no longer held, or belongs to another process. Somebody evicted this
+    ///   holder: what it did since may collide with the next one's work.
+    /// * A [backend error](crate::Backend#backend-errors), after which it may be free or not. Where the backend proves that
     ///   a holder is gone, this one keeps nobody out (LOCK-13).
     fn unlock(self: Box<Self>) -> Result<(), Error>;
 }
 
-/// Names one holding of a lock, never to be repeated: 128 random bits in hexadecimal.
+/// A fencing token: names one holding of a lock and never repeats. 128 random bits in hexadecimal.
 ///
-/// It fences, it does not authenticate: whoever can read the store can read it. A backend may use tokens of its own
-/// making, of 1 to 64 ASCII letters, digits, `-` and `_`, that never repeat.
+/// It fences and does not authenticate: everybody who can read the store can read it. A backend may make its own tokens
+/// of 1 to 64 ASCII letters, digits, `-` and `_`, if they never repeat.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LockToken(String);
 
 impl LockToken {
-    /// A fresh one.
+    /// Makes a fresh token.
     ///
     /// # Errors
     ///
@@ -152,94 +166,153 @@ impl fmt::Display for LockToken {
     }
 }
 
-/// Who wants to hold a lock, and for what: what the holder says of itself, in clear. A backend may cut long texts; the
-/// local one does after 128 characters, or fewer where they take too much room.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Who wants to hold a lock, and what for: what the holder says of itself, in clear.
+///
+/// A backend may cut long texts. The local one cuts them after 128 characters, or earlier where they take too much room.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {
-    /// Who.
-    pub user: Option<String>,
-    /// On which machine.
-    pub host: Option<String>,
-    /// With which tool.
-    pub tool: Option<String>,
-    /// For what, such as `push`.
+    /// Who and where.
+    pub provenance: Provenance,
+    /// What for, such as `push`.
     pub operation: String,
     /// Since when it wanted to, by its own clock.
-    pub since: OffsetDateTime,
+    pub since: Option<OffsetDateTime>,
 }
 
 impl Holder {
-    /// A holder of whom only the operation is known.
-    pub fn new(operation: impl Into<String>, since: OffsetDateTime) -> Self {
+    /// A holder of which only the operation is known.
+    pub fn new(operation: impl Into<String>) -> Self {
         Self {
-            user: None,
-            host: None,
-            tool: None,
             operation: operation.into(),
-            since,
+            ..Self::default()
+        }
+    }
+
+    /// Sets who and where.
+    #[must_use]
+    pub fn with_provenance(mut self, provenance: Provenance) -> Self {
+        self.provenance = provenance;
+        self
+    }
+
+    /// Sets since when it wanted to hold the lock.
+    #[must_use]
+    pub fn with_since(mut self, since: OffsetDateTime) -> Self {
+        self.since = Some(since);
+        self
+    }
+}
+
+/// What is known of the holder of a lock. A lock of unobin's says little more than a process id.
+///
+/// The holder wrote it, and so can anybody who can write to the store: [`Display`](fmt::Display) escapes it for a terminal;
+/// the fields are as they were found.
+///
+/// It is stored as one flat JSON object with the members `token`, `pid`, `boot-id`, `run`, `author`, `host`, `tool`,
+/// `operation` and `since` (RFC 3339), each absent where it is unknown. A member of another type reads as unknown, and
+/// members that this version does not know are kept.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct LockInfo {
+    /// The fencing token, if the lock was made by this SDK.
+    pub token: Option<LockToken>,
+    /// Who and what for.
+    pub holder: Holder,
+    /// The holder's process, as its own kernel numbers it.
+    pub pid: Option<u32>,
+    /// The boot of the holder's machine, such as `/proc/sys/kernel/random/boot_id` (Linux, `random(4)`). One that differs
+    /// from the reader's means another machine or an earlier boot.
+    pub boot_id: Option<String>,
+    unknown: Map<String, Value>,
+}
+
+impl LockInfo {
+    /// What is known of a fresh lock; a backend adds the process and the boot where it knows them.
+    pub fn new(holder: &Holder, token: LockToken) -> Self {
+        Self {
+            token: Some(token),
+            holder: holder.clone(),
+            ..Self::default()
         }
     }
 }
 
-/// What is known of a lock's holder. A lock of the original's says little more than a process id.
-///
-/// It is what the holder wrote, and anybody who can write to the store: [`Display`](fmt::Display) escapes it for a
-/// terminal, the fields are as they were found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LockInfo {
-    /// The holding, if the lock is of this SDK.
-    pub token: Option<LockToken>,
-    /// The holder's process, as its own kernel numbers it.
-    pub pid: Option<u32>,
-    /// The holder's boot of the machine, such as `/proc/sys/kernel/random/boot_id` (Linux, `random(4)`): another one than
-    /// the reader's means another machine or an earlier boot.
-    pub boot_id: Option<String>,
-    /// Who.
-    pub user: Option<String>,
-    /// On which machine.
-    pub host: Option<String>,
-    /// With which tool.
-    pub tool: Option<String>,
-    /// For what.
-    pub operation: Option<String>,
-    /// Since when, by the holder's clock.
-    pub since: Option<OffsetDateTime>,
+impl Serialize for LockInfo {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let provenance = &self.holder.provenance;
+        let since = self.holder.since.and_then(|since| since.format(&Rfc3339).ok());
+        let operation = Some(&self.holder.operation).filter(|operation| !operation.is_empty());
+        let texts = [
+            ("token", self.token.as_ref().map(LockToken::as_str)),
+            ("boot-id", self.boot_id.as_deref()),
+            ("run", provenance.run.as_deref()),
+            ("author", provenance.author.as_deref()),
+            ("host", provenance.host.as_deref()),
+            ("tool", provenance.tool.as_deref()),
+            ("operation", operation.map(String::as_str)),
+            ("since", since.as_deref()),
+        ];
+        let mut map = serializer.serialize_map(None)?;
+        for (name, text) in texts {
+            if let Some(text) = text {
+                map.serialize_entry(name, text)?;
+            }
+        }
+        if let Some(pid) = self.pid {
+            map.serialize_entry("pid", &pid)?;
+        }
+        for (name, value) in &self.unknown {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
 }
 
-impl LockInfo {
-    /// What is known of a fresh holding; a backend adds the process and the boot where it knows them.
-    pub fn of(holder: &Holder, token: LockToken) -> Self {
-        Self {
-            token: Some(token),
-            pid: None,
-            boot_id: None,
-            user: holder.user.clone(),
-            host: holder.host.clone(),
-            tool: holder.tool.clone(),
-            operation: Some(holder.operation.clone()),
-            since: Some(holder.since),
-        }
+impl<'de> Deserialize<'de> for LockInfo {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut members = Map::deserialize(deserializer)?;
+        let mut text = |name: &str| match members.remove(name) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        };
+        let token = text("token").and_then(|token| token.parse().ok());
+        let boot_id = text("boot-id");
+        let provenance = Provenance {
+            run: text("run"),
+            author: text("author"),
+            host: text("host"),
+            tool: text("tool"),
+        };
+        let operation = text("operation").unwrap_or_default();
+        let since = text("since").and_then(|since| OffsetDateTime::parse(&since, &Rfc3339).ok());
+        let pid = members.remove("pid").and_then(|pid| pid.as_u64()?.try_into().ok());
+        Ok(Self {
+            token,
+            holder: Holder {
+                provenance,
+                operation,
+                since,
+            },
+            pid,
+            boot_id,
+            unknown: members,
+        })
     }
 }
 
 /// For error messages: `alice on build-7 (pid 4711, push)`.
 impl fmt::Display for LockInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.user.as_deref().unwrap_or("somebody").escape_debug())?;
-        if let Some(host) = &self.host {
+        let Provenance { author, host, .. } = &self.holder.provenance;
+        write!(f, "{}", author.as_deref().unwrap_or("somebody").escape_debug())?;
+        if let Some(host) = host {
             write!(f, " on {}", host.escape_debug())?;
         }
         let pid = self.pid.map(|pid| format!("pid {pid}"));
-        let details: Vec<String> = pid
-            .into_iter()
-            .chain(
-                self.operation
-                    .iter()
-                    .map(|operation| operation.escape_debug().to_string()),
-            )
-            .collect();
+        let operation = Some(&self.holder.operation).filter(|operation| !operation.is_empty());
+        let operation = operation.map(|operation| operation.escape_debug().to_string());
+        let details: Vec<String> = pid.into_iter().chain(operation).collect();
         if !details.is_empty() {
             write!(f, " ({})", details.join(", "))?;
         }
@@ -247,31 +320,67 @@ impl fmt::Display for LockInfo {
     }
 }
 
-/// A lock as an outsider sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A lock as others see it.
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LockStatus {
-    /// Who holds it.
+    /// The holder.
     pub info: LockInfo,
     /// Whether the holder lives.
     pub liveness: Liveness,
 }
 
 impl LockStatus {
-    /// A status.
+    /// Makes a status.
     pub fn new(info: LockInfo, liveness: Liveness) -> Self {
         Self { info, liveness }
     }
 }
 
-/// Whether the holder of a lock lives, as far as can be proved.
+/// Whether the holder of a lock lives, as far as it can be proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Liveness {
-    /// It does, or a child with which it [shared](Lock::share_with_children) the lock.
+    /// The holder lives, or a child with which it [shared](Lock::share_with_children) the lock.
     Alive,
-    /// It does not: the next one who asks gets the lock.
+    /// The holder is provably dead: the next one who asks gets the lock.
     Dead,
-    /// The medium cannot tell, or the lock is the original's.
+    /// The holder's lease ran out while an observer watched one version of the lock for a whole lease on its own monotonic
+    /// clock: it is presumed dead, and a backend with leases may replace it. The state is safe, because every change is
+    /// fenced. The infrastructure is not: a holder that was merely slow may still be changing it.
+    Expired,
+    /// The backend cannot tell, or the lock is unobin's.
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lock_info_keeps_members_it_does_not_know() {
+        let text = r#"{"token":"t1","author":"alice","operation":"push","pid":4711,"lease":{"seconds":30}}"#;
+        let info: LockInfo = serde_json::from_str(text).unwrap();
+        assert_eq!(info.holder.provenance.author.as_deref(), Some("alice"));
+        assert_eq!(info.pid, Some(4711));
+        let back: Value = serde_json::to_value(&info).unwrap();
+        assert_eq!(back, serde_json::from_str::<Value>(text).unwrap());
+        assert_eq!(serde_json::from_value::<LockInfo>(back).unwrap(), info);
+    }
+
+    #[test]
+    fn a_member_of_another_type_reads_as_unknown() {
+        let info: LockInfo =
+            serde_json::from_str(r#"{"token":"../x","pid":-1,"since":"yesterday","host":7}"#).unwrap();
+        assert_eq!(info, LockInfo::default());
+        assert!(serde_json::from_str::<LockInfo>("[]").is_err());
+    }
+
+    #[test]
+    fn a_hostile_holder_is_escaped_for_the_terminal() {
+        let mut info = LockInfo::default();
+        info.holder.provenance.author = Some("\u{1b}[31mroot".into());
+        info.holder.operation = "a\nb".into();
+        assert_eq!(info.to_string(), "\\u{1b}[31mroot (a\\nb)");
+    }
 }

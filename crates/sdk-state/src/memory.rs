@@ -1,40 +1,40 @@
 use crate::{
-    Created, Error, ErrorKind, Expect, Holder, Liveness, Lock, LockInfo, LockStatus, LockToken, Prefix,
-    Revision, StackId, Storage, TryLock,
+    Backend, Catalog, Created, Error, ErrorKind, Expect, Holder, Liveness, Lock, LockInfo, LockStatus,
+    LockToken, Pointer, Prefix, Revision, StackId, TryLock,
 };
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A storage in memory, for tests: clones are handles to the same place.
+/// A backend in memory, for tests. Clones are handles to the same place.
 ///
-/// It is stricter than the real ones, so that what passes over it relies on nothing but the contract: it lists newest
-/// first, and accepts no revision twice even after it was removed. Nothing outlives the last handle, and the lock is not
-/// [shared with children](Lock::share_with_children).
+/// It is stricter than the real ones, so that code that works with it relies on the contract alone: it lists newest
+/// first, accepts no revision twice even after it was removed, and numbers the moves of `current`. Nothing outlives the last
+/// handle, and the lock is not [shared with children](Lock::share_with_children).
 ///
 /// ```
 /// use sdk_state::encrypt::Noop;
-/// use sdk_state::{Backend as _, ErrorKind, MemoryStorage, Store, Wait};
+/// use sdk_state::{MemoryBackend, Store, Wait};
 ///
 /// # fn main() -> Result<(), sdk_state::Error> {
-/// let storage = MemoryStorage::new("network/prod".parse()?);
-/// let one: Store<_> = Store::new(storage.clone(), Noop);
-/// let other: Store<_> = Store::new(storage.clone(), Noop);
-/// let held = one.lock("apply", &Wait::none())?;
-/// let refused = other.lock("apply", &Wait::none());
-/// assert!(refused.is_err_and(|error| matches!(error.kind(), ErrorKind::Locked(_))));
+/// let backend = MemoryBackend::new("network/prod".parse()?);
+/// let one = Store::new(backend.clone(), Noop);
+/// let other = Store::new(backend.clone(), Noop);
+/// let held = one.lock("apply", Wait::none())?;
+/// assert!(other.lock("apply", Wait::none()).is_err_and(|error| error.is_locked()));
 ///
 /// // What a tool must be ready for: its predecessor died, and somebody damaged the pointer.
-/// storage.kill_holder();
-/// assert!(other.lock("apply", &Wait::none())?.took_over().is_some());
-/// assert_eq!(held.check().map_err(|error| error.kind().clone()), Err(ErrorKind::LockLost));
-/// storage.overwrite_pointer("");
-/// assert!(one.head().is_err_and(|error| error.kind() == &ErrorKind::Damaged));
+/// backend.kill_holder();
+/// assert!(other.lock("apply", Wait::none())?.took_over().is_some());
+/// assert!(held.check().is_err_and(|error| error.is_lock_lost()));
+/// backend.overwrite_pointer("");
+/// assert!(one.head().is_err_and(|error| error.is_damaged()));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct MemoryStorage {
+pub struct MemoryBackend {
     id: StackId,
     place: Arc<Mutex<Place>>,
 }
@@ -45,6 +45,7 @@ struct Place {
     removed: Vec<Revision>,
     /// The bytes of the pointer, which a test may damage.
     current: Option<Vec<u8>>,
+    moves: u64,
     lock: Option<LockStatus>,
 }
 
@@ -58,8 +59,8 @@ impl std::fmt::Debug for Place {
     }
 }
 
-impl MemoryStorage {
-    /// An empty place.
+impl MemoryBackend {
+    /// Makes an empty place.
     pub fn new(id: StackId) -> Self {
         Self {
             id,
@@ -67,13 +68,12 @@ impl MemoryStorage {
         }
     }
 
-    /// Puts `content` where the pointer is kept, as somebody who damages it would. See
-    /// [`Revision::from_pointer`] for what is no damage.
+    /// Overwrites the pointer, as somebody who damages it would. See [`Revision::from_pointer`] for what is valid.
     pub fn overwrite_pointer(&self, content: impl Into<Vec<u8>>) {
         self.place().current = Some(content.into());
     }
 
-    /// Puts `content` where a snapshot is kept, whether there is one or not, as somebody who replaces it would.
+    /// Overwrites a snapshot, whether there is one or not, as somebody who replaces it would.
     pub fn overwrite_snapshot(&self, rev: &Revision, content: impl Into<Vec<u8>>) {
         self.place().snapshots.insert(rev.clone(), content.into());
     }
@@ -92,8 +92,13 @@ impl MemoryStorage {
 }
 
 impl Place {
-    fn pointer(&self) -> Result<Option<Revision>, Error> {
-        self.current.as_deref().map(Revision::from_pointer).transpose()
+    fn is_untouched(&self) -> bool {
+        self.snapshots.is_empty() && self.current.is_none() && self.lock.is_none()
+    }
+
+    fn pointer(&self) -> Result<Option<Pointer>, Error> {
+        let revision = self.current.as_deref().map(Revision::from_pointer).transpose()?;
+        Ok(revision.map(|revision| Pointer::new(revision, self.moves)))
     }
 
     fn snapshot(&self, rev: &Revision) -> Result<&[u8], Error> {
@@ -104,21 +109,22 @@ impl Place {
         }
     }
 
-    fn demand_lock(&self, held: Option<&LockToken>) -> Result<(), Error> {
-        match held {
-            Some(token) if !self.is_held_by(token) => Err(Error::lock_lost()),
-            _ => Ok(()),
+    fn demand_token(&self, token: &LockToken) -> Result<(), Error> {
+        match &self.lock {
+            Some(status) if status.info.token.as_ref() == Some(token) => Ok(()),
+            _ => Err(Error::lock_lost()),
         }
     }
 
-    fn is_held_by(&self, token: &LockToken) -> bool {
-        self.lock
-            .as_ref()
-            .is_some_and(|status| status.info.token.as_ref() == Some(token))
+    fn demand_no_holder(&self) -> Result<(), Error> {
+        match &self.lock {
+            Some(status) if status.liveness != Liveness::Dead => Err(Error::locked(status.info.clone())),
+            _ => Ok(()),
+        }
     }
 }
 
-impl Storage for MemoryStorage {
+impl Backend for MemoryBackend {
     fn id(&self) -> &StackId {
         &self.id
     }
@@ -135,16 +141,6 @@ impl Storage for MemoryStorage {
         }
         place.snapshots.insert(rev.clone(), sealed.to_vec());
         Ok(Created::Created)
-    }
-
-    fn replace(&self, rev: &Revision, sealed: &[u8]) -> Result<(), Error> {
-        match self.place().snapshots.get_mut(rev) {
-            Some(bytes) if !sealed.is_empty() => {
-                *bytes = sealed.to_vec();
-                Ok(())
-            }
-            _ => Err(Error::not_found(rev)),
-        }
     }
 
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
@@ -165,13 +161,28 @@ impl Storage for MemoryStorage {
         })
     }
 
-    fn remove(&self, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
+    fn replace(&self, rev: &Revision, sealed: &[u8], token: &LockToken) -> Result<(), Error> {
         let mut place = self.place();
-        place.demand_lock(held)?;
-        if place.pointer()?.as_ref() == Some(rev) {
+        place.demand_token(token)?;
+        match place.snapshots.get_mut(rev) {
+            Some(bytes) if !sealed.is_empty() => {
+                *bytes = sealed.to_vec();
+                Ok(())
+            }
+            _ => Err(Error::not_found(rev)),
+        }
+    }
+
+    fn remove(&self, rev: &Revision, token: Option<&LockToken>) -> Result<(), Error> {
+        let mut place = self.place();
+        match token {
+            Some(token) => place.demand_token(token)?,
+            None => place.demand_no_holder()?,
+        }
+        if place.pointer()?.is_some_and(|pointer| pointer.revision == *rev) {
             return Err(Error::new(
                 ErrorKind::RevisionIsCurrent,
-                "the current revision is not deleted: move `current` first",
+                "the current revision cannot be deleted: make another one current first",
             )
             .at_revision(rev));
         }
@@ -185,24 +196,22 @@ impl Storage for MemoryStorage {
         Ok(self.place().snapshots.keys().rev().cloned().collect())
     }
 
-    fn current(&self) -> Result<Option<Revision>, Error> {
+    fn current(&self) -> Result<Option<Pointer>, Error> {
         self.place().pointer()
     }
 
-    fn set_current(&self, expect: Expect<'_>, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
+    fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {
         let mut place = self.place();
         if place.snapshots.get(rev).is_none_or(Vec::is_empty) {
             return Err(Error::not_found(rev));
         }
-        place.demand_lock(held)?;
-        if let Expect::Exactly(expected) = expect {
-            let found = place.pointer()?;
-            if found.as_ref() != expected {
-                return Err(Error::current_moved(expected.cloned(), found));
-            }
+        place.demand_token(token)?;
+        if expect.reads_pointer() {
+            expect.check(place.pointer()?.as_ref())?;
         }
         place.current = Some(format!("{rev}\n").into_bytes());
-        Ok(())
+        place.moves += 1;
+        Ok(Pointer::new(rev.clone(), place.moves))
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
@@ -210,20 +219,21 @@ impl Storage for MemoryStorage {
         let previous = match &place.lock {
             Some(status) if status.liveness != Liveness::Dead => {
                 return Ok(TryLock::Busy {
-                    info: Box::new(status.info.clone()),
+                    status: Box::new(status.clone()),
                     poll: Duration::from_millis(1),
                 });
             }
             previous => previous.as_ref().map(|status| status.info.clone()),
         };
         let token = LockToken::generate()?;
-        let info = LockInfo::of(holder, token.clone());
+        let info = LockInfo::new(holder, token.clone());
         place.lock = Some(LockStatus::new(info.clone(), Liveness::Alive));
         Ok(TryLock::Held(Box::new(MemoryLock {
-            storage: self.clone(),
+            backend: self.clone(),
             token,
             info,
             previous,
+            is_lost: AtomicBool::new(false),
         })))
     }
 
@@ -236,7 +246,7 @@ impl Storage for MemoryStorage {
         if let (Some(expected), Some(status)) = (expected, &place.lock)
             && status.info.token.as_ref() != Some(expected)
         {
-            return Err(Error::other_holder(status.info.clone()));
+            return Err(Error::locked(status.info.clone()));
         }
         Ok(place.lock.take().map(|status| status.info))
     }
@@ -244,10 +254,11 @@ impl Storage for MemoryStorage {
 
 #[derive(Debug)]
 struct MemoryLock {
-    storage: MemoryStorage,
+    backend: MemoryBackend,
     token: LockToken,
     info: LockInfo,
     previous: Option<LockInfo>,
+    is_lost: AtomicBool,
 }
 
 impl Lock for MemoryLock {
@@ -264,13 +275,21 @@ impl Lock for MemoryLock {
     }
 
     fn check(&self) -> Result<(), Error> {
-        self.storage.place().demand_lock(Some(&self.token))
+        let held = self.backend.place().demand_token(&self.token);
+        if held.is_err() {
+            self.is_lost.store(true, Ordering::Relaxed);
+        }
+        held
+    }
+
+    fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Relaxed)
     }
 
     fn share_with_children(&self) -> Result<(), Error> {
         Err(Error::new(
             ErrorKind::Unsupported,
-            "a lock in memory is not shared with other processes",
+            "a lock in memory cannot be shared with other processes",
         ))
     }
 
@@ -282,9 +301,55 @@ impl Lock for MemoryLock {
 
 impl Drop for MemoryLock {
     fn drop(&mut self) {
-        let mut place = self.storage.place();
-        if place.is_held_by(&self.token) {
+        let mut place = self.backend.place();
+        if place.demand_token(&self.token).is_ok() {
             place.lock = None;
         }
+    }
+}
+
+/// A catalog in memory, for tests. Clones show the same stacks.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryCatalog(Arc<Mutex<BTreeMap<StackId, MemoryBackend>>>);
+
+impl MemoryCatalog {
+    /// Makes an empty catalog.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The place of one stack, with its hooks for tests.
+    pub fn backend(&self, id: &StackId) -> MemoryBackend {
+        let new = || MemoryBackend::new(id.clone());
+        self.stacks_by_id().entry(id.clone()).or_insert_with(new).clone()
+    }
+
+    fn stacks_by_id(&self) -> MutexGuard<'_, BTreeMap<StackId, MemoryBackend>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Catalog for MemoryCatalog {
+    fn name(&self) -> String {
+        "memory:".into()
+    }
+
+    fn open(&self, id: &StackId) -> Result<Box<dyn Backend>, Error> {
+        Ok(Box::new(self.backend(id)))
+    }
+
+    fn stacks(&self) -> Result<Vec<StackId>, Error> {
+        let stacks = self.stacks_by_id();
+        let touched = stacks.iter().filter(|(_, backend)| !backend.place().is_untouched());
+        Ok(touched.map(|(id, _)| id.clone()).collect())
+    }
+
+    fn remove(&self, id: &StackId) -> Result<(), Error> {
+        if let Some(backend) = self.stacks_by_id().get(id) {
+            let mut place = backend.place();
+            place.demand_no_holder()?;
+            *place = Place::default();
+        }
+        Ok(())
     }
 }

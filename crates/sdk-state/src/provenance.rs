@@ -1,25 +1,28 @@
 use crate::{Error, ErrorKind};
 
-/// Where a snapshot comes from: recorded with every write, shown by lists and by whoever waits for the lock.
+/// Who and what made a change: recorded with every write, and shown to everybody who waits for the lock.
 ///
-/// It is stored in clear, so that a list can be shown without a key: no secret belongs in it. Each text is at most
-/// 4096 bytes; a longer one makes every write [`TooLarge`](ErrorKind::TooLarge). Nothing proves it: who can write to the
-/// store can claim to be anybody.
+/// It is stored in clear, so that lists need no key: put no secret here. Each text has at most 4096 bytes; a longer one
+/// makes every write [`TooLarge`](ErrorKind::TooLarge). It proves nothing: anybody who can write to the store can claim to be
+/// anybody.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Provenance {
-    /// The run that writes, such as a CI job's number or address.
+    /// The run that writes, such as the number or the address of a CI job.
     pub run: Option<String>,
-    /// Who writes.
-    pub who: Option<String>,
-    /// On which machine.
+    /// The person or account that writes.
+    pub author: Option<String>,
+    /// The machine.
     pub host: Option<String>,
-    /// With which tool, such as `statectl 0.1.0`.
+    /// The tool, such as `statectl 0.1.0`.
     pub tool: Option<String>,
 }
 
 /// The longest text of provenance in bytes.
 pub(crate) const MAX_TEXT_BYTES: usize = 4096;
+/// A longer user name is cut, so that an odd environment keeps nobody from writing.
+#[cfg(unix)]
+const MAX_AUTHOR_CHARS: usize = 256;
 
 impl Provenance {
     /// Nothing known.
@@ -27,28 +30,44 @@ impl Provenance {
         Self::default()
     }
 
-    /// With the run that writes.
+    /// The author and the host of this process.
+    ///
+    /// The author is `$USER`, else `$LOGNAME`, else `uid` and the number of the user (`getuid(2)`), cut after 256
+    /// characters; the variables are what the user says, no proof. The host is the node name of `uname(2)`.
+    #[cfg(unix)]
+    pub fn of_this_process() -> Self {
+        let author = ["USER", "LOGNAME"]
+            .into_iter()
+            .filter_map(|variable| std::env::var(variable).ok())
+            .find(|user| !user.is_empty())
+            .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+        let author: String = author.chars().take(MAX_AUTHOR_CHARS).collect();
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Self::new().with_author(author).with_host(host)
+    }
+
+    /// Sets the run.
     #[must_use]
     pub fn with_run(mut self, run: impl Into<String>) -> Self {
         self.run = Some(run.into());
         self
     }
 
-    /// With who writes.
+    /// Sets the author.
     #[must_use]
-    pub fn with_who(mut self, who: impl Into<String>) -> Self {
-        self.who = Some(who.into());
+    pub fn with_author(mut self, author: impl Into<String>) -> Self {
+        self.author = Some(author.into());
         self
     }
 
-    /// With the machine.
+    /// Sets the machine.
     #[must_use]
     pub fn with_host(mut self, host: impl Into<String>) -> Self {
         self.host = Some(host.into());
         self
     }
 
-    /// With the tool.
+    /// Sets the tool.
     #[must_use]
     pub fn with_tool(mut self, tool: impl Into<String>) -> Self {
         self.tool = Some(tool.into());
@@ -58,7 +77,7 @@ impl Provenance {
     pub(crate) fn check(&self, message: Option<&str>) -> Result<(), Error> {
         let texts = [
             ("run", self.run.as_deref()),
-            ("author", self.who.as_deref()),
+            ("author", self.author.as_deref()),
             ("host", self.host.as_deref()),
             ("tool", self.tool.as_deref()),
             ("message", message),

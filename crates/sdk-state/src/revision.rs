@@ -81,8 +81,7 @@ impl Revision {
         name.and_then(|name| name.parse().ok()).ok_or_else(|| {
             Error::new(
                 ErrorKind::Damaged,
-                "`current` does not hold the name of one revision: choose a revision with set_current, \
-                 which replaces it",
+                "`current` does not hold the name of one revision: make a revision current, which replaces it",
             )
         })
     }

@@ -1,74 +1,58 @@
-use crate::{Error, StackId};
-use std::io;
+use crate::{Error, ErrorKind, StackId};
 
-/// A document that a store can keep: one whole state at one moment.
+/// A document that a store can keep: the whole state of a stack at one moment.
 ///
-/// [`State`](crate::State) is the built-in one. A tool with another document implements this and opens a
-/// `Store<S, MyDocument>`; the store seals whatever bytes it gets.
+/// [`State`](crate::State) is the built-in one. A tool with another document implements this trait and opens it with
+/// [`Store::document`](crate::Store::document); the store seals whatever bytes it gets.
 ///
 /// # Contract
 ///
-/// * `decode(encode(x))` is equal to `x`, and `encode` is deterministic: equal documents give equal bytes.
-/// * Both validate: what breaks a rule of the document is an error and never stored.
-/// * Errors say which rule is broken and where, without a value of the document: it holds passwords (E4).
+/// * `decode(encode(x))` equals `x`, and `encode` is deterministic: equal documents give equal bytes (J2).
+/// * Both validate: a document that breaks a rule is an error and is never stored.
+/// * The message of an error says which rule is broken and where, without a value of the document, which may be a password
+///   (E4). The document's own error may be its source; [`Error::find`] gives it back to the tool.
 ///
 /// ```
 /// use sdk_state::encrypt::Noop;
-/// use sdk_state::{Backend as _, Error, ErrorKind, MemoryStorage, Snapshot, StackId, Store, WriteOptions};
-/// use std::io;
+/// use sdk_state::{Error, ErrorKind, MemoryBackend, Snapshot, Store};
 ///
-/// /// A text that another tool made and that is kept as it is.
-/// #[derive(Debug, PartialEq)]
-/// struct Opaque(String);
+/// /// A text that another tool made.
+/// #[derive(Debug, Clone, PartialEq)]
+/// struct Text(String);
 ///
-/// impl Snapshot for Opaque {
-///     const PAYLOAD: &'static str = "opaque-text";
+/// impl Snapshot for Text {
+///     const PAYLOAD: &'static str = "text";
 ///
-///     fn encode<W: io::Write>(&self, mut out: W) -> Result<(), Error> {
-///         out.write_all(self.0.as_bytes())
-///             .map_err(|source| Error::new(ErrorKind::Io, "the text cannot be written out").with_source(source))
+///     fn encode(&self) -> Result<Vec<u8>, Error> {
+///         Ok(self.0.clone().into_bytes())
 ///     }
 ///
 ///     fn decode(bytes: &[u8]) -> Result<Self, Error> {
 ///         match str::from_utf8(bytes) {
 ///             Ok(text) => Ok(Self(text.into())),
-///             // Where, and not what: the text may be a password.
-///             Err(error) => Err(Error::new(
-///                 ErrorKind::InvalidSnapshot,
-///                 format!("not UTF-8 after {} bytes", error.valid_up_to()),
-///             )),
+///             Err(error) => Err(Error::new(ErrorKind::InvalidSnapshot, "the text is not UTF-8").with_source(error)),
 ///         }
-///     }
-///
-///     fn check_stack(&self, _: &StackId) -> Result<(), Error> {
-///         Ok(())
 ///     }
 /// }
 ///
 /// # fn main() -> Result<(), Error> {
-/// let store = Store::<_, Opaque>::new(MemoryStorage::new("network/prod".parse()?), Noop);
-/// let rev = store.write(&Opaque("serial = 7".into()), &WriteOptions::new())?;
-/// assert_eq!(store.get(&rev)?, Opaque("serial = 7".into()));
+/// let store = Store::new(MemoryBackend::new("network/prod".parse()?), Noop).document::<Text>();
+/// let revision = store.write(&Text("serial = 7".into()), "first")?;
+/// assert_eq!(store.get(&revision)?, Text("serial = 7".into()));
 /// # Ok(())
 /// # }
 /// ```
-pub trait Snapshot: Sized {
-    /// What the sealed file records as its payload type, such as `state`: 1 to 64 ASCII letters, digits, `.` and `-`. A
-    /// file of another type does not open as this one.
+pub trait Snapshot: Clone + Send + Sync + 'static {
+    /// The payload type that sealed files record, such as `state`: 1 to 64 ASCII letters, digits, `.` and `-`. A file of
+    /// another type does not open as this one.
     const PAYLOAD: &'static str;
 
-    /// Writes the document's bytes.
-    ///
-    /// # Contract
-    ///
-    /// (J2) Equal documents give equal bytes, and [`decode`](Snapshot::decode) gives an equal document back. It validates
-    /// first: after an error `out` may hold a part, which the store throws away.
+    /// Returns the document's bytes.
     ///
     /// # Errors
     ///
-    /// [`InvalidSnapshot`](crate::ErrorKind::InvalidSnapshot) when the document breaks a rule,
-    /// [`Io`](crate::ErrorKind::Io) when `out` fails.
-    fn encode<W: io::Write>(&self, out: W) -> Result<(), Error>;
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) when the document breaks a rule.
+    fn encode(&self) -> Result<Vec<u8>, Error>;
 
     /// Reads the document back.
     ///
@@ -79,19 +63,97 @@ pub trait Snapshot: Sized {
     ///
     /// # Errors
     ///
-    /// [`InvalidSnapshot`](crate::ErrorKind::InvalidSnapshot) for whatever is not a valid document.
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) for bytes that are no valid document.
     fn decode(bytes: &[u8]) -> Result<Self, Error>;
 
-    /// Whether the document belongs to this stack; asked before each write. A document that names no stack belongs to
-    /// every one.
+    /// Checks that the document belongs to this stack; called before each write, so that no tool writes one stack's
+    /// document into another. A document that names no stack belongs to every stack.
     ///
-    /// # Contract
-    ///
-    /// It keeps a tool from writing one stack's document into another (BACKEND-07, for [`State`](crate::State)). What is
-    /// read needs no such question: the envelope is bound to its stack (E2).
+    /// Reading needs no such check: the envelope is bound to its stack (E2).
     ///
     /// # Errors
     ///
-    /// [`InvalidSnapshot`](crate::ErrorKind::InvalidSnapshot) when it names another one.
-    fn check_stack(&self, id: &StackId) -> Result<(), Error>;
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) when the document names another stack; the message names both.
+    fn check_stack(&self, id: &StackId) -> Result<(), Error> {
+        let _ = id;
+        Ok(())
+    }
+
+    /// The payload type of this document: [`PAYLOAD`](Snapshot::PAYLOAD), unless the type holds documents of many types, as
+    /// [`Raw`] does.
+    fn payload(&self) -> &str {
+        Self::PAYLOAD
+    }
+
+    /// Reads a document of the payload type that its file records.
+    ///
+    /// # Errors
+    ///
+    /// [`OtherPayload`](ErrorKind::OtherPayload) when that is not [`PAYLOAD`](Snapshot::PAYLOAD), and those of
+    /// [`decode`](Snapshot::decode).
+    fn decode_payload(payload: &str, bytes: &[u8]) -> Result<Self, Error> {
+        if payload != Self::PAYLOAD {
+            return Err(Error::other_payload(Self::PAYLOAD, payload));
+        }
+        Self::decode(bytes)
+    }
+}
+
+/// The bytes of a document of any payload type, exactly as they were written: for copying documents that a program cannot
+/// read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Raw {
+    /// The payload type: 1 to 64 ASCII letters, digits, `.` and `-`.
+    pub payload: String,
+    /// The document.
+    pub bytes: Vec<u8>,
+}
+
+/// Without the bytes, which may hold passwords.
+impl std::fmt::Debug for Raw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Raw")
+            .field("payload", &self.payload)
+            .field("length", &self.bytes.len())
+            .finish()
+    }
+}
+
+impl Snapshot for Raw {
+    /// For bytes of which nobody says what they are.
+    const PAYLOAD: &'static str = "raw";
+
+    fn encode(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.bytes.clone())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        Self::decode_payload(Self::PAYLOAD, bytes)
+    }
+
+    fn payload(&self) -> &str {
+        &self.payload
+    }
+
+    fn decode_payload(payload: &str, bytes: &[u8]) -> Result<Self, Error> {
+        Ok(Self {
+            payload: payload.into(),
+            bytes: bytes.into(),
+        })
+    }
+}
+
+impl Error {
+    /// Says which type of document was expected and which was found.
+    pub(crate) fn other_payload(expected: &str, found: &str) -> Self {
+        use crate::stack_id::Excerpt;
+        Self::new(
+            ErrorKind::OtherPayload { found: found.into() },
+            format!(
+                "this is a document of type {} and not of type {}: open it with a tool that knows that type",
+                Excerpt(found),
+                Excerpt(expected)
+            ),
+        )
+    }
 }

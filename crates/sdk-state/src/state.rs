@@ -3,6 +3,7 @@ mod entry;
 mod member;
 
 use crate::json::{indent, without_values};
+use crate::stack_id::Excerpt;
 use crate::{Error, ErrorKind, Json, Snapshot, StackId};
 use entries::Entries;
 use entry::is_object;
@@ -154,9 +155,7 @@ impl State {
     ///
     /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if the state breaks a rule of the format.
     pub fn to_indented(&self) -> Result<String, Error> {
-        let mut document = Vec::new();
-        self.encode(&mut document)?;
-        Ok(indent(text(&document)?))
+        Ok(indent(text(&self.encode()?)?))
     }
 
     fn validate(&self) -> Result<(), Error> {
@@ -178,13 +177,15 @@ impl State {
 impl Snapshot for State {
     const PAYLOAD: &'static str = "state";
 
-    fn encode<W: io::Write>(&self, out: W) -> Result<(), Error> {
+    fn encode(&self) -> Result<Vec<u8>, Error> {
         self.validate()?;
-        let mut buffer = Buffer::new(out);
+        let mut document = Vec::new();
+        let mut buffer = Buffer::new(&mut document);
         self.write(&mut buffer);
         buffer.finish().map_err(|error| {
             Error::new(ErrorKind::Io, "the snapshot cannot be written out").with_source(error)
-        })
+        })?;
+        Ok(document)
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Error> {
@@ -201,7 +202,11 @@ impl Snapshot for State {
         }
         Err(Error::new(
             ErrorKind::InvalidSnapshot,
-            format!("the snapshot names another factory or stack than {id}: write it where it belongs"),
+            format!(
+                "the snapshot belongs to {}/{}, not to {id}: write it where it belongs",
+                Excerpt(&self.factory.name),
+                Excerpt(&self.stack)
+            ),
         ))
     }
 }

@@ -1,86 +1,148 @@
-use crate::envelope::{self, Origin, Subject, UnverifiedHeader, Zstd};
+use crate::envelope::{self, Origin, Place, Subject, UnverifiedHeader, Zstd};
 use crate::{
-    Backend, Created, Error, ErrorKind, Expect, Holder, Lock, LockInfo, LockStatus, LockToken, Provenance,
-    Revision, Snapshot, StackId, State, Storage, TryLock, Wait, WriteOptions,
+    Backend, Created, Error, ErrorKind, Expect, Holder, Liveness, Lock, LockInfo, LockStatus, LockToken,
+    Provenance, Revision, Snapshot, StackId, State, TryLock, Wait,
 };
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use sdk_encrypt::{Keyring, LegacyCipher};
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// The pause after the first look at a held lock; it doubles up to what suits the medium.
+/// The pause after the first look at a held lock; it doubles up to what suits the backend.
 const FIRST_PAUSE: Duration = Duration::from_micros(500);
 /// Longer than headers are that have a few recipients and a short message.
 const USUAL_HEADER_BYTES: usize = 8 << 10;
 /// After so many collisions the range that the next suffix is drawn from no longer grows: 2^20.
 const MAX_SPREAD_BITS: u32 = 20;
 
-/// The one implementation of [`Backend`] over any [`Storage`]: it seals and opens, chooses revisions, waits for locks.
+/// The state of one stack: what a *tool* calls. It seals and opens documents, chooses revisions and waits for locks, over
+/// any [`Backend`].
 ///
-/// It is shared by threads through a reference. Several stores, in several processes, may be open on one place; what ties
-/// them together is the storage alone.
+/// A store is a handle: clones share one backend, and threads share a store. Several stores, in several processes, may be
+/// open on one place; only the backend ties them together. A store retries nothing: the backend does, within a bounded
+/// time.
+///
+/// A run of a tool takes the [`lock`](Store::lock), reads the [`head`](Store::head), [`save`](Store::save)s the document
+/// after every change, and [`unlock`](Lock::unlock)s at the end.
 ///
 /// ```
 /// use sdk_state::encrypt::Noop;
-/// use sdk_state::{Backend as _, MemoryStorage, Store, WriteOptions};
-/// # use sdk_state::State;
+/// use sdk_state::{MemoryBackend, State, Store};
+/// use std::time::Duration;
 ///
 /// # fn main() -> Result<(), sdk_state::Error> {
-/// let store: Store<_> = Store::new(MemoryStorage::new("network/prod".parse()?), Noop);
-/// # let state = State::new(&"network/prod".parse()?, "v1", "8c1f", time::OffsetDateTime::UNIX_EPOCH)?;
-/// let revision = store.write(&state, &WriteOptions::new().with_message("first"))?;
-/// store.set_current(&revision)?;
-/// assert_eq!(store.current_rev()?, revision);
+/// let store = Store::new(MemoryBackend::new("network/prod".parse()?), Noop);
+/// let lock = store.lock("apply", Duration::from_secs(60))?;
+/// let (mut current, state) = match store.head()? {
+///     Some(head) => (Some(head.revision), head.document),
+///     None => (None, State::new(store.id(), "v1", "8c1f", time::OffsetDateTime::UNIX_EPOCH)?),
+/// };
+/// // … after every resource that changed:
+/// current = Some(store.save(&state, "made the network", current.as_ref(), lock.token()?)?);
+/// // … at the end:
+/// lock.unlock()?;
+/// assert_eq!(store.current()?, current);
 /// # Ok(())
 /// # }
 /// ```
-pub struct Store<S, T = State> {
-    storage: S,
+pub struct Store<D = State> {
+    inner: Arc<Inner>,
+    document: PhantomData<fn() -> D>,
+}
+
+#[derive(Clone)]
+struct Inner {
+    backend: Arc<dyn Backend>,
     keyring: Keyring,
     provenance: Provenance,
-    clock: Box<dyn Fn() -> OffsetDateTime + Send + Sync>,
+    clock: Arc<dyn Fn() -> OffsetDateTime + Send + Sync>,
     limit: u64,
     envelope: EnvelopeVersion,
-    zstd: OnceLock<Zstd>,
-    snapshot: PhantomData<fn() -> T>,
+    zstd: Arc<OnceLock<Zstd>>,
+}
+
+/// The current revision and its document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Head<D> {
+    /// The revision.
+    pub revision: Revision,
+    /// The document.
+    pub document: D,
+}
+
+/// What a single write records beside the document, in clear. A text is a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WriteOptions {
+    /// Why, for the readers of a list: at most 4096 bytes, in clear, so put no secret here.
+    pub message: Option<String>,
+}
+
+impl From<&str> for WriteOptions {
+    fn from(message: &str) -> Self {
+        Some(message.to_owned()).into()
+    }
+}
+
+impl From<String> for WriteOptions {
+    fn from(message: String) -> Self {
+        Some(message).into()
+    }
+}
+
+impl From<Option<String>> for WriteOptions {
+    fn from(message: Option<String>) -> Self {
+        Self { message }
+    }
 }
 
 /// Which envelope a store writes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EnvelopeVersion {
-    /// The original's, which binds a file to nothing: for stacks that the original must still read. It is not compressed
-    /// and, in base64, a third longer than the snapshot, which may have three quarters of the limit.
+    /// Unobin's, which binds a file to nothing: for stacks that unobin must still read. It is not compressed and, in base64,
+    /// a third longer than the document, which may have three quarters of the limit. It keeps no provenance and no message.
     V1,
     /// Bound to its stack and revision.
     #[default]
     V2,
 }
 
-impl<S: Storage, T: Snapshot> Store<S, T> {
-    /// A store that seals for the recipients of `keyring` and opens with all its keys. Creates nothing.
-    pub fn new(storage: S, keyring: impl Into<Keyring>) -> Self {
-        Self {
-            storage,
-            keyring: keyring.into(),
+impl Store<State> {
+    /// Makes a store that seals for the recipients of `keys` and opens with all its keys. Creates nothing.
+    pub fn new(backend: impl Backend + 'static, keys: impl Into<Keyring>) -> Self {
+        Self::of(Inner {
+            backend: Arc::new(backend),
+            keyring: keys.into(),
             provenance: Provenance::default(),
             #[expect(clippy::disallowed_methods, reason = "the default that with_clock replaces")]
-            clock: Box::new(OffsetDateTime::now_utc),
+            clock: Arc::new(OffsetDateTime::now_utc),
             limit: envelope::DEFAULT_LIMIT,
             envelope: EnvelopeVersion::V2,
-            zstd: OnceLock::new(),
-            snapshot: PhantomData,
+            zstd: Arc::default(),
+        })
+    }
+}
+
+impl<D: Snapshot> Store<D> {
+    /// The same place, keys and options for documents of another type.
+    pub fn document<E: Snapshot>(&self) -> Store<E> {
+        Store {
+            inner: Arc::clone(&self.inner),
+            document: PhantomData,
         }
     }
 
-    /// Records this with every write, and who, host and tool with every lock.
+    /// Records this with every write and every lock.
     #[must_use]
     pub fn with_provenance(mut self, provenance: Provenance) -> Self {
-        self.provenance = provenance;
+        self.options().provenance = provenance;
         self
     }
 
@@ -88,32 +150,103 @@ impl<S: Storage, T: Snapshot> Store<S, T> {
     /// makes writes [`InvalidName`](ErrorKind::InvalidName).
     #[must_use]
     pub fn with_clock(mut self, clock: impl Fn() -> OffsetDateTime + Send + Sync + 'static) -> Self {
-        self.clock = Box::new(clock);
+        self.options().clock = Arc::new(clock);
         self
     }
 
-    /// Reads and writes snapshots of up to `bytes` bytes before compression, [1 GiB](envelope::DEFAULT_LIMIT) by default.
-    /// A larger one is [`TooLarge`](ErrorKind::TooLarge), on reading before memory is set aside for it.
+    /// Reads and writes documents of at most `bytes` bytes before compression, [1 GiB](envelope::DEFAULT_LIMIT) by default.
+    /// A larger one is [`TooLarge`](ErrorKind::TooLarge), on reading before memory is reserved for it.
     #[must_use]
     pub fn with_limit(mut self, bytes: u64) -> Self {
-        self.limit = bytes;
+        self.options().limit = bytes;
         self
     }
 
-    /// Writes envelopes of this version. Without a ring that [accepts](Keyring::accept_v1) version 1, writing that is
-    /// [`Unsupported`](ErrorKind::Unsupported). What is read is the ring's affair alone.
+    /// Writes envelopes of this version. Without a keyring that [accepts](Keyring::accept_v1) version 1, writing it is
+    /// [`Unsupported`](ErrorKind::Unsupported). The keyring alone decides what is read.
     #[must_use]
     pub fn with_envelope(mut self, version: EnvelopeVersion) -> Self {
-        self.envelope = version;
+        self.options().envelope = version;
         self
     }
 
-    /// The storage underneath.
-    pub fn storage(&self) -> &S {
-        &self.storage
+    /// The stack.
+    pub fn id(&self) -> &StackId {
+        self.inner.backend.id()
     }
 
-    /// What the stored file of a revision says of itself, without a key and not to be trusted. Reads no more than the
+    /// The backend: for a guarded change that a store has no method for, such as
+    /// [`set_current`](Backend::set_current) with an expectation, or [`replace`](Backend::replace).
+    pub fn backend(&self) -> &dyn Backend {
+        &*self.inner.backend
+    }
+
+    /// Reads the current revision and its document, which belong together even while others move `current`; `None` for a
+    /// fresh stack.
+    ///
+    /// (C1, C3) `None` means that there is neither a pointer nor a snapshot, and nothing else. What is returned may not be
+    /// durable yet if another process wrote it a moment ago.
+    ///
+    /// # Errors
+    ///
+    /// * [`PointerLost`](ErrorKind::PointerLost) when nothing is current and snapshots exist.
+    /// * [`Damaged`](ErrorKind::Damaged) when `current` is damaged or names a revision that does not exist.
+    /// * Those of [`get`](Store::get) but [`NotFound`](ErrorKind::NotFound).
+    pub fn head(&self) -> Result<Option<Head<D>>, Error> {
+        let found = self.at_current(|rev| self.get(rev))?;
+        Ok(found.map(|(revision, document)| Head { revision, document }))
+    }
+
+    /// Reads the current revision, which exists; `None` for a fresh stack. Needs no key.
+    ///
+    /// # Errors
+    ///
+    /// * [`PointerLost`](ErrorKind::PointerLost) when nothing is current and snapshots exist.
+    /// * [`Damaged`](ErrorKind::Damaged) when `current` is damaged or names a revision that does not exist.
+    /// * A [backend error](Backend#backend-errors).
+    pub fn current(&self) -> Result<Option<Revision>, Error> {
+        let found = self.at_current(|rev| match self.backend().read_prefix(rev, 0) {
+            // It is there: whoever opens it learns what is wrong with it.
+            Err(error) if error.is_damaged() => Ok(()),
+            result => result.map(drop),
+        })?;
+        Ok(found.map(|(revision, ())| revision))
+    }
+
+    /// Reads the document of a revision.
+    ///
+    /// (E1, E2, E3) Nothing is returned that was not authenticated with a key of the keyring as this revision of this stack.
+    ///
+    /// # Errors
+    ///
+    /// * [`NotFound`](ErrorKind::NotFound) when there is no such revision.
+    /// * [`Damaged`](ErrorKind::Damaged) when the stored file was changed, cut short or emptied.
+    /// * [`WrongKey`](ErrorKind::WrongKey) when none of the keys opens it.
+    /// * [`Misplaced`](ErrorKind::Misplaced) when it was sealed for another stack or revision.
+    /// * [`OtherPayload`](ErrorKind::OtherPayload) when it holds a document of another type.
+    /// * [`Refused`](ErrorKind::Refused) when it is of version 1, of a newer version, or not encrypted, and that is not
+    ///   accepted; or encrypted, and the keyring is plain.
+    /// * [`TooLarge`](ErrorKind::TooLarge) when it is larger than the limit.
+    /// * [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) when the document breaks a rule of its format.
+    /// * [`Unavailable`](ErrorKind::Unavailable) when the holder of a key does not answer,
+    ///   [`Unsupported`](ErrorKind::Unsupported) when an encrypter fails in another way.
+    /// * A [backend error](Backend#backend-errors).
+    pub fn get(&self, rev: &Revision) -> Result<D, Error> {
+        let sealed = self.read(rev)?;
+        let inner = &self.inner;
+        let place = Place {
+            id: self.id(),
+            revision: rev,
+        };
+        envelope::open_any(self.zstd()?, &inner.keyring, place, sealed, inner.limit)
+            .and_then(|(payload, plaintext)| {
+                // Old files of version 1 do not say what they hold.
+                D::decode_payload(payload.as_deref().unwrap_or(D::PAYLOAD), &plaintext)
+            })
+            .map_err(|error| error.at_revision(rev))
+    }
+
+    /// Reads what the stored file of a revision says of itself, without a key and not to be trusted. Reads no more than the
     /// beginning of the file, unless it is of version 1.
     ///
     /// # Errors
@@ -123,56 +256,314 @@ impl<S: Storage, T: Snapshot> Store<S, T> {
     /// * [`Refused`](ErrorKind::Refused) when it is of a newer version.
     /// * [`TooLarge`](ErrorKind::TooLarge) when its header is larger than 1 MiB, or it is of version 1 and larger than the
     ///   limit allows.
-    /// * [The medium's](Storage#the-mediums-errors).
+    /// * A [backend error](Backend#backend-errors).
     pub fn header(&self, rev: &Revision) -> Result<UnverifiedHeader, Error> {
-        let mut sealed = self.storage.read_prefix(rev, USUAL_HEADER_BYTES)?.bytes;
+        let mut sealed = self.backend().read_prefix(rev, USUAL_HEADER_BYTES)?.bytes;
         match envelope::bytes_for_header(&sealed) {
             Some(bytes) if bytes <= sealed.len() => {}
-            Some(bytes) => sealed = self.storage.read_prefix(rev, bytes)?.bytes,
+            Some(bytes) => sealed = self.backend().read_prefix(rev, bytes)?.bytes,
             None => sealed = self.read(rev)?,
         }
         envelope::header(&sealed).map_err(|error| error.at_revision(rev))
     }
 
-    fn read(&self, rev: &Revision) -> Result<Vec<u8>, Error> {
-        self.storage
-            .read(rev, self.limit.saturating_add(envelope::OVERHEAD))
+    /// Returns every stored revision, oldest first; none for a stack that does not exist.
+    ///
+    /// The last one is not always the current one: revisions that were never made current are listed too, and `current` may
+    /// have been moved back.
+    ///
+    /// # Errors
+    ///
+    /// A [backend error](Backend#backend-errors).
+    pub fn list(&self) -> Result<Vec<Revision>, Error> {
+        let mut revisions = self.backend().list()?;
+        revisions.sort_unstable();
+        Ok(revisions)
     }
 
-    fn subject<'a>(&'a self, revision: &'a Revision) -> Subject<'a> {
-        Subject {
-            payload: T::PAYLOAD,
-            id: self.storage.id(),
-            revision,
+    /// Stores a document as a new revision and returns its name. The revision does not become current.
+    ///
+    /// It needs no lock. (W1) It is durable on return. (W3) It replaces nothing. (W4) It does not fail because others write
+    /// too. (W5) The revision sorts after the one that was current when the write began, if that is named after a time. A
+    /// damaged `current` does not keep anybody from writing. An evicted holder can still save its document this way.
+    ///
+    /// # Errors
+    ///
+    /// * [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) when it breaks a rule of its format or belongs to another stack.
+    /// * [`TooLarge`](ErrorKind::TooLarge) when it is larger than the limit, or a text of its provenance or the message is
+    ///   longer than 4 KiB.
+    /// * [`InvalidName`](ErrorKind::InvalidName) when the clock is in no year of four digits.
+    /// * [`Unsupported`](ErrorKind::Unsupported) when two recipients are the same key, an encrypter refuses, or version 1 is
+    ///   to be written with a keyring that does not accept it.
+    /// * [`Unavailable`](ErrorKind::Unavailable) when the holder of a key does not answer.
+    /// * A [backend error](Backend#backend-errors). After all but `OutcomeUnknown`, which names the revision, none was added.
+    pub fn write(&self, document: &D, options: impl Into<WriteOptions>) -> Result<Revision, Error> {
+        let WriteOptions { message } = options.into();
+        let inner = &*self.inner;
+        inner.provenance.check(message.as_deref())?;
+        let plaintext = self.encode(document)?;
+        let current = match self.backend().current() {
+            Err(error) if error.is_damaged() => None,
+            current => current?.map(|pointer| pointer.revision),
+        };
+        let now = (inner.clock)();
+        let candidate = Revision::first_candidate(now, current.as_ref())?;
+        match inner.envelope {
+            EnvelopeVersion::V1 => {
+                let file = envelope::seal_v1(self.legacy_cipher()?, document.payload(), plaintext)?;
+                self.create(candidate, |_| Ok(&file))
+            }
+            EnvelopeVersion::V2 => {
+                let payload = self.zstd()?.compress(&plaintext)?;
+                drop(plaintext);
+                let origin = Origin {
+                    provenance: &inner.provenance,
+                    written_at: now,
+                    message: message.as_deref(),
+                    parent: current.as_ref(),
+                };
+                self.create(candidate, |rev| {
+                    let subject = Subject {
+                        payload: document.payload(),
+                        id: self.id(),
+                        revision: rev,
+                    };
+                    envelope::seal_v2(&inner.keyring, subject, &origin, &payload)
+                })
+            }
         }
     }
 
-    /// The snapshot's bytes, once every rule that needs no storage has been checked.
-    fn encode(&self, snapshot: &T) -> Result<Vec<u8>, Error> {
-        snapshot.check_stack(self.storage.id())?;
-        let mut plaintext = Vec::new();
-        snapshot.encode(&mut plaintext)?;
-        if plaintext.len() as u64 > self.limit {
-            return Err(envelope::too_large(plaintext.len() as u64, self.limit));
+    /// Stores a document as a new revision and makes it current, if `current` is what is expected and the lock still
+    /// carries `token`: the step that a run repeats after every change.
+    ///
+    /// (C2, L4) The comparison, the check of the token and the move are one step.
+    ///
+    /// # Errors
+    ///
+    /// * Those of [`write`](Store::write).
+    /// * [`CurrentMoved`](ErrorKind::CurrentMoved), with both revisions, when another one is current.
+    /// * [`LockLost`](ErrorKind::LockLost) when `token` is not the token of the lock.
+    /// * [`Damaged`](ErrorKind::Damaged) when something is expected and the pointer is damaged.
+    ///
+    /// If the error names a [revision](Error::revision), the document is stored under that name.
+    pub fn save<'a>(
+        &self,
+        document: &D,
+        options: impl Into<WriteOptions>,
+        expect: impl Into<Expect<'a>>,
+        token: &LockToken,
+    ) -> Result<Revision, Error> {
+        let rev = self.write(document, options)?;
+        match self.backend().set_current(expect.into(), &rev, token) {
+            Ok(_) => Ok(rev),
+            Err(error) => Err(error.at_revision(&rev)),
+        }
+    }
+
+    /// Makes a revision current, whatever was current before: the repair of a damaged or lost pointer. It takes the lock for
+    /// the moment and waits for nobody.
+    ///
+    /// (C1) Durable on return, and so is `rev`. Nothing is compared: in a run, use [`save`](Store::save).
+    ///
+    /// # Errors
+    ///
+    /// * [`Locked`](ErrorKind::Locked) while somebody else holds the lock.
+    /// * [`NotFound`](ErrorKind::NotFound) when there is no such revision.
+    /// * [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) when `rev`, or the move, may be gone after a power cut.
+    /// * A [backend error](Backend#backend-errors).
+    pub fn set_current(&self, rev: &Revision) -> Result<(), Error> {
+        self.with_lock("set-current", |token| {
+            self.backend().set_current(Expect::Anything, rev, token).map(drop)
+        })
+    }
+
+    /// Deletes a revision. It is not an error if it does not exist.
+    ///
+    /// (C1) `current` never names a deleted revision, whoever moves it meanwhile, also after a crash. It writes no lock where
+    /// the backend can tell that nobody holds one, so it works on a full disk.
+    ///
+    /// # Errors
+    ///
+    /// * [`RevisionIsCurrent`](ErrorKind::RevisionIsCurrent) when it is the current one.
+    /// * [`Locked`](ErrorKind::Locked) while somebody else holds the lock.
+    /// * [`Damaged`](ErrorKind::Damaged) when it cannot be known what is current.
+    /// * [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) when it is gone and may come back after a power cut.
+    /// * A [backend error](Backend#backend-errors).
+    pub fn delete(&self, rev: &Revision) -> Result<(), Error> {
+        match self.backend().remove(rev, None) {
+            Err(error) if error.kind() == &ErrorKind::Unsupported => {
+                self.with_lock("delete", |token| self.backend().remove(rev, Some(token)))
+            }
+            result => result,
+        }
+    }
+
+    /// Takes the lock, or waits for it. `wait` is a [`Wait`], or a [`Duration`] to wait at most.
+    ///
+    /// (L1, L2) Nobody else holds it then. A holder that is provably dead is replaced at once: see
+    /// [`took_over`](Lock::took_over).
+    ///
+    /// # Errors
+    ///
+    /// * [`Locked`](ErrorKind::Locked) with the holder when the wait is over.
+    /// * [`Cancelled`](ErrorKind::Cancelled) when the wait was cancelled.
+    /// * A [backend error](Backend#backend-errors).
+    pub fn lock(&self, operation: &str, wait: impl Into<Wait>) -> Result<Box<dyn Lock>, Error> {
+        let wait = wait.into();
+        let holder = Holder::new(operation)
+            .with_provenance(self.inner.provenance.clone())
+            .with_since((self.inner.clock)());
+        let mut pause = FIRST_PAUSE;
+        loop {
+            if wait.is_cancelled() {
+                return Err(Error::new(
+                    ErrorKind::Cancelled,
+                    format!("waiting for the lock of {} was cancelled", self.id()),
+                ));
+            }
+            match self.backend().try_lock(&holder)? {
+                TryLock::Held(lock) => return Ok(lock),
+                TryLock::Busy { status, poll } => {
+                    if !wait.pause(jittered(pause.min(poll))?) {
+                        let message = format!("{} is locked by {}", self.id(), status.info);
+                        return Err(Error::new(ErrorKind::Locked(Box::new(status.info)), message));
+                    }
+                    pause = (pause * 2).min(poll.max(FIRST_PAUSE));
+                }
+            }
+        }
+    }
+
+    /// Uses the lock that a parent process holds and [shares](Lock::share_with_children), by its token. Unlocking and
+    /// dropping what is returned give nothing back: the lock is the parent's.
+    ///
+    /// # Errors
+    ///
+    /// * [`LockLost`](ErrorKind::LockLost) when the lock no longer carries that token, or its holder is dead.
+    /// * A [backend error](Backend#backend-errors).
+    pub fn join(&self, token: LockToken) -> Result<Box<dyn Lock>, Error> {
+        let backend = Arc::clone(&self.inner.backend);
+        let info = joined(&*backend, &token)?;
+        Ok(Box::new(JoinedLock {
+            backend,
+            token,
+            info,
+            is_lost: AtomicBool::new(false),
+        }))
+    }
+
+    /// Returns who holds the lock; `None` when nobody does. It changes nothing, a dead holder's lock included.
+    ///
+    /// # Errors
+    ///
+    /// A [backend error](Backend#backend-errors).
+    pub fn lock_status(&self) -> Result<Option<LockStatus>, Error> {
+        self.backend().lock_status()
+    }
+
+    /// Evicts the holder of the lock, dead or alive, and returns who that was; `None` when nobody held it.
+    ///
+    /// With `expected` only that holder is evicted, so that a new holder is spared. (L4) The evicted holder can neither unlock
+    /// the next one nor move `current`. It is not stopped: what it does to the infrastructure goes on.
+    ///
+    /// # Errors
+    ///
+    /// * [`Locked`](ErrorKind::Locked) with the present holder when it is not the expected one.
+    /// * A [backend error](Backend#backend-errors), after which the holder still holds it.
+    pub fn force_unlock(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
+        self.backend().force_unlock(expected)
+    }
+}
+
+impl<D: Snapshot> Store<D> {
+    fn options(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.inner)
+    }
+
+    /// The current revision and what `read` makes of it; `None` for a fresh stack.
+    fn at_current<T>(
+        &self,
+        read: impl Fn(&Revision) -> Result<T, Error>,
+    ) -> Result<Option<(Revision, T)>, Error> {
+        let mut last = None;
+        loop {
+            let Some(pointer) = self.backend().current()? else {
+                return self.demand_fresh().map(|()| None);
+            };
+            if last.as_ref() == Some(&pointer) {
+                return Err(Error::new(
+                    ErrorKind::Damaged,
+                    "`current` names this revision, which does not exist: make an existing one current",
+                )
+                .at_revision(&pointer.revision));
+            }
+            match read(&pointer.revision) {
+                Ok(value) => return Ok(Some((pointer.revision, value))),
+                // Moved and deleted since the pointer was read? Then the pointer has another value now.
+                Err(error) if error.is_not_found() => last = Some(pointer),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn demand_fresh(&self) -> Result<(), Error> {
+        let snapshots = self.backend().list()?.len() as u64;
+        // Another process may have written the first one and made it current since the pointer was read.
+        if snapshots == 0 || self.backend().current()?.is_some() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::PointerLost { snapshots },
+            format!(
+                "{} has {snapshots} snapshots and none is current: the pointer was lost, make one of them current",
+                self.id()
+            ),
+        ))
+    }
+
+    fn with_lock<T>(
+        &self,
+        operation: &str,
+        change: impl FnOnce(&LockToken) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let lock = self.lock(operation, Wait::none())?;
+        let done = change(lock.token()?)?;
+        // The change is made, whatever becomes of the lock.
+        drop(lock);
+        Ok(done)
+    }
+
+    fn read(&self, rev: &Revision) -> Result<Vec<u8>, Error> {
+        self.backend()
+            .read(rev, self.inner.limit.saturating_add(envelope::OVERHEAD))
+    }
+
+    /// The document's bytes, once every rule that needs no backend has been checked.
+    fn encode(&self, document: &D) -> Result<Vec<u8>, Error> {
+        document.check_stack(self.id())?;
+        let plaintext = document.encode()?;
+        if plaintext.len() as u64 > self.inner.limit {
+            return Err(envelope::too_large(plaintext.len() as u64, self.inner.limit));
         }
         Ok(plaintext)
     }
 
     fn legacy_cipher(&self) -> Result<&LegacyCipher, Error> {
-        self.keyring.legacy().ok_or_else(|| {
+        self.inner.keyring.legacy().ok_or_else(|| {
             Error::new(
                 ErrorKind::Unsupported,
-                "envelope version 1 is written with the env-key or noop of a ring that accepts version 1",
+                "envelope version 1 can be written only with the env-key or noop of a keyring that accepts version 1",
             )
         })
     }
 
     fn zstd(&self) -> Result<&Zstd, Error> {
-        if let Some(zstd) = self.zstd.get() {
+        if let Some(zstd) = self.inner.zstd.get() {
             return Ok(zstd);
         }
         let zstd = Zstd::new()?;
-        Ok(self.zstd.get_or_init(|| zstd))
+        Ok(self.inner.zstd.get_or_init(|| zstd))
     }
 
     /// Stores what `seal` makes for a revision under the first one that is free, beginning with `candidate`.
@@ -189,14 +580,14 @@ impl<S: Storage, T: Snapshot> Store<S, T> {
             let sealed = seal(&candidate)?;
             let sealed = sealed.as_ref();
             // A reader would refuse it. Version 1 adds a third in base64.
-            if sealed.len() as u64 > self.limit.saturating_add(envelope::OVERHEAD) {
-                return Err(envelope::too_large(sealed.len() as u64, self.limit));
+            if sealed.len() as u64 > self.inner.limit.saturating_add(envelope::OVERHEAD) {
+                return Err(envelope::too_large(sealed.len() as u64, self.inner.limit));
             }
-            match self.storage.create(&candidate, sealed)? {
+            match self.backend().create(&candidate, sealed)? {
                 Created::Created => return Ok(candidate),
                 Created::Exists => {
                     let largest = self
-                        .storage
+                        .backend()
                         .list()?
                         .into_iter()
                         .filter(|taken| taken.same_moment(&candidate))
@@ -215,171 +606,96 @@ impl<S: Storage, T: Snapshot> Store<S, T> {
             }
         }
     }
+}
 
-    fn no_current(&self) -> Result<Error, Error> {
-        let snapshots = self.storage.list()?.len() as u64;
-        let message = match snapshots {
-            0 => format!("{} has no snapshot yet: write the first one", self.storage.id()),
-            count => format!(
-                "{} has {count} snapshots and none is current: the pointer was lost, choose a revision with set_current",
-                self.storage.id()
-            ),
-        };
-        Ok(Error::new(ErrorKind::NoCurrent { snapshots }, message))
+impl<D> Store<D> {
+    fn of(inner: Inner) -> Self {
+        Self {
+            inner: Arc::new(inner),
+            document: PhantomData,
+        }
     }
 }
 
-impl<S: Storage, T: Snapshot> Backend for Store<S, T> {
-    type Snapshot = T;
-
-    fn id(&self) -> &StackId {
-        self.storage.id()
-    }
-
-    fn head(&self) -> Result<(Revision, T), Error> {
-        let mut rev = self.current_rev()?;
-        loop {
-            match self.get(&rev) {
-                Ok(snapshot) => return Ok((rev, snapshot)),
-                Err(error) if error.kind() == &ErrorKind::NotFound => {
-                    // Moved and deleted since the pointer was read? Then the pointer has another value now.
-                    let now = self.current_rev()?;
-                    if now == rev {
-                        return Err(Error::new(
-                            ErrorKind::Damaged,
-                            "`current` names this revision, which does not exist: \
-                             choose an existing one with set_current",
-                        )
-                        .at_revision(&rev)
-                        .with_source(error));
-                    }
-                    rev = now;
-                }
-                Err(error) => return Err(error),
-            }
+impl<D> Clone for Store<D> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            document: PhantomData,
         }
-    }
-
-    fn current(&self) -> Result<T, Error> {
-        self.head().map(|(_, snapshot)| snapshot)
-    }
-
-    fn current_rev(&self) -> Result<Revision, Error> {
-        match self.storage.current()? {
-            Some(rev) => Ok(rev),
-            None => Err(self.no_current()?),
-        }
-    }
-
-    fn get(&self, rev: &Revision) -> Result<T, Error> {
-        let sealed = self.read(rev)?;
-        envelope::open_with(self.zstd()?, &self.keyring, self.subject(rev), sealed, self.limit)
-            .and_then(|plaintext| T::decode(&plaintext))
-            .map_err(|error| error.at_revision(rev))
-    }
-
-    fn write(&self, snapshot: &T, options: &WriteOptions) -> Result<Revision, Error> {
-        self.provenance.check(options.message.as_deref())?;
-        let plaintext = self.encode(snapshot)?;
-        let current = match self.storage.current() {
-            Err(error) if error.kind() == &ErrorKind::Damaged => None,
-            current => current?,
-        };
-        let now = (self.clock)();
-        let candidate = Revision::first_candidate(now, current.as_ref())?;
-        match self.envelope {
-            EnvelopeVersion::V1 => {
-                let file = envelope::seal_v1(self.legacy_cipher()?, T::PAYLOAD, plaintext)?;
-                self.create(candidate, |_| Ok(&file))
-            }
-            EnvelopeVersion::V2 => {
-                let payload = self.zstd()?.compress(&plaintext)?;
-                drop(plaintext);
-                let origin = Origin {
-                    provenance: &self.provenance,
-                    written_at: now,
-                    message: options.message.as_deref(),
-                    parent: options.parent.as_ref().or(current.as_ref()),
-                };
-                self.create(candidate, |rev| {
-                    envelope::seal_v2(&self.keyring, self.subject(rev), &origin, &payload)
-                })
-            }
-        }
-    }
-
-    fn set_current(&self, rev: &Revision) -> Result<(), Error> {
-        self.storage.set_current(Expect::Anything, rev, None)
-    }
-
-    fn compare_and_set_current(
-        &self,
-        expect: Expect<'_>,
-        rev: &Revision,
-        held: Option<&dyn Lock>,
-    ) -> Result<(), Error> {
-        let token = held.map(Lock::token).transpose()?;
-        self.storage.set_current(expect, rev, token)
-    }
-
-    fn list(&self) -> Result<Vec<Revision>, Error> {
-        let mut revisions = self.storage.list()?;
-        revisions.sort_unstable();
-        Ok(revisions)
-    }
-
-    fn delete(&self, rev: &Revision, held: Option<&dyn Lock>) -> Result<(), Error> {
-        let token = held.map(Lock::token).transpose()?;
-        self.storage.remove(rev, token)
-    }
-
-    fn lock(&self, operation: &str, wait: &Wait) -> Result<Box<dyn Lock>, Error> {
-        let mut holder = Holder::new(operation, (self.clock)());
-        holder.user.clone_from(&self.provenance.who);
-        holder.host.clone_from(&self.provenance.host);
-        holder.tool.clone_from(&self.provenance.tool);
-
-        let mut pause = FIRST_PAUSE;
-        loop {
-            if wait.is_cancelled() {
-                return Err(Error::new(
-                    ErrorKind::Cancelled,
-                    format!("waiting for the lock of {} was cancelled", self.id()),
-                ));
-            }
-            match self.storage.try_lock(&holder)? {
-                TryLock::Held(lock) => return Ok(lock),
-                TryLock::Busy { info, poll } => {
-                    if !wait.pause(jittered(pause.min(poll))?) {
-                        return Err(Error::new(
-                            ErrorKind::Locked(info.clone()),
-                            format!(
-                                "{} is locked by {info}: wait for it, or force-unlock if that holder is surely gone",
-                                self.id()
-                            ),
-                        ));
-                    }
-                    pause = (pause * 2).min(poll.max(FIRST_PAUSE));
-                }
-            }
-        }
-    }
-
-    fn lock_status(&self) -> Result<Option<LockStatus>, Error> {
-        self.storage.lock_status()
-    }
-
-    fn force_unlock(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
-        self.storage.force_unlock(expected)
     }
 }
 
-impl<S: Storage, T> fmt::Debug for Store<S, T> {
+impl<D> fmt::Debug for Store<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store")
-            .field("id", self.storage.id())
-            .field("keyring", &self.keyring)
-            .field("envelope", &self.envelope)
+            .field("id", self.inner.backend.id())
+            .field("keyring", &self.inner.keyring)
+            .field("envelope", &self.inner.envelope)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A parent's lock, used by one of its children.
+struct JoinedLock {
+    backend: Arc<dyn Backend>,
+    token: LockToken,
+    info: LockInfo,
+    is_lost: AtomicBool,
+}
+
+/// The holder of the lock with this token, if somebody who may live still keeps others out.
+fn joined(backend: &dyn Backend, token: &LockToken) -> Result<LockInfo, Error> {
+    match backend.lock_status()? {
+        Some(status) if status.info.token.as_ref() == Some(token) && status.liveness != Liveness::Dead => {
+            Ok(status.info)
+        }
+        _ => Err(Error::new(
+            ErrorKind::LockLost,
+            format!("the lock of {} that a parent process shared is no longer held", backend.id()),
+        )),
+    }
+}
+
+impl Lock for JoinedLock {
+    fn info(&self) -> &LockInfo {
+        &self.info
+    }
+
+    fn token(&self) -> Result<&LockToken, Error> {
+        Ok(&self.token)
+    }
+
+    fn took_over(&self) -> Option<&LockInfo> {
+        None
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let held = joined(&*self.backend, &self.token).map(drop);
+        if held.as_ref().is_err_and(Error::is_lock_lost) {
+            self.is_lost.store(true, Ordering::Relaxed);
+        }
+        held
+    }
+
+    fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Relaxed)
+    }
+
+    fn share_with_children(&self) -> Result<(), Error> {
+        // This process has the handle from its parent, and its children inherit it in the same way.
+        Ok(())
+    }
+
+    fn unlock(self: Box<Self>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for JoinedLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinedLock")
+            .field("info", &self.info)
             .finish_non_exhaustive()
     }
 }

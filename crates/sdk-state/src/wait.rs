@@ -85,6 +85,13 @@ impl Wait {
     }
 }
 
+/// Waits for at most that long from now on.
+impl From<Duration> for Wait {
+    fn from(limit: Duration) -> Self {
+        Self::at_most(limit)
+    }
+}
+
 /// A cord to pull from another thread or a signal handler's thread: it ends every [`Wait`] that was made with it. Clones
 /// are the same cord. It takes a mutex, so it is not for the inside of a signal handler (`signal-safety(7)`).
 #[derive(Debug, Clone, Default)]

@@ -66,7 +66,7 @@ pub(super) struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) run: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) who: Option<String>,
+    pub(super) author: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) host: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,7 +137,7 @@ pub(super) fn refuse_twins(keys: &[WrappedKey]) -> Result<(), String> {
 
 impl Record {
     fn check(&self) -> Result<(), Error> {
-        let texts = [&self.run, &self.who, &self.host, &self.tool, &self.message];
+        let texts = [&self.run, &self.author, &self.host, &self.tool, &self.message];
         if texts
             .into_iter()
             .flatten()
@@ -210,7 +210,7 @@ impl From<Header> for UnverifiedHeader {
             recipients: header.recipients.iter().map(WrappedKey::recipient).collect(),
             provenance: Provenance {
                 run: header.provenance.run,
-                who: header.provenance.who,
+                author: header.provenance.author,
                 host: header.provenance.host,
                 tool: header.provenance.tool,
             },

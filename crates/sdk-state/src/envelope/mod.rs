@@ -42,8 +42,8 @@ pub const DEFAULT_LIMIT: u64 = 1 << 30;
 /// what cannot be compressed a little longer.
 pub const OVERHEAD: u64 = 2 << 20;
 
-/// What a sealed payload is, and where it belongs. Whoever opens it says the same again; a file that says otherwise does
-/// not open.
+/// What a sealed payload is, and where it belongs. To open it, say the same again; a file that says otherwise does not
+/// open.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// The payload type, such as [`Snapshot::PAYLOAD`](crate::Snapshot::PAYLOAD): 1 to 64 ASCII letters, digits, `.`
@@ -53,6 +53,13 @@ pub struct Subject<'a> {
     pub id: &'a StackId,
     /// The revision.
     pub revision: &'a Revision,
+}
+
+/// Where a sealed payload belongs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) id: &'a StackId,
+    pub(crate) revision: &'a Revision,
 }
 
 /// Where a sealed payload comes from: recorded in clear.
@@ -113,34 +120,48 @@ pub fn seal(
 /// * [`Damaged`](ErrorKind::Damaged) when it is no sealed file, or was changed or cut short.
 /// * [`WrongKey`](ErrorKind::WrongKey) when none of the keys opens it. In version 1 that may also be damage: its cipher
 ///   cannot tell.
-/// * [`Misplaced`](ErrorKind::Misplaced) when it was sealed for another subject.
+/// * [`Misplaced`](ErrorKind::Misplaced) when it was sealed for another stack or revision.
+/// * [`OtherPayload`](ErrorKind::OtherPayload) when it is a payload of another type.
 /// * [`Refused`](ErrorKind::Refused) for a version or a kind of sealing that the ring does not accept.
 /// * [`TooLarge`](ErrorKind::TooLarge) when the plaintext has more than `limit` bytes, the file more than `limit` and
 ///   [`OVERHEAD`], or the header more than 1 MiB.
 /// * [`Unavailable`](ErrorKind::Unavailable) when the holder of a key does not answer, or there is no memory.
 /// * [`Unsupported`](ErrorKind::Unsupported) when an encrypter fails in another way and no other key opens it.
 pub fn open(keyring: &Keyring, subject: Subject<'_>, sealed: Vec<u8>, limit: u64) -> Result<Vec<u8>, Error> {
-    open_with(&Zstd::new()?, keyring, subject, sealed, limit)
+    let place = Place {
+        id: subject.id,
+        revision: subject.revision,
+    };
+    match open_any(&Zstd::new()?, keyring, place, sealed, limit)? {
+        (Some(payload), _) if payload != subject.payload => {
+            Err(Error::other_payload(subject.payload, &payload))
+        }
+        (_, plaintext) => Ok(plaintext),
+    }
 }
 
-pub(crate) fn open_with(
+/// Opens a payload of any type and returns its type, which old files of version 1 do not record.
+pub(crate) fn open_any(
     zstd: &Zstd,
     keyring: &Keyring,
-    subject: Subject<'_>,
+    place: Place<'_>,
     sealed: Vec<u8>,
     limit: u64,
-) -> Result<Vec<u8>, Error> {
+) -> Result<(Option<String>, Vec<u8>), Error> {
     if sealed.len() as u64 > limit.saturating_add(OVERHEAD) {
         return Err(too_large(sealed.len() as u64, limit));
     }
-    let plaintext = match Version::of(&sealed)? {
-        Version::One => v1::open(keyring, subject, &sealed),
-        Version::Two => v2::open(zstd, keyring, subject, sealed, limit),
-    }?;
+    let (payload, plaintext) = match Version::of(&sealed)? {
+        Version::One => v1::open(keyring, &sealed)?,
+        Version::Two => {
+            let (payload, plaintext) = v2::open(zstd, keyring, place, sealed, limit)?;
+            (Some(payload), plaintext)
+        }
+    };
     if plaintext.len() as u64 > limit {
         return Err(too_large(plaintext.len() as u64, limit));
     }
-    Ok(plaintext)
+    Ok((payload, plaintext))
 }
 
 /// What a sealed file says of itself, to be shown and not to be trusted: nothing of it is authenticated.
@@ -197,7 +218,7 @@ fn misplaced(what: &str, expected: &str, found: &str) -> Error {
     Error::new(
         ErrorKind::Misplaced,
         format!(
-            "the file was sealed for {what} {} and not for {}: it was moved here",
+            "the file was sealed for {what} {}, not for {}: somebody moved it here",
             Excerpt(found),
             Excerpt(expected)
         ),

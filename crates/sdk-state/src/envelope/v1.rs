@@ -1,6 +1,5 @@
 use super::header::UnverifiedHeader;
-use super::{damaged, misplaced, refused};
-use crate::envelope::Subject;
+use super::{damaged, refused};
 use crate::stack_id::Excerpt;
 use crate::{Error, ErrorKind};
 use base64::Engine as _;
@@ -10,7 +9,7 @@ use sdk_encrypt::{Keyring, LegacyCipher, Noop, Recipient, RecipientBody};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// As the original reads it: padding is demanded, stray low bits of the last digit are not looked at.
+/// As unobin reads it: padding is demanded, stray low bits of the last digit are not looked at.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
@@ -40,7 +39,7 @@ struct EncrypterRecord {
     body: RecipientBody,
 }
 
-/// Writes what the original opens. `plaintext` is bound to nothing: see [`LegacyCipher`].
+/// Writes what unobin opens. `plaintext` is bound to nothing: see [`LegacyCipher`].
 pub(crate) fn seal(cipher: &LegacyCipher, payload: &str, plaintext: Vec<u8>) -> Result<Vec<u8>, Error> {
     let recipient = cipher.recipient();
     let envelope = Envelope {
@@ -59,7 +58,8 @@ pub(crate) fn seal(cipher: &LegacyCipher, payload: &str, plaintext: Vec<u8>) -> 
     Ok(file)
 }
 
-pub(super) fn open(keyring: &Keyring, subject: Subject<'_>, file: &[u8]) -> Result<Vec<u8>, Error> {
+/// Returns the payload type, which old files do not record, and the plaintext.
+pub(super) fn open(keyring: &Keyring, file: &[u8]) -> Result<(Option<String>, Vec<u8>), Error> {
     let Some(cipher) = keyring.legacy() else {
         return Err(refused(
             "the file is of envelope version 1, which cannot tell that a file was moved or replaced: \
@@ -67,23 +67,18 @@ pub(super) fn open(keyring: &Keyring, subject: Subject<'_>, file: &[u8]) -> Resu
         ));
     };
     let envelope = parse(file)?;
-    if let Some(payload) = &envelope.payload_type
-        && payload != subject.payload
-    {
-        return Err(misplaced("the payload type", subject.payload, payload));
-    }
     let sealed_for = envelope.encrypter.map(EncrypterRecord::into_recipient);
     if let Some(recipient) = &sealed_for
         && (recipient.name == Noop::NAME) != keyring.is_plain()
     {
         return Err(refused(format!(
-            "the file was written with {}, and given was {}",
+            "the file was written with {}, not with the given {}",
             Excerpt(&recipient.describe()),
             keyring.describe()
         )));
     }
     let sealed = decode_base64(&envelope.ciphertext)?;
-    cipher.decrypt(sealed).ok_or_else(|| {
+    let plaintext = cipher.decrypt(sealed).ok_or_else(|| {
         Error::new(
             ErrorKind::WrongKey,
             format!(
@@ -92,7 +87,8 @@ pub(super) fn open(keyring: &Keyring, subject: Subject<'_>, file: &[u8]) -> Resu
                 cipher.describe()
             ),
         )
-    })
+    })?;
+    Ok((envelope.payload_type, plaintext))
 }
 
 pub(super) fn header(file: &[u8]) -> Result<UnverifiedHeader, Error> {

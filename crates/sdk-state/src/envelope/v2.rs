@@ -1,9 +1,9 @@
 use super::data_key::{DataKey, HEADER_TAG_BYTES, and_clear_the_stack};
 use super::header::{Header, Record, Seal, UnverifiedHeader, VERSION, WrappedKey, refuse_twins};
-use super::{Compressed, Origin, Subject, Zstd, damaged, misplaced, refused, too_large};
+use super::{Compressed, Origin, Place, Subject, Zstd, damaged, misplaced, refused, too_large};
 use crate::stack_id::Excerpt;
 use crate::{Error, ErrorKind};
-use sdk_encrypt::{Keyring, Wrapped};
+use sdk_encrypt::Keyring;
 use sha2::{Digest as _, Sha256};
 use time::format_description::well_known::Rfc3339;
 
@@ -38,12 +38,11 @@ pub(super) fn seal_with(
     let context = context(subject, payload.compression.name(), payload.length);
     let mut header = header_for(subject, origin, payload)?;
     for encrypter in keyring.recipients() {
-        let Wrapped { recipient, bytes } =
-            encrypter.encrypt(data_key.bytes(), &recipient_context(&context, encrypter.name()))?;
+        let recipient = encrypter.recipient();
         header.recipients.push(WrappedKey {
-            name: recipient.name,
-            body: recipient.body,
-            wrapped_key: bytes,
+            name: recipient.name.clone(),
+            body: recipient.body.clone(),
+            wrapped_key: encrypter.wrap(data_key.bytes(), &recipient_context(&context, &recipient.name))?,
         });
     }
     refuse_twins(&header.recipients).map_err(|problem| Error::new(ErrorKind::Unsupported, problem))?;
@@ -68,22 +67,27 @@ pub(super) fn seal_with(
     Ok(sealed)
 }
 
-/// The steps and their order are those of `docs/format.md`, "Opening".
+/// Returns the payload type and the plaintext. The steps and their order are those of `docs/format.md`, "Opening".
 pub(super) fn open(
     zstd: &Zstd,
     keyring: &Keyring,
-    subject: Subject<'_>,
+    place: Place<'_>,
     mut sealed: Vec<u8>,
     limit: u64,
-) -> Result<Vec<u8>, Error> {
+) -> Result<(String, Vec<u8>), Error> {
     let Parts { header, body_start } = split(&sealed)?;
     if header.length > limit {
         return Err(too_large(header.length, limit));
     }
     refuse_other_seal(keyring, &header)?;
-    refuse_other_subject(subject, &header)?;
+    refuse_other_place(place, &header)?;
 
     let tag_start = body_start - HEADER_TAG_BYTES;
+    let subject = Subject {
+        payload: &header.payload_type,
+        id: place.id,
+        revision: place.revision,
+    };
     let context = context(subject, header.compression.name(), header.length);
     if keyring.is_plain() {
         // Nothing secret is compared, so an ordinary comparison will do: it detects accidents, not attackers.
@@ -99,7 +103,8 @@ pub(super) fn open(
             data_key.decrypt(&mut sealed, &context)
         })?;
     }
-    header.compression.expand(zstd, sealed, header.length)
+    let plaintext = header.compression.expand(zstd, sealed, header.length)?;
+    Ok((header.payload_type, plaintext))
 }
 
 pub(super) fn header(sealed: &[u8]) -> Result<UnverifiedHeader, Error> {
@@ -161,12 +166,11 @@ fn refuse_other_seal(keyring: &Keyring, header: &Header) -> Result<(), Error> {
     }
 }
 
-fn refuse_other_subject(subject: Subject<'_>, header: &Header) -> Result<(), Error> {
-    let revision = subject.revision.to_string();
+fn refuse_other_place(place: Place<'_>, header: &Header) -> Result<(), Error> {
+    let revision = place.revision.to_string();
     for (what, expected, found) in [
-        ("the payload type", subject.payload, &header.payload_type),
-        ("the factory", subject.id.factory(), &header.factory),
-        ("the stack", subject.id.stack(), &header.stack),
+        ("the factory", place.id.factory(), &header.factory),
+        ("the stack", place.id.stack(), &header.stack),
         ("the revision", &revision, &header.revision),
     ] {
         if expected != found {
@@ -176,34 +180,38 @@ fn refuse_other_subject(subject: Subject<'_>, header: &Header) -> Result<(), Err
     Ok(())
 }
 
-/// Keys are tried in the order of the ring. One that does not unwrap is passed over: the file may lie about whom it is
-/// for, and it must not be able to keep the right key from being tried.
+/// Keys are tried in the order of the ring. A key that does not unwrap is passed over: the file may lie about its
+/// recipients, and must not keep the right key from being tried.
 fn unwrap_data_key(keyring: &Keyring, header: &Header, context: &[u8]) -> Result<DataKey, Error> {
     let mut failure = None;
+    let mut named = None;
     for encrypter in keyring.openers() {
-        let matching = header
-            .recipients
-            .iter()
-            .filter(|recipient| recipient.name == encrypter.name());
-        for wrapped in matching {
+        let own = encrypter.recipient();
+        for wrapped in header.recipients.iter().filter(|wrapped| wrapped.name == own.name) {
             let bound_to = recipient_context(context, &wrapped.name);
-            match encrypter.decrypt(&wrapped.recipient(), &wrapped.wrapped_key, &bound_to) {
+            let recipient = wrapped.recipient();
+            match encrypter.unwrap(&recipient, &wrapped.wrapped_key, &bound_to) {
                 Ok(Some(bytes)) => {
                     if let Some(data_key) = DataKey::from_bytes(&bytes) {
                         return Ok(data_key);
                     }
                 }
+                Ok(None) if own.is_same_key(&recipient) => named = Some(encrypter),
                 Ok(None) => {}
                 Err(error) => failure = Some(error),
             }
         }
     }
-    Err(match failure {
-        Some(error) => error.into(),
-        None => Error::new(
+    Err(match (failure, named) {
+        (Some(error), _) => error.into(),
+        (None, Some(key)) => damaged(format!(
+            "the header names the given key, {}, and that key does not open it: it was changed after it was sealed",
+            key.describe()
+        )),
+        (None, None) => Error::new(
             ErrorKind::WrongKey,
             format!(
-                "sealed for {}, and given was {}",
+                "the file is sealed for {}, not for the given key {}",
                 sealed_for(header),
                 keyring.describe()
             ),
@@ -239,7 +247,7 @@ fn header_for(subject: Subject<'_>, origin: &Origin<'_>, payload: &Compressed) -
         recipients: Vec::new(),
         provenance: Record {
             run: provenance.run.clone(),
-            who: provenance.who.clone(),
+            author: provenance.author.clone(),
             host: provenance.host.clone(),
             tool: provenance.tool.clone(),
             message: origin.message.map(Into::into),
