@@ -312,7 +312,7 @@ mod tests {
     fn what_the_vectors_say_is_refused_does_not_unwrap() {
         let key = EnvKey::new("STATE_KEY", hashed());
         for vector in vectors().refused {
-            let mut recipient = Recipient::new(vector.name);
+            let mut recipient = crate::Recipient::new(vector.name);
             if let Some(fingerprint) = vector.fingerprint {
                 recipient = recipient.with("fingerprint", fingerprint);
             }

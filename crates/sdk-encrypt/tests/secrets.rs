@@ -56,7 +56,13 @@ fn debug_and_describe_show_a_fingerprint_and_no_key() {
     let fingerprint = key().fingerprint().to_string();
     let env_key = EnvKey::new("STATE_KEY", key());
     let wrapped = env_key.wrap(&SECRET, b"").unwrap();
-    assert_eq!(env_key.unwrap(env_key.recipient(), &wrapped, b"").unwrap().unwrap()[..], SECRET);
+    assert_eq!(
+        env_key
+            .unwrap(env_key.recipient(), &wrapped, b"")
+            .unwrap()
+            .unwrap()[..],
+        SECRET
+    );
     let mut shown = vec![
         format!("{:?} {:#?}", key(), key()),
         format!("{env_key:?} {env_key:#?}"),

@@ -652,7 +652,10 @@ fn joined(backend: &dyn Backend, token: &LockToken) -> Result<LockInfo, Error> {
         }
         _ => Err(Error::new(
             ErrorKind::LockLost,
-            format!("the lock of {} that a parent process shared is no longer held", backend.id()),
+            format!(
+                "the lock of {} that a parent process shared is no longer held",
+                backend.id()
+            ),
         )),
     }
 }

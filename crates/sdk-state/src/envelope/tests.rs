@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305};
 use hkdf::Hkdf;
-use sdk_encrypt::{Encrypter, EnvKey, KeyFile, Keyring, MasterKey, Noop, Recipient, Wrapped};
+use sdk_encrypt::{Encrypter, EnvKey, KeyFile, Keyring, MasterKey, Noop, Recipient};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::Sha256;
@@ -123,9 +123,10 @@ fn every_published_file_opens_to_its_plaintext_or_fails_by_the_rule_that_it_brea
                 opened += 1;
             }
             (Err(error), Some(expected)) => {
+                let kind = format!("{:?}", error.kind());
                 assert_eq!(
-                    format!("{:?}", error.kind()),
-                    *expected,
+                    kind.split(' ').next(),
+                    Some(&**expected),
                     "{}: {error}",
                     vector.name
                 );
@@ -165,7 +166,7 @@ fn sealing_with_the_published_keys_gives_the_published_bytes() {
             length: plaintext.len() as u64,
             bytes: plaintext,
         };
-        let mut recipients = vector.recipients.iter().cloned();
+        let mut recipients = vector.recipients.iter().cloned().map(VectorKey::from);
         let ring = match recipients.next() {
             Some(first) => recipients.fold(Keyring::from(first), |ring, next| {
                 ring.also_seal_for(next).unwrap()
@@ -284,39 +285,50 @@ fn a_file_for_which_there_is_no_memory_is_not_called_damaged() {
 }
 
 /// Wraps with a nonce that the vector gives, by the formula of `docs/format.md`.
-impl Encrypter for VectorRecipient {
-    fn name(&self) -> &str {
-        &self.name
-    }
+struct VectorKey {
+    recipient: Recipient,
+    vector: VectorRecipient,
+}
 
+impl From<VectorRecipient> for VectorKey {
+    fn from(vector: VectorRecipient) -> Self {
+        Self {
+            recipient: Recipient {
+                name: vector.name.clone(),
+                body: serde_json::from_value(vector.body.clone()).unwrap(),
+            },
+            vector,
+        }
+    }
+}
+
+impl Encrypter for VectorKey {
     fn describe(&self) -> String {
-        self.name.clone()
+        self.recipient.describe()
     }
 
-    fn encrypt(&self, plaintext: &[u8], associated_data: &[u8]) -> Result<Wrapped, sdk_encrypt::Error> {
-        let master = STANDARD.decode(&self.key).unwrap();
+    fn recipient(&self) -> &Recipient {
+        &self.recipient
+    }
+
+    fn wrap(&self, data_key: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, sdk_encrypt::Error> {
+        let master = STANDARD.decode(&self.vector.key).unwrap();
         let mut wrap_key = [0; 32];
         Hkdf::<Sha256>::new(None, &master)
             .expand(b"ubstate v2 wrap", &mut wrap_key)
             .unwrap();
-        let nonce: [u8; 24] = hex(&self.nonce).try_into().unwrap();
+        let nonce: [u8; 24] = hex(&self.vector.nonce).try_into().unwrap();
         let payload = Payload {
-            msg: plaintext,
+            msg: data_key,
             aad: associated_data,
         };
         let sealed = XChaCha20Poly1305::new(&wrap_key.into())
             .encrypt(&nonce.into(), payload)
             .unwrap();
-        Ok(Wrapped {
-            recipient: Recipient {
-                name: self.name.clone(),
-                body: serde_json::from_value(self.body.clone()).unwrap(),
-            },
-            bytes: [&nonce[..], &sealed].concat(),
-        })
+        Ok([&nonce[..], &sealed].concat())
     }
 
-    fn decrypt(
+    fn unwrap(
         &self,
         _: &Recipient,
         _: &[u8],

@@ -1,8 +1,7 @@
 //! What the tests of the store share.
 
 use sdk_state::encrypt::{EnvKey, MasterKey};
-use sdk_state::{Error, ErrorKind, MemoryStorage, Snapshot, StackId, Store};
-use std::io::Write;
+use sdk_state::{Error, ErrorKind, MemoryBackend, Snapshot, StackId, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use time::OffsetDateTime;
@@ -14,20 +13,15 @@ pub(crate) struct Note(pub(crate) String);
 impl Snapshot for Note {
     const PAYLOAD: &'static str = "note";
 
-    fn encode<W: Write>(&self, mut out: W) -> Result<(), Error> {
-        out.write_all(self.0.as_bytes())
-            .map_err(|source| Error::new(ErrorKind::Io, "cannot write").with_source(source))
+    fn encode(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.0.clone().into_bytes())
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Error> {
         match str::from_utf8(bytes) {
             Ok(text) => Ok(Self(text.into())),
-            Err(_) => Err(Error::new(ErrorKind::InvalidSnapshot, "not UTF-8")),
+            Err(error) => Err(Error::new(ErrorKind::InvalidSnapshot, "not UTF-8").with_source(error)),
         }
-    }
-
-    fn check_stack(&self, _: &StackId) -> Result<(), Error> {
-        Ok(())
     }
 }
 
@@ -52,8 +46,8 @@ pub(crate) fn base64_of(bytes: [u8; 32]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-pub(crate) fn store(storage: &MemoryStorage) -> Store<MemoryStorage, Note> {
-    Store::new(storage.clone(), key(1))
+pub(crate) fn store(backend: &MemoryBackend) -> Store<Note> {
+    Store::new(backend.clone(), key(1)).document()
 }
 
 /// A clock that a test moves; it stands still otherwise.
