@@ -188,6 +188,14 @@ pub(crate) fn bytes_for_header(beginning: &[u8]) -> Option<usize> {
     }
 }
 
+/// Refuses by its first bytes a file that would not open however it goes on.
+pub(crate) fn check_beginning(keyring: &Keyring, beginning: &[u8]) -> Result<(), Error> {
+    match Version::of(beginning)? {
+        Version::One => v1::accepted(keyring).map(drop),
+        Version::Two => Ok(()),
+    }
+}
+
 enum Version {
     One,
     Two,

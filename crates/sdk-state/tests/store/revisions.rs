@@ -1,13 +1,9 @@
 //! Which revisions writes get (W3, W4, W5).
 
-use crate::support::{HandClock, Note, id, key, note};
-use sdk_state::{
-    Backend, Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, MemoryBackend, Pointer, Prefix,
-    Revision, StackId, Store, TryLock,
-};
+use crate::support::{HandClock, Note, Watched, id, key, note};
+use sdk_state::{MemoryBackend, Revision, Store};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 
 const NOON: i64 = 1_783_684_800;
 
@@ -103,15 +99,14 @@ fn suffixes_of_the_next_nanosecond_are_dense_too() {
 fn colliding_writers_get_distinct_revisions_in_few_tries() {
     const WRITERS: usize = 256;
     let backend = MemoryBackend::new(id());
-    let tries = Arc::new(AtomicUsize::new(0));
+    let watched = Watched::over(backend.clone());
     let barrier = Barrier::new(WRITERS);
     let revisions: Vec<(Revision, String)> = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
-                let (backend, tries, barrier) = (backend.clone(), Arc::clone(&tries), &barrier);
+                let (watched, barrier) = (watched.clone(), &barrier);
                 scope.spawn(move || {
-                    let counted = Counted { backend, tries };
-                    let store = Store::new(counted, key(1))
+                    let store: Store<Note> = Store::new(watched, key(1))
                         .with_clock(HandClock::at(NOON).reader())
                         .document();
                     let text = format!("writer {writer}");
@@ -130,52 +125,6 @@ fn colliding_writers_get_distinct_revisions_in_few_tries() {
         assert_eq!(reader.get(&revision).unwrap(), note(&text));
     }
     // log2(256) is 8; a writer that always tried the next number would need 128 tries on average.
-    let mean = tries.load(Ordering::SeqCst) / WRITERS;
+    let mean = watched.creates() / WRITERS;
     assert!(mean <= 24, "{mean} tries a write");
-}
-
-/// Counts the tries of `create`.
-struct Counted {
-    backend: MemoryBackend,
-    tries: Arc<AtomicUsize>,
-}
-
-impl Backend for Counted {
-    fn id(&self) -> &StackId {
-        self.backend.id()
-    }
-    fn create(&self, rev: &Revision, sealed: &[u8]) -> Result<Created, Error> {
-        self.tries.fetch_add(1, Ordering::SeqCst);
-        self.backend.create(rev, sealed)
-    }
-    fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
-        self.backend.read(rev, limit)
-    }
-    fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
-        self.backend.read_prefix(rev, most)
-    }
-    fn replace(&self, rev: &Revision, sealed: &[u8], token: &LockToken) -> Result<(), Error> {
-        self.backend.replace(rev, sealed, token)
-    }
-    fn remove(&self, rev: &Revision, token: Option<&LockToken>) -> Result<(), Error> {
-        self.backend.remove(rev, token)
-    }
-    fn list(&self) -> Result<Vec<Revision>, Error> {
-        self.backend.list()
-    }
-    fn current(&self) -> Result<Option<Pointer>, Error> {
-        self.backend.current()
-    }
-    fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {
-        self.backend.set_current(expect, rev, token)
-    }
-    fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
-        self.backend.try_lock(holder)
-    }
-    fn lock_status(&self) -> Result<Option<LockStatus>, Error> {
-        self.backend.lock_status()
-    }
-    fn force_unlock(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
-        self.backend.force_unlock(expected)
-    }
 }
