@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn recipients_are_tried_first_in_whatever_order_the_ring_was_put_together() {
+    fn recipients_are_tried_first() {
         let ring = Keyring::from(key(1))
             .also_open(key(8))
             .and_then(|ring| ring.also_seal_for(key(2)))

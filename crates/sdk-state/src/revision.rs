@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn revisions_sort_by_time_then_by_number_and_other_names_come_last_by_text() {
+    fn revisions_sort_by_time_number_and_text() {
         let sorted = [
             "0000-01-01T00:00:00Z",
             "2026-07-10T12:00:00Z",
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_safe_is_no_revision_at_all() {
+    fn an_unsafe_name_is_no_revision() {
         let long = "r".repeat(129);
         for text in [
             "", ".", "..", ".x", "_1", "a/b", "../x", "a b", "a\n", "a\0", "é", &long,
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_begins_after_the_current_revision_whatever_the_clock_says() {
+    fn a_write_comes_after_the_current_revision() {
         let now = revision("2026-07-10T12:00:00.5Z").time().unwrap();
         for (current, expected) in [
             (None, "2026-07-10T12:00:00.5Z"),
@@ -396,14 +396,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_moment_of_the_last_year_is_an_error_and_no_panic() {
+    fn the_last_moment_of_the_year_9999_is_an_error() {
         let last = revision("9999-12-31T23:59:59.999999999Z_999999999");
         let error = Revision::first_candidate(OffsetDateTime::UNIX_EPOCH, Some(&last)).unwrap_err();
         assert_eq!(error.kind(), &ErrorKind::InvalidName);
     }
 
     #[test]
-    fn a_clock_whose_offset_leads_out_of_the_calendar_is_an_error_and_no_panic() {
+    fn a_clock_outside_the_calendar_is_an_error() {
         use time::{PrimitiveDateTime, UtcOffset};
 
         for (local, hours) in [(PrimitiveDateTime::MAX, -1), (PrimitiveDateTime::MIN, 1)] {

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_could_leave_its_directory_or_confuse_a_reader_is_refused() {
+    fn a_dangerous_name_is_refused() {
         let long = "x".repeat(129);
         for name in [
             "", ".", "..", ".x", "x.", "-x", "_x", "@x", "a/b", "a\\b", "a b", "a\0b", "a\nb", "ä", "a:b",
