@@ -5,13 +5,13 @@ use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use time::{Date, Duration, Month, OffsetDateTime, Time};
 
-/// The name of a stored snapshot: the moment of its writing, and a number where several writes share that moment.
+/// The name of a stored snapshot: the time of its writing, and a number where several writes share that time.
 ///
 /// `2026-07-10T12:00:00.25Z_3` is RFC 3339 in UTC with up to nine fraction digits, trailing zeros left out, then
-/// optionally `_N` with N from 1 to 999 999 999. A stored name that is safe but none of these, as somebody may have
-/// left it there, can be listed, read and pointed at, and is never written.
+/// optionally `_N` with N from 1 to 999 999 999. Any other safe name, which somebody may have put there, can be listed,
+/// read and made current, and is never written.
 ///
-/// The order is by time, then by number; names that are no moment come last, by their text. As plain text the order
+/// The order is by time, then by number; names that are no time come last, by their text. As plain text the order
 /// would be wrong: `…00.1Z` sorts before `…00Z`, and `_10` before `_2`.
 ///
 /// ```
@@ -71,7 +71,7 @@ impl Revision {
     }
 
     /// The revision that the content of a `current` file names: one name and a line feed. A missing line feed and blanks
-    /// around are accepted, as the original does.
+    /// around are accepted, as unobin does.
     ///
     /// # Errors
     ///
