@@ -1,5 +1,4 @@
 //! The encrypters as a program uses them, and the primitives that they are built of.
-#![cfg(test)]
 #![expect(clippy::unwrap_used, reason = "a test helper fails its test")]
 
 mod env_key;
