@@ -48,7 +48,7 @@ impl Revision {
     /// The largest suffix.
     pub const MAX_SUFFIX: u32 = 999_999_999;
 
-    /// The revision that a first write at `time` gets. Years 0 to 9999 have a name.
+    /// The revision that a first write at `time` gets. Only the years 0 to 9999 have a name.
     ///
     /// # Errors
     ///
@@ -70,12 +70,12 @@ impl Revision {
         Ok(Self::moment(utc.unix_timestamp(), utc.nanosecond(), 0))
     }
 
-    /// The revision that the content of a `current` file names: one name and a line feed. A missing line feed and blanks
-    /// around are accepted, as unobin does.
+    /// Reads the content of a `current` file: one name and a line feed. A missing line feed and white space around the name are
+    /// accepted, as unobin does.
     ///
     /// # Errors
     ///
-    /// [`Damaged`](ErrorKind::Damaged) for everything else: it is never taken for "no state yet".
+    /// [`Damaged`](ErrorKind::Damaged) for everything else, an empty file too: it never means "no state yet".
     pub fn from_pointer(content: &[u8]) -> Result<Self, Error> {
         let name = str::from_utf8(content.trim_ascii()).ok();
         name.and_then(|name| name.parse().ok()).ok_or_else(|| {
@@ -86,8 +86,8 @@ impl Revision {
         })
     }
 
-    /// The moment of the write in UTC, if the name tells one: what the writer's clock said, or where that stood still or
-    /// was behind, the moment of the revision that was current.
+    /// The time in the name, in UTC, if there is one: what the writer's clock said or, if that stood still or was behind, the
+    /// time of the revision that was current.
     pub fn time(&self) -> Option<OffsetDateTime> {
         let Name::Moment(moment) = &self.0 else {
             return None;
@@ -95,7 +95,7 @@ impl Revision {
         Some(moment.time())
     }
 
-    /// The number after the moment, 0 when there is none; `None` if the name tells no moment.
+    /// The number after the time, 0 without a suffix; `None` if the name is no time.
     pub fn suffix(&self) -> Option<u32> {
         match &self.0 {
             Name::Moment(moment) => Some(moment.suffix),
@@ -103,7 +103,7 @@ impl Revision {
         }
     }
 
-    /// Whether a write may get this name: it tells a moment.
+    /// Whether a write may get this name: it is a time.
     pub fn is_writable(&self) -> bool {
         matches!(self.0, Name::Moment(_))
     }
