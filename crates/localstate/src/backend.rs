@@ -1,90 +1,72 @@
-use crate::directory::StackDirectory;
 use crate::failure::Failure;
-use crate::{lock, pointer, snapshots, temporary};
+use crate::snapshots::{self, Flushes};
+use crate::stack::StackDirectory;
+use crate::{lock, pointer};
+use rustix::io::Errno;
 use sdk_state::{
-    Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, Prefix, Revision, StackId, Storage,
-    TryLock,
+    Backend, Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, Pointer, Prefix, Revision,
+    StackId, TryLock,
 };
-use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-/// Between two looks for stale temporaries.
-const CLEANING_INTERVAL: Duration = Duration::from_secs(600);
+/// A stack that somebody moves is found again this often.
+const ATTEMPTS: u32 = 8;
 
 /// One stack in a directory: `<root>/<factory>/<stack>/{current, lock, snapshots/<rev>.json.enc}`.
 ///
-/// Opening it touches nothing; the first write or lock makes the directories. A full disk, a denied permission and their
-/// like are [`Io`](sdk_state::ErrorKind::Io) with a hint, and change nothing.
+/// Opening it touches nothing; the first write or lock makes the directories. They stay open, and each use first asks
+/// whether the path still leads to them: after somebody has moved or removed them, the holder of a lock gets
+/// [`LockLost`](sdk_state::ErrorKind::LockLost), and everything else goes on in the directories that are there then.
 ///
-/// Once a flush of the snapshots' names has failed, this handle moves `current` to nothing but what its own last write made
-/// durable; everything else is [`DurabilityUnknown`](sdk_state::ErrorKind::DurabilityUnknown), since no later flush proves
-/// anything about older names. Open a new one once the disk has been checked.
+/// A full disk, a denied permission and the like are [`Io`](sdk_state::ErrorKind::Io) with a hint, and change nothing. A file
+/// on which a file server has a lease is waited for, up to five seconds.
+///
+/// Once a flush has failed, this handle vouches for nothing older: it moves `current` only to the revision that its own last
+/// write made durable, and deletes nothing
+/// ([`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown) or [`Io`](sdk_state::ErrorKind::Io)), because the kernel reports
+/// a failed flush once and drops what it could not write. Open a new handle once the disk has been checked.
+///
+/// `current` reads what is there, which may not be durable yet if another process moved it a moment ago. Moving `current` to
+/// the revision that it names already makes both durable. A directory in the place of `current` is
+/// [`Damaged`](sdk_state::ErrorKind::Damaged); a move replaces it, and keeps what is in it under a name that begins with
+/// `.current.`.
 ///
 /// ```
-/// use localstate::LocalStorage;
+/// use localstate::LocalBackend;
+/// use sdk_state::Store;
 /// use sdk_state::encrypt::Noop;
-/// use sdk_state::{Backend as _, State, Store};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let directory = tempfile::tempdir()?;
 /// # let root = directory.path().join("state");
-/// let store = Store::<_, State>::new(LocalStorage::new(&root, "network/prod".parse()?), Noop);
+/// let store = Store::new(LocalBackend::new(&root, "network/prod".parse()?), Noop);
 /// assert_eq!(store.list()?, []);
 /// assert!(!root.exists(), "reading makes nothing");
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct LocalStorage {
+pub struct LocalBackend {
     root: PathBuf,
     id: StackId,
-    /// Kept open once the directories have been made, and their existence made durable, through this handle.
+    /// The directories that were last found at the path.
     directory: Mutex<Option<Arc<StackDirectory>>>,
-    flushes: Mutex<Flushes>,
-    last_cleaning: Mutex<Option<Instant>>,
+    flushes: Flushes,
     #[cfg(test)]
     filesystem: Option<crate::filesystem::Filesystem>,
 }
 
-/// What this handle knows of the durability of revisions.
-#[derive(Debug, Default)]
-pub(crate) struct Flushes {
-    /// The last revision that a write through this handle made durable, and its file. While that is open no other file
-    /// gets its number, so it can be told from one that was given the same name after this one was deleted.
-    pub(crate) durable: Option<(Revision, Arc<File>)>,
-    /// Revisions that are visible and may not be durable. A second flush would wrongly say that they are.
-    pub(crate) unknown: BTreeSet<Revision>,
-    /// Whether a flush of the snapshots has ever failed: no later one proves anything about older revisions.
-    pub(crate) failed: bool,
-}
-
-impl Flushes {
-    /// Remembers for `rev` whether the names of the snapshots became durable.
-    pub(crate) fn note(&mut self, flushed: io::Result<()>, rev: &Revision) -> Result<(), Failure> {
-        flushed.map_err(|source| {
-            self.failed = true;
-            self.unknown.insert(rev.clone());
-            Failure::DurabilityUnknown {
-                rev: rev.clone(),
-                source: Some(source),
-            }
-        })
-    }
-}
-
-impl LocalStorage {
-    /// The place of the stack `id` under the directory `root`, which may be a symbolic link and may not exist yet.
-    pub fn new(root: impl Into<PathBuf>, id: StackId) -> Self {
+impl LocalBackend {
+    /// The place of the stack `id` under the directory `root`, which may be a symbolic link and may not exist yet. A
+    /// relative `root` is taken from the working directory of now.
+    pub fn new(root: impl AsRef<Path>, id: StackId) -> Self {
         Self {
-            root: root.into(),
+            root: absolute(root.as_ref()),
             id,
             directory: Mutex::default(),
-            flushes: Mutex::default(),
-            last_cleaning: Mutex::default(),
+            flushes: Flushes::default(),
             #[cfg(test)]
             filesystem: None,
         }
@@ -92,58 +74,47 @@ impl LocalStorage {
 
     /// The same on what is taken for such a filesystem.
     #[cfg(test)]
-    pub(crate) fn on(
-        filesystem: crate::filesystem::Filesystem,
-        root: impl Into<PathBuf>,
-        id: StackId,
-    ) -> Self {
+    pub(crate) fn on(filesystem: crate::filesystem::Filesystem, root: impl AsRef<Path>, id: StackId) -> Self {
         Self {
             filesystem: Some(filesystem),
             ..Self::new(root, id)
         }
     }
 
-    /// What exists, for a reader; `None` when the stack does not.
+    /// The directories that exist; `None` when the stack does not.
     fn existing(&self) -> Result<Option<Arc<StackDirectory>>, Failure> {
-        if let Some(directory) = self.kept() {
+        if let Some(directory) = self.kept()? {
             return Ok(Some(directory));
         }
-        let opened = StackDirectory::open(&self.root, self.id.factory(), self.id.stack())?;
-        Ok(opened.map(|directory| Arc::new(self.as_tested(directory))))
+        let opened = StackDirectory::open(&self.root, &self.id)?;
+        Ok(opened.map(|opened| self.keep(opened)))
     }
 
-    /// The directories, made where they are missing, for a writer.
+    /// The directories, made where they are missing.
     fn made(&self) -> Result<Arc<StackDirectory>, Failure> {
-        if let Some(directory) = self.kept() {
-            return Ok(directory);
+        match self.kept()? {
+            Some(directory) if directory.is_durable => Ok(directory),
+            _ => Ok(self.keep(StackDirectory::make(&self.root, &self.id)?)),
         }
-        let made = StackDirectory::make(&self.root, self.id.factory(), self.id.stack())?;
-        let made = Arc::new(self.as_tested(made));
-        *guard(&self.directory) = Some(Arc::clone(&made));
-        Ok(made)
     }
 
-    fn kept(&self) -> Option<Arc<StackDirectory>> {
-        guard(&self.directory)
-            .as_ref()
-            .filter(|directory| directory.is_usable())
-            .map(Arc::clone)
+    fn kept(&self) -> Result<Option<Arc<StackDirectory>>, Failure> {
+        let kept = self.guard().clone();
+        match kept {
+            Some(kept) if kept.is_at_its_path()? => Ok(Some(kept)),
+            _ => Ok(None),
+        }
     }
 
-    /// A directory is only read for cleaning where it is read or changed anyway, and not at every turn.
-    fn clean_now_and_then(&self, directory: &StackDirectory) {
-        let mut last = guard(&self.last_cleaning);
-        if last.is_none_or(|last| last.elapsed() > CLEANING_INTERVAL) {
-            *last = Some(Instant::now());
-            drop(last);
-            for directory_to_clean in [Some(&directory.stack), directory.snapshots()]
-                .into_iter()
-                .flatten()
-            {
-                // A courtesy to whoever reads the directory; it has no say in what the caller asked for.
-                let _ = temporary::remove_stale(directory_to_clean, directory.filesystem);
-            }
-        }
+    fn keep(&self, directory: StackDirectory) -> Arc<StackDirectory> {
+        let directory = Arc::new(self.as_tested(directory));
+        *self.guard() = Some(Arc::clone(&directory));
+        directory
+    }
+
+    fn guard(&self) -> MutexGuard<'_, Option<Arc<StackDirectory>>> {
+        // It is whole at every moment, so a thread that panicked with it did no harm.
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(test)]
@@ -156,9 +127,68 @@ impl LocalStorage {
     fn as_tested(&self, directory: StackDirectory) -> StackDirectory {
         directory
     }
+
+    /// Does something in the directories that exist, and in those that are there then if somebody moves them meanwhile;
+    /// `absent` when the stack does not exist.
+    fn in_existing<T>(
+        &self,
+        absent: impl Fn() -> Result<T, Failure>,
+        operation: impl Fn(&Arc<StackDirectory>) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        repeat(|| match self.existing()? {
+            Some(directory) => operation(&directory),
+            None => absent(),
+        })
+    }
+
+    /// The same, making what is missing.
+    fn in_made<T>(&self, operation: impl Fn(&Arc<StackDirectory>) -> Result<T, Failure>) -> Result<T, Error> {
+        repeat(|| {
+            let directory = self.made()?;
+            operation(&directory).map_err(|failure| match failure {
+                // No file can be made in a directory that was removed.
+                Failure::Io { source, .. }
+                    if is_not_found(&source) && directory.is_at_its_path().is_ok_and(|is| !is) =>
+                {
+                    Failure::DirectoryMoved(directory.stack.path().into())
+                }
+                other => other,
+            })
+        })
+    }
+
+    /// Does something as the holder of the lock, which is lost with its directories.
+    fn as_holder<T>(
+        &self,
+        operation: impl FnOnce(&StackDirectory) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        match self.existing()? {
+            Some(directory) => Ok(operation(&directory).map_err(Failure::for_holder)?),
+            None => Err(Failure::LockLost.into()),
+        }
+    }
 }
 
-impl Storage for LocalStorage {
+/// A relative path would lead elsewhere after the next `chdir`. One that cannot be made absolute is refused when it is used.
+pub(crate) fn absolute(root: &Path) -> PathBuf {
+    std::path::absolute(root).unwrap_or_else(|_| root.into())
+}
+
+fn repeat<T>(attempt: impl Fn() -> Result<T, Failure>) -> Result<T, Error> {
+    for _ in 1..ATTEMPTS {
+        match attempt() {
+            Err(Failure::DirectoryMoved(_)) => {}
+            result => return Ok(result?),
+        }
+    }
+    Ok(attempt()?)
+}
+
+fn is_not_found(source: &io::Error) -> bool {
+    source.raw_os_error() == Some(Errno::NOENT.raw_os_error())
+}
+
+impl Backend for LocalBackend {
     fn id(&self) -> &StackId {
         &self.id
     }
@@ -168,95 +198,67 @@ impl Storage for LocalStorage {
         if !rev.is_writable() {
             return Err(Failure::NotWritable(rev.clone()).into());
         }
-        let directory = self.made()?;
-        let created = snapshots::create(&directory, &self.flushes, rev, sealed)?;
-        if created == Created::Exists {
-            self.clean_now_and_then(&directory);
-        }
-        Ok(created)
-    }
-
-    fn replace(&self, rev: &Revision, sealed: &[u8]) -> Result<(), Error> {
-        let Some(directory) = self.existing()? else {
-            return Err(Failure::NoSuchRevision(rev.clone()).into());
-        };
-        Ok(snapshots::replace(&directory, &self.flushes, rev, sealed)?)
+        self.in_made(|directory| snapshots::create(directory, &self.flushes, rev, sealed))
     }
 
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
-        let Some(directory) = self.existing()? else {
-            return Err(Failure::NoSuchRevision(rev.clone()).into());
-        };
-        Ok(snapshots::read(&directory, rev, limit)?)
+        self.in_existing(
+            || Err(Failure::NoSuchRevision(rev.clone())),
+            |directory| snapshots::read(directory, rev, limit),
+        )
     }
 
     fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
-        let Some(directory) = self.existing()? else {
-            return Err(Failure::NoSuchRevision(rev.clone()).into());
-        };
-        Ok(snapshots::read_prefix(&directory, rev, most)?)
+        self.in_existing(
+            || Err(Failure::NoSuchRevision(rev.clone())),
+            |directory| snapshots::read_prefix(directory, rev, most),
+        )
     }
 
-    fn remove(&self, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
-        let Some(directory) = self.existing()? else {
-            return match held {
-                Some(_) => Err(Failure::LockLost.into()),
-                None => Ok(()),
-            };
-        };
-        snapshots::remove(&directory, rev, held)?;
-        self.clean_now_and_then(&directory);
-        Ok(())
+    fn replace(&self, rev: &Revision, sealed: &[u8], token: &LockToken) -> Result<(), Error> {
+        self.as_holder(|directory| snapshots::replace(directory, &self.flushes, rev, sealed, token))
+    }
+
+    fn remove(&self, rev: &Revision, token: Option<&LockToken>) -> Result<(), Error> {
+        if token.is_some() {
+            return self.as_holder(|directory| snapshots::remove(directory, &self.flushes, rev, token));
+        }
+        self.in_existing(
+            || Ok(()),
+            |directory| {
+                snapshots::remove(directory, &self.flushes, rev, None)?;
+                directory.clean_now_and_then();
+                Ok(())
+            },
+        )
     }
 
     fn list(&self) -> Result<Vec<Revision>, Error> {
-        match self.existing()? {
-            Some(directory) => Ok(snapshots::list(&directory)?),
-            None => Ok(Vec::new()),
-        }
+        self.in_existing(|| Ok(Vec::new()), |directory| snapshots::list(directory))
     }
 
-    fn current(&self) -> Result<Option<Revision>, Error> {
-        match self.existing()? {
-            Some(directory) => Ok(pointer::read(&directory.stack)?),
-            None => Ok(None),
-        }
+    fn current(&self) -> Result<Option<Pointer>, Error> {
+        self.in_existing(
+            || Ok(None),
+            |directory| Ok(pointer::read(&directory.stack)?.map(pointer::to)),
+        )
     }
 
-    fn set_current(&self, expect: Expect<'_>, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
-        let Some(directory) = self.existing()? else {
-            return Err(Failure::NoSuchRevision(rev.clone()).into());
-        };
-        Ok(pointer::set(&directory, &self.flushes, expect, rev, held)?)
+    fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {
+        self.as_holder(|directory| pointer::set(directory, &self.flushes, expect, rev, token))
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
-        let directory = self.made()?;
-        let answer = lock::try_lock(&directory, holder)?;
-        if matches!(answer, TryLock::Held(_)) {
-            self.clean_now_and_then(&directory);
-        }
-        Ok(answer)
+        self.in_made(|directory| lock::try_lock(directory, holder))
     }
 
     fn lock_status(&self) -> Result<Option<LockStatus>, Error> {
-        match self.existing()? {
-            Some(directory) => Ok(lock::status(&directory)?),
-            None => Ok(None),
-        }
+        self.in_existing(|| Ok(None), |directory| lock::status(directory))
     }
 
     fn force_unlock(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
-        match self.existing()? {
-            Some(directory) => Ok(lock::force_unlock(&directory, expected)?),
-            None => Ok(None),
-        }
+        self.in_existing(|| Ok(None), |directory| lock::force_unlock(directory, expected))
     }
-}
-
-/// What these mutexes guard is whole at every moment, so a thread that panicked with one did no harm.
-pub(crate) fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

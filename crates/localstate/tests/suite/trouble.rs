@@ -1,40 +1,39 @@
 //! A disk that is full or read-only, and a process out of handles: nothing is lost, nothing is left, and it goes on later.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
-
-mod support;
-
-use sdk_state::{Created, Error, ErrorKind, Expect, Lock, Revision, Storage as _, TryLock};
+use crate::support::{
+    self, backend, create, current, given_root, holder, leftovers, lock_and_token, names_below, nth,
+    point_at, store, succeeds,
+};
+use sdk_state::{Backend as _, Created, Error, ErrorKind, Expect, Lock, LockToken, Revision, TryLock};
 use std::error::Error as _;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::Path;
-use support::{create, given_root, holder, litter, names_below, nth, storage, succeeds};
 
 /// Two snapshots, the first of them current.
 fn prepare(root: &Path) {
-    let storage = storage(root);
-    create(&storage, &nth(1));
-    create(&storage, &nth(2));
-    storage.set_current(Expect::Anything, &nth(1), None).unwrap();
+    let backend = backend(root);
+    create(&backend, &nth(1));
+    create(&backend, &nth(2));
+    point_at(root, &nth(1)).unwrap();
 }
 
 /// After trouble everything is as [`prepare`] and `others` left it.
 fn assert_unchanged(root: &Path, others: &[Revision], context: &str) {
-    let storage = storage(root);
+    let backend = backend(root);
     let mut expected = vec![nth(1), nth(2)];
     expected.extend(others.iter().cloned());
-    let mut listed = storage.list().unwrap();
+    let mut listed = backend.list().unwrap();
     listed.sort();
     assert_eq!(listed, expected, "{context}");
     for rev in &listed {
         assert!(
-            !storage.read(rev, u64::MAX).unwrap().is_empty(),
+            !backend.read(rev, u64::MAX).unwrap().is_empty(),
             "{context}: {rev}"
         );
     }
-    assert_eq!(storage.current().unwrap(), Some(nth(1)), "{context}");
-    assert_eq!(storage.lock_status().unwrap(), None, "{context}");
-    assert!(litter(root).is_empty(), "{context}: {:?}", litter(root));
+    assert_eq!(current(root), Some(nth(1)), "{context}");
+    assert_eq!(backend.lock_status().unwrap(), None, "{context}");
+    assert!(leftovers(root).is_empty(), "{context}: {:?}", leftovers(root));
 }
 
 fn assert_io(error: &Error, hint: &str) {
@@ -44,13 +43,11 @@ fn assert_io(error: &Error, hint: &str) {
 }
 
 #[test]
-fn a_full_disk_loses_nothing_and_the_next_write_after_freeing_space_works() {
+fn a_full_disk_loses_nothing_and_space_can_be_freed() {
     let root = tempfile::tempdir().unwrap();
-    succeeds(support::by_shell(
-        r#"unshare -rm true || exit 77
-           exec unshare -rm sh -c 'mount -t tmpfs -o size=512k tmpfs "$LOCALSTATE_TEST_ROOT" || exit 77
-                                   exec "$0" "$@"' "$0" "$@""#,
-        &support::process("process_on_a_full_disk", root.path()),
+    succeeds(support::with_mounts(
+        r#"mount -t tmpfs -o size=512k tmpfs "$LOCALSTATE_TEST_ROOT""#,
+        &support::process("trouble::process_on_a_full_disk", root.path()),
     ));
 }
 
@@ -59,11 +56,11 @@ fn a_full_disk_loses_nothing_and_the_next_write_after_freeing_space_works() {
 fn process_on_a_full_disk() {
     let Some(root) = given_root() else { return };
     prepare(&root);
-    let storage = storage(&root);
+    let backend = backend(&root);
     let mut written = Vec::new();
     let error = loop {
         let rev = nth(10 + written.len() as u32);
-        match storage.create(&rev, &[b'x'; 60_000]) {
+        match backend.create(&rev, &[b'x'; 60_000]) {
             Ok(created) => assert_eq!(created, Created::Created),
             Err(error) => break error,
         }
@@ -72,25 +69,33 @@ fn process_on_a_full_disk() {
     assert_io(&error, "disk is full");
     assert!(!written.is_empty());
     assert_unchanged(&root, &written, "full");
+    let (lock, token) = lock_and_token(&root);
     // The last page goes too.
     let filler = root.join("filler");
     let _ = std::io::copy(&mut std::io::repeat(0), &mut File::create(&filler).unwrap());
     for error in [
-        storage.create(&nth(60), b"sealed").unwrap_err(),
-        storage.set_current(Expect::Anything, &nth(2), None).unwrap_err(),
-        storage.replace(&nth(2), b"sealed anew").unwrap_err(),
-        storage.try_lock(&holder()).unwrap_err(),
+        backend.create(&nth(60), b"sealed").unwrap_err(),
+        backend
+            .set_current(Expect::Anything, &nth(2), &token)
+            .unwrap_err(),
+        backend.replace(&nth(2), b"sealed anew", &token).unwrap_err(),
     ] {
         assert_io(&error, "disk is full");
     }
-    assert_eq!(
-        names_below(&root).iter().filter(|name| *name == "filler").count(),
-        1
+    lock.unlock().unwrap();
+    let _ = std::io::copy(
+        &mut std::io::repeat(0),
+        &mut File::options().append(true).open(&filler).unwrap(),
     );
+    assert_io(&backend.try_lock(&holder()).unwrap_err(), "disk is full");
     assert_unchanged(&root, &written, "fuller");
-    storage.remove(&written.pop().unwrap(), None).unwrap();
+    // A lock cannot be written, and deleting needs none: not while nobody holds it, and not after a holder has died.
+    store(&root).delete(&written.pop().unwrap()).unwrap();
+    fs::write(support::stack_directory(&root).join("lock"), [b' '; 1024]).unwrap();
+    store(&root).delete(&written.pop().unwrap()).unwrap();
+    fs::remove_file(support::stack_directory(&root).join("lock")).unwrap();
     assert_eq!(
-        storage.create(&nth(60), &[b'x'; 50_000]).unwrap(),
+        backend.create(&nth(60), &[b'x'; 50_000]).unwrap(),
         Created::Created
     );
     written.push(nth(60));
@@ -100,7 +105,7 @@ fn process_on_a_full_disk() {
 #[test]
 fn a_limit_of_the_file_size_loses_nothing_and_smaller_writes_go_on() {
     let root = tempfile::tempdir().unwrap();
-    let process = support::process("process_with_a_file_limit", root.path());
+    let process = support::process("trouble::process_with_a_file_limit", root.path());
     assert!(succeeds(support::after("trap '' XFSZ && ulimit -f 8", &process)));
 }
 
@@ -109,12 +114,12 @@ fn a_limit_of_the_file_size_loses_nothing_and_smaller_writes_go_on() {
 fn process_with_a_file_limit() {
     let Some(root) = given_root() else { return };
     prepare(&root);
-    let storage = storage(&root);
+    let backend = backend(&root);
     // The first part of it fits: what was written is removed again.
-    let error = storage.create(&nth(3), &[b'x'; 100_000]).unwrap_err();
+    let error = backend.create(&nth(3), &[b'x'; 100_000]).unwrap_err();
     assert_io(&error, "disk is full");
     assert_unchanged(&root, &[], "limited");
-    create(&storage, &nth(3));
+    create(&backend, &nth(3));
     assert_unchanged(&root, &[nth(3)], "smaller");
 }
 
@@ -123,12 +128,10 @@ fn a_read_only_place_is_read_and_every_change_is_refused() {
     let root = tempfile::tempdir().unwrap();
     prepare(root.path());
     let before = names_below(root.path());
-    succeeds(support::by_shell(
-        r#"unshare -rm true || exit 77
-           exec unshare -rm sh -c 'mount --bind "$LOCALSTATE_TEST_ROOT" "$LOCALSTATE_TEST_ROOT" || exit 77
-                                   mount -o remount,ro,bind "$LOCALSTATE_TEST_ROOT" || exit 77
-                                   exec "$0" "$@"' "$0" "$@""#,
-        &support::process("process_in_a_read_only_place", root.path()),
+    succeeds(support::with_mounts(
+        r#"mount --bind "$LOCALSTATE_TEST_ROOT" "$LOCALSTATE_TEST_ROOT"
+           mount -o remount,ro,bind "$LOCALSTATE_TEST_ROOT""#,
+        &support::process("trouble::process_in_a_read_only_place", root.path()),
     ));
     assert_eq!(names_below(root.path()), before);
 }
@@ -137,13 +140,12 @@ fn a_read_only_place_is_read_and_every_change_is_refused() {
 #[ignore = "run by another test in a process of its own"]
 fn process_in_a_read_only_place() {
     let Some(root) = given_root() else { return };
-    let storage = storage(&root);
+    let backend = backend(&root);
     for error in [
-        storage.create(&nth(3), b"sealed").unwrap_err(),
-        storage.set_current(Expect::Anything, &nth(2), None).unwrap_err(),
-        storage.replace(&nth(2), b"sealed anew").unwrap_err(),
-        storage.remove(&nth(2), None).unwrap_err(),
-        storage.try_lock(&holder()).unwrap_err(),
+        backend.create(&nth(3), b"sealed").unwrap_err(),
+        backend.remove(&nth(2), None).unwrap_err(),
+        backend.try_lock(&holder()).unwrap_err(),
+        point_at(&root, &nth(2)).unwrap_err(),
     ] {
         assert_io(&error, "read-only");
     }
@@ -155,7 +157,7 @@ fn process_in_a_read_only_place() {
 #[test]
 fn a_process_out_of_handles_loses_nothing_wherever_they_run_out() {
     let root = tempfile::tempdir().unwrap();
-    let process = support::process("process_out_of_handles", root.path());
+    let process = support::process("trouble::process_out_of_handles", root.path());
     assert!(succeeds(support::after("ulimit -n 64", &process)));
 }
 
@@ -164,33 +166,39 @@ fn a_process_out_of_handles_loses_nothing_wherever_they_run_out() {
 fn process_out_of_handles() {
     let Some(root) = given_root() else { return };
     prepare(&root);
-    type Operation = fn(&Path) -> Result<Option<Box<dyn Lock>>, Error>;
+    type Operation = fn(&Path, &LockToken) -> Result<Option<Box<dyn Lock>>, Error>;
     let operations: [(&str, Operation); 4] = [
-        ("create", |root| {
-            let created = storage(root).create(&nth(3), b"sealed")?;
+        ("create", |root, _| {
+            let created = backend(root).create(&nth(3), b"sealed")?;
             assert_eq!(created, Created::Created);
             Ok(None)
         }),
-        ("set_current", |root| {
-            storage(root).set_current(Expect::Anything, &nth(1), None)?;
+        ("set_current", |root, token| {
+            backend(root).set_current(Expect::Anything, &nth(1), token)?;
             Ok(None)
         }),
-        ("replace", |root| {
-            storage(root).replace(&nth(2), b"sealed anew")?;
+        ("replace", |root, token| {
+            backend(root).replace(&nth(2), b"sealed anew", token)?;
             Ok(None)
         }),
-        ("lock", |root| match storage(root).try_lock(&holder())? {
+        ("lock", |root, _| match backend(root).try_lock(&holder())? {
             TryLock::Held(lock) => Ok(Some(lock)),
-            TryLock::Busy { info, .. } => panic!("{info}"),
+            TryLock::Busy { status, .. } => panic!("{status:?}"),
         }),
     ];
     for (name, operation) in operations {
         let mut failures = 0;
         for free in 0.. {
+            let (held, token) = lock_and_token(&root);
+            let held = match name {
+                "lock" => held.unlock().map(|()| None).unwrap(),
+                _ => Some(held),
+            };
             let mut hoard = hoard();
             hoard.truncate(hoard.len() - free);
-            let result = operation(&root);
+            let result = operation(&root, &token);
             drop(hoard);
+            held.map(Lock::unlock).transpose().unwrap();
             match result {
                 Ok(None) => break,
                 Ok(Some(lock)) => {
@@ -204,18 +212,18 @@ fn process_out_of_handles() {
             assert_unchanged(&root, &[], &format!("{name} with {free} handles"));
         }
         assert!(failures > 2, "{name} failed {failures} times");
-        storage(&root).remove(&nth(3), None).unwrap();
+        backend(&root).remove(&nth(3), None).unwrap();
     }
 
     // A lock that cannot be given back for want of a handle is free all the same.
-    let TryLock::Held(lock) = storage(&root).try_lock(&holder()).unwrap() else {
+    let TryLock::Held(lock) = backend(&root).try_lock(&holder()).unwrap() else {
         panic!("nobody else locks");
     };
     let holder_then = lock.info().clone();
     let hoard = hoard();
     assert_io(&lock.unlock().unwrap_err(), "too many files");
     drop(hoard);
-    let TryLock::Held(lock) = storage(&root).try_lock(&holder()).unwrap() else {
+    let TryLock::Held(lock) = backend(&root).try_lock(&holder()).unwrap() else {
         panic!("it is stuck");
     };
     assert_eq!(lock.took_over(), Some(&holder_then));

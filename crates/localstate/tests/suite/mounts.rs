@@ -1,0 +1,1 @@
+//! Filesystems that only a real mount shows.
