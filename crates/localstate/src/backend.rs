@@ -157,15 +157,12 @@ impl LocalBackend {
         })
     }
 
-    /// Does something as the holder of the lock, which is lost with its directories.
+    /// Does something as the holder of the lock, which lies at the path or is lost.
     fn as_holder<T>(
         &self,
-        operation: impl FnOnce(&StackDirectory) -> Result<T, Failure>,
+        operation: impl Fn(&Arc<StackDirectory>) -> Result<T, Failure>,
     ) -> Result<T, Error> {
-        match self.existing()? {
-            Some(directory) => Ok(operation(&directory).map_err(Failure::for_holder)?),
-            None => Err(Failure::LockLost.into()),
-        }
+        self.in_existing(|| Err(Failure::LockLost), operation)
     }
 }
 
@@ -265,149 +262,104 @@ impl Backend for LocalBackend {
 mod tests {
     use super::*;
     use crate::filesystem::Filesystem;
-    use sdk_state::ErrorKind;
+    use sdk_state::{ErrorKind, Lock};
     use std::fs;
-    use std::path::Path;
-    use time::OffsetDateTime;
 
-    fn storage(root: &Path, filesystem: Filesystem) -> LocalStorage {
-        LocalStorage::on(filesystem, root, StackId::new("network", "prod").unwrap())
+    fn backend(root: &Path, filesystem: Filesystem) -> LocalBackend {
+        LocalBackend::on(filesystem, root, StackId::new("network", "prod").unwrap())
     }
 
     fn revision(text: &str) -> Revision {
         text.parse().unwrap()
     }
 
-    #[test]
-    fn on_an_untrusted_filesystem_comparing_and_deleting_need_the_lock() {
-        let root = tempfile::tempdir().unwrap();
-        let storage = storage(root.path(), Filesystem::Untrusted);
-        let (one, two) = (revision("2026-07-10T12:00:01Z"), revision("2026-07-10T12:00:02Z"));
-        for rev in [&one, &two] {
-            assert_eq!(storage.create(rev, b"sealed").unwrap(), Created::Created);
-        }
-        for error in [
-            storage.remove(&one, None).unwrap_err(),
-            storage
-                .set_current(Expect::Exactly(None), &one, None)
-                .unwrap_err(),
-        ] {
-            assert_eq!(error.kind(), &ErrorKind::Unsupported);
-        }
-        storage.set_current(Expect::Anything, &one, None).unwrap();
-
-        let holder = Holder::new("test", OffsetDateTime::UNIX_EPOCH);
-        let TryLock::Held(lock) = storage.try_lock(&holder).unwrap() else {
-            panic!("nobody else locks");
-        };
-        let token = Some(lock.token().unwrap());
-        storage
-            .set_current(Expect::Exactly(Some(&one)), &two, token)
-            .unwrap();
-        storage.remove(&one, token).unwrap();
-        assert_eq!(storage.list().unwrap(), [two]);
+    fn create(backend: &LocalBackend, rev: &Revision) {
+        assert_eq!(backend.create(rev, b"sealed").unwrap(), Created::Created);
     }
 
-    /// The handle of a directory outlives the directory: what is written through it would be lost.
-    #[test]
-    fn a_stack_that_was_removed_under_an_open_storage_is_made_anew() {
-        let root = tempfile::tempdir().unwrap();
-        let storage = storage(root.path(), Filesystem::Trusted);
-        let rev = revision("2026-07-10T12:00:01Z");
-        for removed in ["network", "network/prod", "network/prod/snapshots"] {
-            assert_eq!(storage.create(&rev, b"sealed").unwrap(), Created::Created);
-            storage.set_current(Expect::Anything, &rev, None).unwrap();
-            fs::remove_dir_all(root.path().join(removed)).unwrap();
-            assert_eq!(storage.list().unwrap(), [], "{removed}");
+    fn lock(backend: &LocalBackend) -> Box<dyn Lock> {
+        match backend.try_lock(&Holder::new("test")).unwrap() {
+            TryLock::Held(lock) => lock,
+            TryLock::Busy { status, .. } => panic!("{status:?}"),
         }
-        assert_eq!(storage.create(&rev, b"sealed").unwrap(), Created::Created);
-        assert!(
-            root.path()
-                .join("network/prod/snapshots/2026-07-10T12:00:01Z.json.enc")
-                .exists()
-        );
+    }
+
+    #[test]
+    fn on_an_untrusted_filesystem_every_change_needs_the_lock() {
+        let root = tempfile::tempdir().unwrap();
+        let backend = backend(root.path(), Filesystem::Untrusted);
+        let (one, two) = (revision("2026-07-10T12:00:01Z"), revision("2026-07-10T12:00:02Z"));
+        create(&backend, &one);
+        create(&backend, &two);
+        let error = backend.remove(&one, None).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Unsupported);
+
+        let lock = lock(&backend);
+        let token = lock.token().unwrap();
+        backend.set_current(Expect::Nothing, &one, token).unwrap();
+        backend.set_current(Expect::Revision(&one), &two, token).unwrap();
+        backend.replace(&two, b"sealed anew", token).unwrap();
+        backend.remove(&one, Some(token)).unwrap();
+        assert_eq!(backend.list().unwrap(), [two]);
     }
 
     /// The directories were made before the name was looked at.
     #[test]
     fn a_write_that_is_refused_makes_no_directory() {
         let root = tempfile::tempdir().unwrap();
-        let storage = storage(root.path(), Filesystem::Trusted);
-        let refused = storage.create(&revision("not-a-moment"), b"sealed");
+        let backend = backend(root.path(), Filesystem::Trusted);
+        let refused = backend.create(&revision("not-a-moment"), b"sealed");
         assert_eq!(refused.unwrap_err().kind(), &ErrorKind::InvalidName);
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }
 
-    #[test]
-    fn a_holder_whose_stack_was_removed_has_lost_the_lock() {
-        let root = tempfile::tempdir().unwrap();
-        let storage = storage(root.path(), Filesystem::Trusted);
-        let holder = Holder::new("test", OffsetDateTime::UNIX_EPOCH);
-        let TryLock::Held(old) = storage.try_lock(&holder).unwrap() else {
-            panic!("nobody else locks");
-        };
-        let rev = revision("2026-07-10T12:00:01Z");
-        let lost = |result: Result<(), Error>| assert_eq!(result.unwrap_err().kind(), &ErrorKind::LockLost);
-        fs::remove_dir_all(root.path().join("network/prod/snapshots")).unwrap();
-        fs::remove_file(root.path().join("network/prod/lock")).unwrap();
-        lost(storage.remove(&rev, Some(old.token().unwrap())));
-        fs::remove_dir_all(root.path().join("network")).unwrap();
-        lost(storage.remove(&rev, Some(old.token().unwrap())));
-        let TryLock::Held(new) = storage.try_lock(&holder).unwrap() else {
-            panic!("nobody else locks");
-        };
-        lost(storage.remove(&rev, Some(old.token().unwrap())));
-        lost(old.check());
-        lost(old.unlock());
-        new.unlock().unwrap();
-    }
-
     /// A second flush would say yes without having written anything: so an unknown durability stays unknown.
     #[test]
-    fn a_revision_of_unknown_durability_is_not_pointed_at_until_the_store_is_opened_anew() {
+    fn a_revision_of_unknown_durability_is_not_pointed_at() {
         let root = tempfile::tempdir().unwrap();
-        let storage = storage(root.path(), Filesystem::Trusted);
+        let backend = backend(root.path(), Filesystem::Trusted);
         let (one, two) = (revision("2026-07-10T12:00:01Z"), revision("2026-07-10T12:00:02Z"));
-        for rev in [&one, &two] {
-            assert_eq!(storage.create(rev, b"sealed").unwrap(), Created::Created);
-        }
-        let failed = guard(&storage.flushes).note(Err(io::Error::other("no")), &one);
-        let kind = ErrorKind::DurabilityUnknown { rev: one.clone() };
-        assert_eq!(Error::from(failed.unwrap_err()).kind(), &kind);
-        let error = storage.set_current(Expect::Anything, &one, None).unwrap_err();
-        assert_eq!(error.kind(), &kind);
-        assert_eq!(storage.current().unwrap(), None);
+        create(&backend, &one);
+        create(&backend, &two);
+        let failed = backend.flushes.fail(&one);
+        assert!(Error::from(failed).is_outcome_unknown());
+        let lock = lock(&backend);
+        let token = lock.token().unwrap();
+        let error = backend.set_current(Expect::Anything, &one, token).unwrap_err();
+        assert!(error.is_outcome_unknown());
+        assert_eq!(error.revision(), Some(&one));
+        assert_eq!(backend.current().unwrap(), None);
         // What was durable before the failure still is.
-        storage.set_current(Expect::Anything, &two, None).unwrap();
-        let anew = LocalStorage::new(root.path(), storage.id);
-        anew.set_current(Expect::Anything, &one, None).unwrap();
+        backend.set_current(Expect::Anything, &two, token).unwrap();
+        let anew = LocalBackend::new(root.path(), backend.id.clone());
+        anew.set_current(Expect::Anything, &one, token).unwrap();
     }
 
     /// A writer remembered by its name that its last revision is durable, and did not flush before it pointed there.
     /// Another process had deleted the revision, and given its name to one that it had not flushed: after a power cut
     /// `current` named nothing.
     #[test]
-    fn a_name_that_was_given_again_is_not_taken_for_the_revision_that_this_handle_made_durable() {
+    fn a_name_that_was_given_again_is_another_revision() {
         let root = tempfile::tempdir().unwrap();
-        let (storage, other) = (
-            storage(root.path(), Filesystem::Trusted),
-            storage(root.path(), Filesystem::Trusted),
+        let (backend, other) = (
+            backend(root.path(), Filesystem::Trusted),
+            backend(root.path(), Filesystem::Trusted),
         );
-        let rev = revision("2026-07-10T12:00:01Z");
-        let create = |storage: &LocalStorage, rev: &Revision| {
-            assert_eq!(storage.create(rev, b"sealed").unwrap(), Created::Created);
-        };
-        create(&storage, &rev);
+        let lock = lock(&backend);
+        let token = lock.token().unwrap();
+        let (elsewhere, rev) = (revision("2026-07-10T11:00:00Z"), revision("2026-07-10T12:00:01Z"));
         // From now on nothing but what this handle has flushed itself counts as durable.
-        guard(&storage.flushes).failed = true;
-        storage.set_current(Expect::Anything, &rev, None).unwrap();
+        let _ = backend.flushes.fail(&elsewhere);
+        create(&backend, &rev);
+        backend.set_current(Expect::Anything, &rev, token).unwrap();
         let next = revision("2026-07-10T12:00:02Z");
         create(&other, &next);
-        other.set_current(Expect::Anything, &next, None).unwrap();
-        other.remove(&rev, None).unwrap();
+        let pointer = other.set_current(Expect::Anything, &next, token).unwrap();
+        other.remove(&rev, Some(token)).unwrap();
         create(&other, &rev);
-        let error = storage.set_current(Expect::Anything, &rev, None).unwrap_err();
-        assert_eq!(error.kind(), &ErrorKind::DurabilityUnknown { rev });
-        assert_eq!(other.current().unwrap(), Some(next));
+        let error = backend.set_current(Expect::Anything, &rev, token).unwrap_err();
+        assert!(error.is_outcome_unknown());
+        assert_eq!(error.revision(), Some(&rev));
+        assert_eq!(other.current().unwrap(), Some(pointer));
     }
 }

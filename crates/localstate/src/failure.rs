@@ -97,16 +97,6 @@ pub(crate) enum Failure {
     },
 }
 
-impl Failure {
-    /// The same for the caller who holds the lock: it lies where its directories are, and nobody finds it there.
-    pub(crate) fn for_holder(self) -> Self {
-        match self {
-            Self::DirectoryMoved(_) => Self::LockLost,
-            other => other,
-        }
-    }
-}
-
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let message = failure.to_string();

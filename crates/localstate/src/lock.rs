@@ -258,14 +258,15 @@ impl LocalLock {
     /// less, since some network filesystems give a file another one with each name.
     fn look(&self) -> Result<(), Failure> {
         let token = self.own_token()?;
-        let _mutex = DirectoryMutex::lock(&self.directory).map_err(Failure::for_holder)?;
+        let _mutex = DirectoryMutex::lock_wherever(&self.directory)?;
+        self.demand_at_the_path()?;
         demand_token(&self.directory, token)
     }
 
     fn give_back(&mut self) -> Result<(), Failure> {
         self.is_given_back = true;
         let token = self.own_token()?;
-        // In directories that somebody has moved away it would keep them out who find them again.
+        // Also in directories that somebody has moved away: there it would keep everybody out who finds them again.
         let mutex = DirectoryMutex::lock_wherever(&self.directory)?;
         demand_token(&self.directory, token)?;
         match remove_marker(&self.directory, &self.info) {
@@ -273,9 +274,16 @@ impl LocalLock {
             result => result?,
         }
         drop(mutex);
-        self.directory.demand_at_its_path().map_err(Failure::for_holder)?;
+        self.demand_at_the_path()?;
         self.directory.clean_now_and_then();
         Ok(())
+    }
+
+    fn demand_at_the_path(&self) -> Result<(), Failure> {
+        match self.directory.is_lock_at_its_path()? {
+            true => Ok(()),
+            false => Err(Failure::LockLost),
+        }
     }
 }
 
@@ -325,5 +333,186 @@ impl Drop for LocalLock {
             // Call `unlock` to hear of an error. The flock goes with the file in any case.
             let _ = self.give_back();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filesystem::Filesystem;
+    use sdk_state::StackId;
+    use std::fs;
+    use std::path::Path;
+
+    fn directory(root: &Path, filesystem: Filesystem) -> Arc<StackDirectory> {
+        let mut directory = StackDirectory::make(root, &StackId::new("network", "prod").unwrap()).unwrap();
+        directory.filesystem = filesystem;
+        Arc::new(directory)
+    }
+
+    fn holder() -> Holder {
+        Holder::new("test")
+    }
+
+    fn try_to_lock(directory: &Arc<StackDirectory>) -> Option<Box<dyn Lock>> {
+        match try_lock(directory, &holder()).unwrap() {
+            TryLock::Held(lock) => Some(lock),
+            TryLock::Busy { .. } => None,
+        }
+    }
+
+    fn liveness(directory: &StackDirectory) -> Option<Liveness> {
+        status(directory).unwrap().map(|status| status.liveness)
+    }
+
+    /// The kernel takes the flock of the dead, and leaves the marker: so does this, in one process.
+    fn die(directory: &Arc<StackDirectory>) -> LockInfo {
+        let lock = try_to_lock(directory).unwrap();
+        let info = lock.info().clone();
+        lock.unlock().unwrap();
+        fs::write(directory.stack.path_of(layout::LOCK), marker::encode(&info)).unwrap();
+        info
+    }
+
+    fn names(directory: &StackDirectory) -> Vec<String> {
+        let entries = directory.stack.entries().unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().to_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_lock_given_back_during_a_look_is_no_dead_holders() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = directory(root.path(), Filesystem::Trusted);
+        let lock = try_to_lock(&directory).unwrap();
+        let looked_at = Marker::open(&directory).unwrap().unwrap();
+        assert_eq!(liveness(&directory), Some(Liveness::Alive));
+        lock.unlock().unwrap();
+        assert!(looked_at.status().unwrap().is_none());
+        assert_eq!(liveness(&directory), None);
+    }
+
+    /// Between the look that finds a dead holder and the adoption under the mutex others may have been faster.
+    #[test]
+    fn a_marker_that_was_replaced_meanwhile_is_not_adopted() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = directory(root.path(), Filesystem::Trusted);
+        die(&directory);
+        let dead = Marker::open(&directory).unwrap().unwrap().file;
+        let adopt = || {
+            let new = NewMarker::write(&directory, &own_info(&holder()).unwrap()).unwrap();
+            new.publish(Some(&dead)).unwrap()
+        };
+        let next = try_to_lock(&directory).unwrap();
+        assert!(next.took_over().is_some());
+        assert!(adopt().is_none());
+        next.check().unwrap();
+        next.unlock().unwrap();
+        assert!(adopt().is_none());
+        assert_eq!(liveness(&directory), None);
+        assert_eq!(names(&directory), [layout::SNAPSHOTS]);
+    }
+
+    /// While somebody is inside the directory mutex a dead lock stays what it is.
+    #[test]
+    fn an_adoption_that_finds_the_mutex_held_changes_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = directory(root.path(), Filesystem::Trusted);
+        let dead = die(&directory);
+        let mutex = DirectoryMutex::lock(&directory).unwrap();
+        let TryLock::Busy { status, .. } = try_lock(&directory, &holder()).unwrap() else {
+            panic!("it was adopted");
+        };
+        assert_eq!((status.info.token, status.liveness), (dead.token, Liveness::Dead));
+        drop(mutex);
+        assert_eq!(names(&directory), [layout::LOCK, layout::SNAPSHOTS]);
+        assert!(try_to_lock(&directory).unwrap().took_over().is_some());
+    }
+
+    #[test]
+    fn of_many_who_adopt_a_dead_lock_one_has_it() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = directory(root.path(), Filesystem::Trusted);
+        for _ in 0..50 {
+            let dead = die(&directory);
+            let held: Vec<_> = std::thread::scope(|scope| {
+                let adopters: Vec<_> = (0..4).map(|_| scope.spawn(|| try_to_lock(&directory))).collect();
+                adopters
+                    .into_iter()
+                    .filter_map(|adopter| adopter.join().unwrap())
+                    .collect()
+            });
+            assert_eq!(held.len(), 1);
+            for lock in held {
+                assert_eq!(lock.took_over().unwrap().token, dead.token);
+                lock.check().unwrap();
+                lock.unlock().unwrap();
+            }
+            assert_eq!(names(&directory), [layout::SNAPSHOTS]);
+        }
+    }
+
+    #[test]
+    fn on_an_untrusted_filesystem_nobody_is_taken_for_dead() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = directory(root.path(), Filesystem::Untrusted);
+        let lock = try_to_lock(&directory).unwrap();
+        assert!(try_to_lock(&directory).is_none());
+        assert_eq!(liveness(&directory), Some(Liveness::Unknown));
+        lock.check().unwrap();
+        lock.unlock().unwrap();
+        die(&directory);
+        assert!(try_to_lock(&directory).is_none());
+        assert!(force_unlock(&directory, None).unwrap().is_some());
+        assert!(try_to_lock(&directory).is_some());
+    }
+
+    /// On an untrusted filesystem the marker may be another's by the time that it is removed: the next holder's was.
+    #[test]
+    fn removing_an_old_marker_spares_the_next_holders() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = directory(root.path(), Filesystem::Untrusted);
+        let old = try_to_lock(&directory).unwrap();
+        force_unlock(&directory, None).unwrap();
+        let new = try_to_lock(&directory).unwrap();
+        let error = remove_marker(&directory, old.info()).unwrap_err();
+        assert!(matches!(error, Failure::Locked(info) if info.token == new.info().token));
+        new.check().unwrap();
+        assert!(Error::is_lock_lost(&old.unlock().unwrap_err()));
+        new.unlock().unwrap();
+        assert_eq!(names(&directory), [layout::SNAPSHOTS]);
+    }
+
+    /// The client of a network share sees an untrusted filesystem, its server a local disk. The client's marker had the
+    /// length that promises an flock; the server found none there, and both held the lock.
+    #[test]
+    fn a_lock_taken_over_the_network_is_not_adopted_by_the_server() {
+        let root = tempfile::tempdir().unwrap();
+        let client = directory(root.path(), Filesystem::Untrusted);
+        let server = directory(root.path(), Filesystem::Trusted);
+        let lock = try_to_lock(&client).unwrap();
+        // A network filesystem keeps its flocks to itself.
+        let marker = fs::read(client.stack.path_of(layout::LOCK)).unwrap();
+        assert_eq!(marker.len(), marker::BYTES_UNTRUSTED);
+        assert_eq!(liveness(&server), Some(Liveness::Unknown));
+        assert!(try_to_lock(&server).is_none());
+        lock.unlock().unwrap();
+        let lock = try_to_lock(&server).unwrap();
+        assert!(try_to_lock(&client).is_none());
+        lock.unlock().unwrap();
+    }
+
+    #[test]
+    fn a_marker_without_links_replaces_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = directory(root.path(), Filesystem::Untrusted);
+        let create = |content: &[u8]| create_without_links(&directory.stack, content).unwrap();
+        assert!(create(b"first").is_some());
+        assert!(create(b"second").is_none());
+        let content = fs::read(directory.stack.path_of(layout::LOCK)).unwrap();
+        assert_eq!(content, b"first");
     }
 }

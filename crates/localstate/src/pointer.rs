@@ -107,10 +107,10 @@ fn demand(
     rev: &Revision,
     token: &LockToken,
 ) -> Result<(), Failure> {
+    lock::demand_token(directory, token)?;
     if !snapshots::exists(directory, rev)? {
         return Err(Failure::NoSuchRevision(rev.clone()));
     }
-    lock::demand_token(directory, token)?;
     if expect.reads_pointer() {
         let found = read(&directory.stack)?.map(to);
         expect.check(found.as_ref()).map_err(Failure::Contract)?;

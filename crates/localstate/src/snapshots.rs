@@ -48,6 +48,12 @@ impl Flushes {
         }
     }
 
+    /// As after a flush that failed.
+    #[cfg(test)]
+    pub(crate) fn fail(&self, rev: &Revision) -> Failure {
+        self.known().note(Err(io::Error::other("no")), rev).unwrap_err()
+    }
+
     /// Makes durable what `current` is, by whomever it was moved.
     fn make_pointer_durable(&self, stack: &Directory) -> Result<(), Failure> {
         // Kept while flushing: see `durable`.
@@ -121,6 +127,7 @@ pub(crate) fn replace(
     sealed: &[u8],
     token: &LockToken,
 ) -> Result<(), Failure> {
+    lock::demand_token(directory, token)?;
     let snapshots = existing(directory, rev)?;
     let name = layout::snapshot(rev);
     let names = snapshots.reopen()?;
@@ -129,7 +136,6 @@ pub(crate) fn replace(
         _ => Err(Failure::NoSuchRevision(rev.clone())),
     };
     let before = inode()?;
-    lock::demand_token(directory, token)?;
     let temporary = Temporary::write(snapshots, directory.filesystem, Purpose::Snapshot, sealed)?;
     let mutex = DirectoryMutex::lock(directory)?;
     if inode()? != before {

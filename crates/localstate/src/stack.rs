@@ -82,12 +82,16 @@ impl StackDirectory {
         if !self.is_comparable {
             return Ok(true);
         }
-        Ok(directory::is_directory(&self.factory)?
-            && self.stack.is_at_its_path()?
+        Ok(self.is_lock_at_its_path()?
             && match &self.snapshots {
                 Some(snapshots) => self.stack.leads_to_directory(layout::SNAPSHOTS, snapshots)?,
                 None => self.stack.stat(layout::SNAPSHOTS)?.is_none(),
             })
+    }
+
+    /// The same for what holds the lock marker: who holds the lock does not change with the directory of the snapshots.
+    pub(crate) fn is_lock_at_its_path(&self) -> Result<bool, Failure> {
+        Ok(!self.is_comparable || directory::is_directory(&self.factory)? && self.stack.is_at_its_path()?)
     }
 
     pub(crate) fn demand_at_its_path(&self) -> Result<(), Failure> {

@@ -127,31 +127,37 @@ impl<'a> Temporary<'a> {
     /// replaced.
     pub(crate) fn supplant(&mut self, name: &str, old: &File) -> Result<bool, Failure> {
         let directory = self.name.directory;
-        let failure = |errno| directory.failure("replace the file", name, errno);
         if !directory.leads_to(name, old)? {
             return Ok(false);
         }
         match directory.exchange(&self.name.name, name) {
-            Ok(()) => {}
-            Err(Errno::NOENT) => return Ok(false),
+            Ok(()) => self.judge_exchange(name, old),
+            Err(Errno::NOENT) => Ok(false),
             // A filesystem that knows no exchange: there it stays a look and a change.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                directory.rename(&self.name.name, name).map_err(failure)?;
+                directory
+                    .rename(&self.name.name, name)
+                    .map_err(|errno| directory.failure("replace the file", name, errno))?;
                 self.name.is_ours = false;
-                return Ok(true);
+                Ok(true)
             }
-            Err(errno) => return Err(failure(errno)),
+            Err(errno) => Err(directory.failure("replace the file", name, errno)),
         }
-        // What was replaced has the temporary name now, and goes with it; or somebody who cleans has removed it.
+    }
+
+    /// What was replaced has the temporary name now, and goes with it, if it is `old`. Anything else gets its name back.
+    fn judge_exchange(&mut self, name: &str, old: &File) -> Result<bool, Failure> {
+        let directory = self.name.directory;
+        // Only somebody who cleans removes a temporary, and only of the dead.
         if directory.stat(&self.name.name)?.is_none() || directory.leads_to(&self.name.name, old)? {
             return Ok(true);
         }
         match directory.exchange(&self.name.name, name) {
-            // The other one gave up its name meanwhile.
+            // The other one may have given up its name meanwhile.
             Ok(()) | Err(Errno::NOENT) => Ok(false),
             Err(errno) => {
                 self.name.is_ours = false;
-                Err(failure(errno))
+                Err(directory.failure("replace the file", name, errno))
             }
         }
     }
@@ -370,6 +376,14 @@ mod tests {
         assert_eq!(names(root.path()), ["lock"]);
 
         assert!(!write().supplant("lock", &old).unwrap());
+        // It comes after the look and before the exchange.
+        fs::write(&lock, "unobin's").unwrap();
+        let mut late = write();
+        directory.exchange(&late.name.name, "lock").unwrap();
+        assert!(!late.judge_exchange("lock", &old).unwrap());
+        drop(late);
+        assert_eq!(fs::read(&lock).unwrap(), b"unobin's");
+
         fs::remove_file(&lock).unwrap();
         assert!(!write().supplant("lock", &old).unwrap());
         assert_eq!(names(root.path()), [""; 0]);

@@ -43,3 +43,43 @@ fn is_refusal(source: &io::Error) -> bool {
         Some(Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::NOSPC | Errno::DQUOT | Errno::NAMETOOLONG)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filesystem::Filesystem;
+    use sdk_state::{Error, ErrorKind, StackId};
+
+    /// A holder that had been evicted from another machine moved `current` and was told that all went well.
+    #[test]
+    fn a_change_without_the_lock_is_never_a_success() {
+        let root = tempfile::tempdir().unwrap();
+        let id = StackId::new("network", "prod").unwrap();
+        let rev: Revision = "2026-07-10T12:00:00Z".parse().unwrap();
+        let mut directory = StackDirectory::make(root.path(), &id).unwrap();
+        directory.filesystem = Filesystem::Untrusted;
+        let failed = |errno: Errno| Err(directory.stack.failure("replace the file", "current", errno));
+        let judge = |changed, seen| {
+            second_look(&directory, &rev, changed, || seen)
+                .map_err(|failure| Error::from(failure).kind().clone())
+        };
+        assert_eq!(judge(Ok(()), Ok(true)), Ok(()));
+        assert_eq!(judge(Ok(()), Ok(false)), Err(ErrorKind::OutcomeUnknown));
+        assert_eq!(
+            judge(Ok(()), Err(Failure::LockLost)),
+            Err(ErrorKind::OutcomeUnknown)
+        );
+        // The answer was lost, and the change was made, or not.
+        assert_eq!(judge(failed(Errno::IO), Ok(true)), Ok(()));
+        assert_eq!(
+            judge(failed(Errno::NOENT), Ok(false)),
+            Err(ErrorKind::OutcomeUnknown)
+        );
+        // The server refused it.
+        assert_eq!(judge(failed(Errno::ROFS), Ok(true)), Err(ErrorKind::Io));
+
+        directory.filesystem = Filesystem::Trusted;
+        let looked = second_look(&directory, &rev, Ok(()), || panic!("it looked"));
+        assert!(looked.is_ok());
+    }
+}

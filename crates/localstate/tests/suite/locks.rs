@@ -597,8 +597,9 @@ fn a_leased_marker_is_waited_for() {
     let lock = thread::scope(|scope| {
         let waiter = scope.spawn(|| store.lock("test", LONG));
         watched.await_waiter();
+        server.expect("asked");
         server.tell();
-        server.expect("given back");
+        while server.hear().unwrap() != "given back" {}
         unobin_unlocks(root.path());
         waiter.join().unwrap().unwrap()
     });
@@ -624,7 +625,7 @@ fn a_leased_pointer_or_snapshot_is_waited_for() {
             });
             server.expect("asked");
             server.tell();
-            server.expect("given back");
+            while server.hear().unwrap() != "given back" {}
             reader.join().unwrap();
         });
     }

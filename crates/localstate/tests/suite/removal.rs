@@ -49,10 +49,11 @@ fn a_deletion_without_token_spares_the_holder() {
 #[test]
 fn a_deletion_after_a_failed_flush_does_not_succeed() {
     let root = tempfile::tempdir().unwrap();
+    create(&backend(root.path()), &nth(1));
+    point_at(root.path(), &nth(1)).unwrap();
+    // The flush of the pointer before the deletion, and that of the names after it.
     for failing in 1..=2 {
-        create(&backend(root.path()), &nth(1));
         create(&backend(root.path()), &nth(2));
-        point_at(root.path(), &nth(1)).unwrap();
         let command = support::process("removal::process_that_deletes_twice", root.path());
         let inject = format!("fsync:error=EIO:when={failing}");
         if support::traced(command, &["fsync"], &inject).is_none() {
