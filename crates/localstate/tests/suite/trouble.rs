@@ -7,6 +7,7 @@ use crate::support::{
 use sdk_state::{Backend as _, Created, Error, ErrorKind, Expect, Lock, LockToken, Revision, TryLock};
 use std::error::Error as _;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::Path;
 
 /// Two snapshots, the first of them current.
@@ -44,11 +45,27 @@ fn assert_io(error: &Error, hint: &str) {
 
 #[test]
 fn a_full_disk_loses_nothing_and_space_can_be_freed() {
-    let root = tempfile::tempdir().unwrap();
-    succeeds(support::with_mounts(
+    on_a_full_disk(
         r#"mount -t tmpfs -o size=512k tmpfs "$LOCALSTATE_TEST_ROOT""#,
-        &support::process("trouble::process_on_a_full_disk", root.path()),
-    ));
+        60_000,
+    );
+}
+
+#[test]
+fn a_full_ext4_loses_nothing_and_space_can_be_freed() {
+    let make = r#"image="$LOCALSTATE_TEST_ROOT/image"
+        truncate -s 8M "$image"
+        PATH="$PATH:/sbin:/usr/sbin" mkfs.ext4 -q -m 0 "$image"
+        mount -o loop "$image" "$LOCALSTATE_TEST_ROOT"
+        rmdir "$LOCALSTATE_TEST_ROOT/lost+found""#;
+    on_a_full_disk(make, 600_000);
+}
+
+fn on_a_full_disk(mounts: &str, snapshot_bytes: usize) {
+    let root = tempfile::tempdir().unwrap();
+    let mut process = support::process("trouble::process_on_a_full_disk", root.path());
+    process.env("SNAPSHOT_BYTES", snapshot_bytes.to_string());
+    succeeds(support::with_mounts(mounts, &process));
 }
 
 #[test]
@@ -56,11 +73,12 @@ fn a_full_disk_loses_nothing_and_space_can_be_freed() {
 fn process_on_a_full_disk() {
     let Some(root) = given_root() else { return };
     prepare(&root);
+    let snapshot = vec![b'x'; std::env::var("SNAPSHOT_BYTES").unwrap().parse().unwrap()];
     let backend = backend(&root);
     let mut written = Vec::new();
     let error = loop {
         let rev = nth(10 + written.len() as u32);
-        match backend.create(&rev, &[b'x'; 60_000]) {
+        match backend.create(&rev, &snapshot) {
             Ok(created) => assert_eq!(created, Created::Created),
             Err(error) => break error,
         }
@@ -70,9 +88,7 @@ fn process_on_a_full_disk() {
     assert!(!written.is_empty());
     assert_unchanged(&root, &written, "full");
     let (lock, token) = lock_and_token(&root);
-    // The last page goes too.
-    let filler = root.join("filler");
-    let _ = std::io::copy(&mut std::io::repeat(0), &mut File::create(&filler).unwrap());
+    fill(&root);
     for error in [
         backend.create(&nth(60), b"sealed").unwrap_err(),
         backend
@@ -83,10 +99,7 @@ fn process_on_a_full_disk() {
         assert_io(&error, "disk is full");
     }
     lock.unlock().unwrap();
-    let _ = std::io::copy(
-        &mut std::io::repeat(0),
-        &mut File::options().append(true).open(&filler).unwrap(),
-    );
+    fill(&root);
     assert_io(&backend.try_lock(&holder()).unwrap_err(), "disk is full");
     assert_unchanged(&root, &written, "fuller");
     // A lock cannot be written, and deleting needs none: not while nobody holds it, and not after a holder has died.
@@ -100,6 +113,20 @@ fn process_on_a_full_disk() {
     );
     written.push(nth(60));
     assert_unchanged(&root, &written, "freed");
+}
+
+/// Takes the last block too: until not even one byte fits into another file. A filesystem that promises space before it
+/// finds some gives a little back at each flush.
+fn fill(root: &Path) {
+    for number in 0.. {
+        let mut filler = File::create(root.join(format!("filler-{number}"))).unwrap();
+        let begun = filler.write_all(b"x").and_then(|()| filler.sync_all());
+        while filler.write(&[0; 1024]).is_ok() {}
+        let _ = filler.sync_all();
+        if begun.is_err() {
+            break;
+        }
+    }
 }
 
 #[test]
@@ -232,4 +259,32 @@ fn process_out_of_handles() {
 /// Every handle that the process may still open.
 fn hoard() -> Vec<File> {
     std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
+}
+
+/// A file that is one large hole took its length in memory, or ended the process where that is limited.
+#[test]
+fn a_huge_file_costs_no_memory_that_is_not_there() {
+    let root = tempfile::tempdir().unwrap();
+    prepare(root.path());
+    let hole = File::create(support::snapshot_file(root.path(), &nth(3))).unwrap();
+    hole.set_len(1 << 30).unwrap();
+    let process = support::process("trouble::process_with_little_memory", root.path());
+    assert!(succeeds(support::after("ulimit -v 524288", &process)));
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_with_little_memory() {
+    let Some(root) = given_root() else { return };
+    let backend = backend(&root);
+    assert_io(&backend.read(&nth(3), u64::MAX).unwrap_err(), "not enough memory");
+    assert_eq!(backend.read_prefix(&nth(3), 100).unwrap().bytes, [0; 100]);
+    // It has no magic, so no more than its beginning is read.
+    assert!(
+        store(&root)
+            .with_limit(u64::MAX >> 8)
+            .get(&nth(3))
+            .unwrap_err()
+            .is_damaged()
+    );
 }
