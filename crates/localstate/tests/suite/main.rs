@@ -1,6 +1,6 @@
 //! The local backend as a program uses it.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may panic")]
 
 mod damage;
 mod examples;

@@ -56,7 +56,7 @@ fn a_deletion_after_a_failed_flush_does_not_succeed() {
         create(&backend(root.path()), &nth(2));
         let command = support::process("removal::process_that_deletes_twice", root.path());
         let inject = format!("fsync:error=EIO:when={failing}");
-        if support::traced(command, &["fsync"], &inject).is_none() {
+        if support::traced(&command, &["fsync"], &inject).is_none() {
             return;
         }
         assert_eq!(current(root.path()), Some(nth(1)));

@@ -380,7 +380,7 @@ impl Drop for Partner {
 
 /// Runs a command under strace, which logs these system calls with the paths of their handles, and makes calls fail as
 /// `inject` says (`strace(1)`). The log; `None` where there is no strace.
-pub(crate) fn traced(command: Command, calls: &[&str], inject: &str) -> Option<String> {
+pub(crate) fn traced(command: &Command, calls: &[&str], inject: &str) -> Option<String> {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut strace = Command::new("strace");
     strace
