@@ -4,9 +4,9 @@ use zeroize::Zeroizing;
 
 /// A key that an environment variable holds as base64 of 32 bytes.
 ///
-/// The variable is read once, when the encrypter is made. The sealed file records the variable's name and the key's
-/// fingerprint; a reader is free to keep the same key in another variable. Other programs of the same user can read the
-/// environment of a process.
+/// The variable is read once, when the encrypter is made. The sealed file records the name of the variable and the
+/// fingerprint of the key; a reader may keep the same key in another variable. Other programs of the same user can read
+/// the environment of a process.
 #[derive(Debug)]
 pub struct EnvKey {
     variable: String,
@@ -38,14 +38,14 @@ impl EnvKey {
             // Not repeated in the message: a key pasted in the place of the name is the likely mistake.
             return Err(Error::new(
                 ErrorKind::InvalidKey,
-                "what was given is no name of an environment variable (letters, digits and _): give the name, not the key",
+                "this is not the name of an environment variable (letters, digits and _): give the name, not the key",
             ));
         }
         let text = env::var_os(&variable).map(|value| Zeroizing::new(value.into_encoded_bytes()));
         let Some(text) = text.filter(|value| !value.is_empty()) else {
             return Err(Error::new(
                 ErrorKind::MissingKey,
-                format!("${variable} is not set: it should hold the key, base64 of 32 bytes"),
+                format!("${variable} is not set: it must hold the key, base64 of 32 bytes"),
             ));
         };
         let key = std::str::from_utf8(&text)
@@ -60,8 +60,8 @@ impl EnvKey {
         }
     }
 
-    /// An encrypter for a key that the caller holds, recorded as if it came from the variable `variable`, whose name is not
-    /// checked.
+    /// Makes an encrypter for a key that the caller holds, recorded as if it came from the variable `variable`. That name is
+    /// not checked.
     pub fn new(variable: impl Into<String>, key: MasterKey) -> Self {
         let (variable, fingerprint) = (variable.into(), key.fingerprint());
         let recipient = Recipient::new(Self::NAME)

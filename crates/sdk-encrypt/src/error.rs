@@ -1,7 +1,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-/// Why a key or a ring could not be used.
+/// Why a key or a keyring could not be used.
 ///
 /// The message names the key's *source* (a variable, a path) and never a byte of the key.
 pub struct Error {
@@ -14,20 +14,20 @@ pub struct Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The place that should hold the key holds nothing: set the variable, or restore the file.
+    /// The variable is not set, or the file does not exist: set or restore it.
     MissingKey,
-    /// What stands there is no key, or stands there too openly: correct it.
+    /// It holds no key, or others can read it: correct it.
     InvalidKey,
-    /// The ring cannot be put together this way: correct the program or its configuration.
+    /// These keys cannot be combined: correct the program or its configuration.
     InvalidKeyring,
-    /// What holds the key, or the operating system's generator, did not answer: try again.
+    /// The holder of the key, or the operating system's random generator, did not answer: try again.
     Unavailable,
     /// An encrypter refused to seal: see the message and the source.
     Failed,
 }
 
 impl Error {
-    /// An error with a message that says what happened, to what, and what to do next.
+    /// Makes an error. The message is in lower case and says what happened, to what, and what to do next.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -36,14 +36,14 @@ impl Error {
         }
     }
 
-    /// The same error with what caused it.
+    /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The kind, to be matched on.
+    /// The kind, to match on.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }

@@ -31,7 +31,7 @@ impl KeyFile {
     /// # Errors
     ///
     /// [`MissingKey`](ErrorKind::MissingKey) when there is no such file,
-    /// [`InvalidKey`](ErrorKind::InvalidKey) when it holds no key, is a link, or is open to others,
+    /// [`InvalidKey`](ErrorKind::InvalidKey) when it holds no key, is a link, or others can read it,
     /// [`Unavailable`](ErrorKind::Unavailable) when it cannot be read.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
@@ -42,7 +42,7 @@ impl KeyFile {
         {
             return Err(Error::new(
                 ErrorKind::InvalidKey,
-                "what was given is a key, not the path of a file that holds one",
+                "this is a key, not the path of a file that holds one",
             ));
         }
         let file = open_private(&path)?;
@@ -162,14 +162,14 @@ fn open_private(path: &Path) -> Result<File, Error> {
     if !metadata.is_file() {
         return Err(Error::new(
             ErrorKind::InvalidKey,
-            format!("the key {} is no regular file", path.display()),
+            format!("the key file {} is no regular file", path.display()),
         ));
     }
     if metadata.mode() & 0o077 != 0 {
         return Err(Error::new(
             ErrorKind::InvalidKey,
             format!(
-                "the key file {} is open to others (mode {:04o}): make it yours alone with chmod 600",
+                "others can read the key file {} (mode {:04o}): run chmod 600 on it",
                 path.display(),
                 metadata.mode() & 0o7777
             ),

@@ -2,10 +2,10 @@ use crate::{Encrypter, Error, ErrorKind, LegacyCipher, Noop};
 use std::fmt;
 use std::sync::Arc;
 
-/// The keys of a store: for whom snapshots are sealed, and what opens them.
+/// The keys of a store: the recipients that snapshots are sealed for, and the keys that open them.
 ///
-/// A ring is either *plain* (from [`Noop`]) or has 1 to 16 recipients. A plain ring opens only files that are not
-/// encrypted, a real one never does, whatever a file says of itself.
+/// A keyring is either *plain* (from [`Noop`]) or has 1 to 16 recipients. A plain keyring opens only files that are not
+/// encrypted; any other one never does, whatever a file says of itself.
 ///
 /// ```
 /// use sdk_encrypt::{EnvKey, Keyring, MasterKey};
@@ -13,30 +13,30 @@ use std::sync::Arc;
 /// # fn main() -> Result<(), sdk_encrypt::Error> {
 /// let new = EnvKey::new("STATE_KEY", MasterKey::generate()?);
 /// let old = EnvKey::new("STATE_KEY_2025", MasterKey::generate()?);
-/// // Sealed for the new key alone, while files of the old one still open.
+/// // Seals for the new key alone; files of the old one still open.
 /// let ring = Keyring::from(new).also_open(old)?;
 /// # assert_eq!(ring.recipients().len(), 1);
 /// # Ok(())
 /// # }
 /// ```
-// No `Default`: it would have to be the plain one, and nobody gets that without asking for it.
+// No `Default`: it would be plain, and nobody gets that without asking for it.
 #[derive(Clone)]
 pub struct Keyring {
-    /// First the recipients, then what only opens. Empty: plain.
+    /// First the recipients, then the keys that only open. Empty: plain.
     encrypters: Vec<Arc<dyn Encrypter>>,
     recipients: usize,
     legacy: Option<Arc<LegacyCipher>>,
 }
 
 impl Keyring {
-    /// The most recipients that one file has.
+    /// The most recipients of one file.
     pub const MAX_RECIPIENTS: usize = 16;
 
     /// Seals for `encrypter` as well.
     ///
     /// # Errors
     ///
-    /// [`InvalidKeyring`](ErrorKind::InvalidKeyring) for a plain ring or a seventeenth recipient.
+    /// [`InvalidKeyring`](ErrorKind::InvalidKeyring) for a plain keyring or a seventeenth recipient.
     pub fn also_seal_for(mut self, encrypter: impl Encrypter + 'static) -> Result<Self, Error> {
         self.refuse_plain()?;
         if self.recipients == Self::MAX_RECIPIENTS {
@@ -50,55 +50,55 @@ impl Keyring {
         Ok(self)
     }
 
-    /// Opens what was sealed for `encrypter`, and seals nothing for it: a key that is being retired.
+    /// Opens files of `encrypter`, and seals nothing for it: a key that is being retired.
     ///
     /// # Errors
     ///
-    /// [`InvalidKeyring`](ErrorKind::InvalidKeyring) for a plain ring.
+    /// [`InvalidKeyring`](ErrorKind::InvalidKeyring) for a plain keyring.
     pub fn also_open(mut self, encrypter: impl Encrypter + 'static) -> Result<Self, Error> {
         self.refuse_plain()?;
         self.encrypters.push(Arc::new(encrypter));
         Ok(self)
     }
 
-    /// Opens files of envelope version 1 as well, with this cipher: see [`LegacyCipher`] for what is lost by it.
+    /// Opens files of envelope version 1 too, with this cipher: [`LegacyCipher`] says what protection that loses.
     ///
     /// # Errors
     ///
-    /// [`InvalidKeyring`](ErrorKind::InvalidKeyring) when a real ring is given the plain cipher or the other way round.
+    /// [`InvalidKeyring`](ErrorKind::InvalidKeyring) when one of keyring and cipher is plain and the other is not.
     pub fn accept_v1(mut self, cipher: impl Into<LegacyCipher>) -> Result<Self, Error> {
         let cipher = cipher.into();
         if cipher.is_plain() != self.is_plain() {
             return Err(Error::new(
                 ErrorKind::InvalidKeyring,
-                "a ring is either plain or encrypts, for both versions of the envelope",
+                "a keyring is either plain or encrypts, for both versions of the envelope",
             ));
         }
         self.legacy = Some(Arc::new(cipher));
         Ok(self)
     }
 
-    /// Whether nothing is encrypted.
+    /// Whether it encrypts nothing.
     pub fn is_plain(&self) -> bool {
         self.encrypters.is_empty()
     }
 
-    /// For whom files are sealed: none for a plain ring, else 1 to 16.
+    /// The keys that files are sealed for: none for a plain keyring, else 1 to 16.
     pub fn recipients(&self) -> &[Arc<dyn Encrypter>] {
         &self.encrypters[..self.recipients]
     }
 
-    /// Everything that opens, in the order in which it is tried: the recipients first.
+    /// The keys that open, in the order in which they are tried: the recipients first.
     pub fn openers(&self) -> &[Arc<dyn Encrypter>] {
         &self.encrypters
     }
 
-    /// The cipher of envelope version 1, if that is accepted.
+    /// The cipher of envelope version 1, if version 1 is accepted.
     pub fn legacy(&self) -> Option<&LegacyCipher> {
         self.legacy.as_deref()
     }
 
-    /// What an error message calls this ring: every key by source and fingerprint.
+    /// What error messages call this keyring: every key by its source and fingerprint.
     pub fn describe(&self) -> String {
         if self.is_plain() {
             return Noop::NAME.into();
@@ -111,7 +111,7 @@ impl Keyring {
         if self.is_plain() {
             return Err(Error::new(
                 ErrorKind::InvalidKeyring,
-                "noop stands alone: a file is encrypted or it is not",
+                "noop cannot be combined with keys: a file is encrypted or it is not",
             ));
         }
         Ok(())
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn recipients_are_tried_first_in_whatever_order_the_ring_was_put_together() {
+    fn recipients_are_tried_first() {
         let ring = Keyring::from(key(1))
             .also_open(key(8))
             .and_then(|ring| ring.also_seal_for(key(2)))

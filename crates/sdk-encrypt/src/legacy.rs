@@ -15,11 +15,11 @@ const NONCE_BYTES: usize = 12;
 #[cfg(feature = "legacy-aes-gcm")]
 const TAG_BYTES: usize = 16;
 
-/// What opens and writes the original's files, envelope version 1.
+/// Opens and writes unobin's files, envelope version 1.
 ///
-/// Version 1 binds a file to nothing: while it is accepted, whoever can write to the store can put an old snapshot, or
-/// another stack's, in the place of a new one unnoticed. Give one to [`Keyring::accept_v1`](crate::Keyring::accept_v1)
-/// to read such files, and stop when they are gone.
+/// Version 1 binds a file to nothing: while you accept it, anybody who can write to the store can put an old snapshot, or
+/// another stack's, in the place of a new one, and nobody notices. Pass it to
+/// [`Keyring::accept_v1`](crate::Keyring::accept_v1) to read such files, and stop when they are gone.
 ///
 /// With `env-key` the bytes are `nonce(12) ‖ AES-256-GCM(key, nonce, plaintext)` (NIST SP 800-38D) without associated
 /// data, under the master key itself; `noop` keeps the plaintext.
@@ -55,7 +55,7 @@ impl LegacyCipher {
         matches!(self.0, Cipher::Plain)
     }
 
-    /// Who the file says that it was written for.
+    /// The recipient that the file records.
     pub fn recipient(&self) -> Recipient {
         match &self.0 {
             Cipher::Plain => Recipient::new(Noop::NAME),
@@ -64,7 +64,7 @@ impl LegacyCipher {
         }
     }
 
-    /// What an error message calls this cipher.
+    /// What error messages call this cipher.
     pub fn describe(&self) -> String {
         match &self.0 {
             Cipher::Plain => Noop::NAME.into(),
@@ -77,12 +77,12 @@ impl LegacyCipher {
         }
     }
 
-    /// Encrypts `plaintext` as the original does.
+    /// Encrypts `plaintext` as unobin does.
     ///
     /// # Errors
     ///
     /// [`Unavailable`](crate::ErrorKind::Unavailable) when the operating system gives no random bytes,
-    /// [`Failed`](crate::ErrorKind::Failed) when `plaintext` is too long for AES-GCM (64 GiB). With `noop` there is none.
+    /// [`Failed`](crate::ErrorKind::Failed) when `plaintext` is too long for AES-GCM (64 GiB). `noop` has no errors.
     pub fn encrypt(&self, plaintext: Vec<u8>) -> Result<Vec<u8>, Error> {
         match &self.0 {
             Cipher::Plain => Ok(plaintext),
@@ -102,7 +102,7 @@ impl LegacyCipher {
         }
     }
 
-    /// Decrypts `sealed`; `None` when it was encrypted with another key or changed, which this cipher cannot tell apart.
+    /// Decrypts `sealed`; `None` when it was encrypted with another key, or changed: this cipher cannot tell which.
     pub fn decrypt(&self, sealed: Vec<u8>) -> Option<Vec<u8>> {
         match &self.0 {
             Cipher::Plain => Some(sealed),

@@ -1,18 +1,18 @@
-//! Encrypters for infrastructure state: who may open a sealed snapshot.
+//! Encrypters for infrastructure state: they decide who can open a sealed snapshot.
 //!
 //! ```
 //! use sdk_encrypt::{EnvKey, Encrypter as _, MasterKey};
 //!
 //! # fn main() -> Result<(), sdk_encrypt::Error> {
 //! let encrypter = EnvKey::new("STATE_KEY", MasterKey::generate()?);
-//! let wrapped = encrypter.wrap(&[7; 32], b"what it belongs to")?;
-//! let secret = encrypter.unwrap(encrypter.recipient(), &wrapped, b"what it belongs to")?;
+//! let wrapped = encrypter.wrap(&[7; 32], b"where it belongs")?;
+//! let secret = encrypter.unwrap(encrypter.recipient(), &wrapped, b"where it belongs")?;
 //! assert_eq!(secret.as_deref().map(Vec::as_slice), Some(&[7; 32][..]));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! That example is what a store does for each file. A program makes a [`Keyring`] and hands it on:
+//! A store does this for each file. A program makes a [`Keyring`] and passes it on:
 //!
 //! ```
 //! use sdk_encrypt::{EnvKey, Keyring, MasterKey};
@@ -27,27 +27,27 @@
 //!
 //! # Where to go from here
 //!
-//! | you want to | look at |
+//! | to | see |
 //! |---|---|
 //! | take a key from the environment or a file | [`EnvKey`], `KeyFile` |
-//! | make one | [`MasterKey::generate`] |
+//! | make a key | [`MasterKey::generate`], `KeyFile::create` |
 //! | seal for several, or replace a key | [`Keyring::also_seal_for`], [`Keyring::also_open`] |
-//! | keep keys in a service or a device | [`Encrypter`], and the example `implement_encrypter` |
+//! | use a key service or a device | [`Encrypter`], and the example `implement_encrypter` |
 //! | read the files of envelope version 1 | [`LegacyCipher`], [`Keyring::accept_v1`] |
 //! | encrypt nothing | [`Noop`] |
 //!
 //! # Guarantees
 //!
 //! * A wrapped key that was changed, or that belongs to other associated data, does not unwrap.
-//! * Keys are erased from memory when they are dropped, and so is the stack on which they were worked with; no key
-//!   appears in `Debug`, in an error or in a log.
-//! * The reader's configuration chooses the key. What a file records only finds it faster and words the error.
+//! * Keys are erased from memory when they are dropped, and so is the stack that worked with them. No key appears in
+//!   `Debug`, in an error or in a log.
+//! * The reader's configuration chooses the key, never the file. What a file records only helps to find the key.
 //!
 //! # Limitations
 //!
-//! * Swap, core dumps, processor registers and the process's environment are outside this crate's reach.
-//! * A key cannot be taken back: who has had it opens every copy of what was sealed for it.
-//! * `KeyFile` is there on Unix alone.
+//! * This crate cannot protect swap, core dumps, processor registers and the environment of the process.
+//! * A key cannot be taken back: it opens every copy of what was sealed for it.
+//! * `KeyFile` exists on Unix only.
 //! * Every recipient of a file can also write one: recipients do not sign.
 //!
 //! # Features

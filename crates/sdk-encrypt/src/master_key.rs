@@ -312,7 +312,7 @@ mod tests {
     fn what_the_vectors_say_is_refused_does_not_unwrap() {
         let key = EnvKey::new("STATE_KEY", hashed());
         for vector in vectors().refused {
-            let mut recipient = Recipient::new(vector.name);
+            let mut recipient = crate::Recipient::new(vector.name);
             if let Some(fingerprint) = vector.fingerprint {
                 recipient = recipient.with("fingerprint", fingerprint);
             }
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrapped_secret_with_any_bit_changed_or_cut_anywhere_does_not_unwrap() {
+    fn no_changed_or_cut_wrapped_key_unwraps() {
         let key = hashed();
         let wrapped = key.wrap(&[7; 32], b"context").unwrap();
         for bit in 0..8 * wrapped.len() {

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_key_has_the_same_name_and_fingerprint_whatever_else_is_recorded() {
+    fn name_and_fingerprint_identify_a_key() {
         let recipient = |name: &str, fingerprint: &str, variable: &str| {
             Recipient::new(name)
                 .with("env-var", variable)

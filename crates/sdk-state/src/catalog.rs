@@ -183,7 +183,9 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, Error> {
         let is_scheme = |scheme: &str| {
             scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-                && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+                && scheme
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
         };
         match text.split_once(':') {
             Some((scheme, _)) if is_scheme(scheme) => Ok(Self {
@@ -244,9 +246,14 @@ fn redacted(address: &str) -> String {
 /// Where the value of the first secret word, such as `password=…`, begins.
 fn end_of_secret_name(path: &str) -> Option<usize> {
     path.match_indices('=').map(|(at, _)| at).find_map(|at| {
-        let start = path[..at].rfind([' ', ';', ',', ':', '/']).map_or(0, |before| before + 1);
+        let start = path[..at]
+            .rfind([' ', ';', ',', ':', '/'])
+            .map_or(0, |before| before + 1);
         let name = path[start..at].to_ascii_lowercase();
-        SECRET_WORDS.iter().any(|word| name.contains(word)).then_some(at + 1)
+        SECRET_WORDS
+            .iter()
+            .any(|word| name.contains(word))
+            .then_some(at + 1)
     })
 }
 
@@ -275,14 +282,23 @@ mod tests {
             ("local:a@b", "local:a@b"),
             ("postgres://alice:pa55@db/state", "postgres://***@db/state"),
             ("postgres://alice:p/a@5@db/state", "postgres://***@db/state"),
-            ("s3://bucket/prefix?secret=pa55&region=eu", "s3://bucket/prefix?secret=***&region=***"),
+            (
+                "s3://bucket/prefix?secret=pa55&region=eu",
+                "s3://bucket/prefix?secret=***&region=***",
+            ),
             ("pg:host=db password=a:pa55 user=alice", "pg:host=db password=***"),
-            ("az:AccountName=a;AccountKey=pa55==", "az:AccountName=a;AccountKey=***"),
+            (
+                "az:AccountName=a;AccountKey=pa55==",
+                "az:AccountName=a;AccountKey=***",
+            ),
             ("x://h/#token=pa55", "x://h/#token=***"),
         ] {
             let parsed: Address = address.parse().unwrap();
             assert_eq!(parsed.to_string(), shown);
-            assert!(!format!("{parsed:?} {}", parsed.invalid("no")).contains("pa55"), "{address}");
+            assert!(
+                !format!("{parsed:?} {}", parsed.invalid("no")).contains("pa55"),
+                "{address}"
+            );
             assert_eq!(parsed.expose(), address);
         }
     }

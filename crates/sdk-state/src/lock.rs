@@ -286,7 +286,9 @@ impl<'de> Deserialize<'de> for LockInfo {
         };
         let operation = text("operation").unwrap_or_default();
         let since = text("since").and_then(|since| OffsetDateTime::parse(&since, &Rfc3339).ok());
-        let pid = members.remove("pid").and_then(|pid| pid.as_u64()?.try_into().ok());
+        let pid = members
+            .remove("pid")
+            .and_then(|pid| pid.as_u64()?.try_into().ok());
         Ok(Self {
             token,
             holder: Holder {

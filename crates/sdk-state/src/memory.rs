@@ -340,7 +340,9 @@ impl Catalog for MemoryCatalog {
 
     fn stacks(&self) -> Result<Vec<StackId>, Error> {
         let stacks = self.stacks_by_id();
-        let touched = stacks.iter().filter(|(_, backend)| !backend.place().is_untouched());
+        let touched = stacks
+            .iter()
+            .filter(|(_, backend)| !backend.place().is_untouched());
         Ok(touched.map(|(id, _)| id.clone()).collect())
     }
 

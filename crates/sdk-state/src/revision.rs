@@ -5,13 +5,13 @@ use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use time::{Date, Duration, Month, OffsetDateTime, Time};
 
-/// The name of a stored snapshot: the moment of its writing, and a number where several writes share that moment.
+/// The name of a stored snapshot: the time of its writing, and a number where several writes share that time.
 ///
 /// `2026-07-10T12:00:00.25Z_3` is RFC 3339 in UTC with up to nine fraction digits, trailing zeros left out, then
-/// optionally `_N` with N from 1 to 999 999 999. A stored name that is safe but none of these, as somebody may have
-/// left it there, can be listed, read and pointed at, and is never written.
+/// optionally `_N` with N from 1 to 999 999 999. Any other safe name, which somebody may have put there, can be listed,
+/// read and made current, and is never written.
 ///
-/// The order is by time, then by number; names that are no moment come last, by their text. As plain text the order
+/// The order is by time, then by number; names that are no time come last, by their text. As plain text the order
 /// would be wrong: `…00.1Z` sorts before `…00Z`, and `_10` before `_2`.
 ///
 /// ```
@@ -48,7 +48,7 @@ impl Revision {
     /// The largest suffix.
     pub const MAX_SUFFIX: u32 = 999_999_999;
 
-    /// The revision that a first write at `time` gets. Years 0 to 9999 have a name.
+    /// The revision that a first write at `time` gets. Only the years 0 to 9999 have a name.
     ///
     /// # Errors
     ///
@@ -70,12 +70,12 @@ impl Revision {
         Ok(Self::moment(utc.unix_timestamp(), utc.nanosecond(), 0))
     }
 
-    /// The revision that the content of a `current` file names: one name and a line feed. A missing line feed and blanks
-    /// around are accepted, as the original does.
+    /// Reads the content of a `current` file: one name and a line feed. A missing line feed and white space around the name are
+    /// accepted, as unobin does.
     ///
     /// # Errors
     ///
-    /// [`Damaged`](ErrorKind::Damaged) for everything else: it is never taken for "no state yet".
+    /// [`Damaged`](ErrorKind::Damaged) for everything else, an empty file too: it never means "no state yet".
     pub fn from_pointer(content: &[u8]) -> Result<Self, Error> {
         let name = str::from_utf8(content.trim_ascii()).ok();
         name.and_then(|name| name.parse().ok()).ok_or_else(|| {
@@ -86,8 +86,8 @@ impl Revision {
         })
     }
 
-    /// The moment of the write in UTC, if the name tells one: what the writer's clock said, or where that stood still or
-    /// was behind, the moment of the revision that was current.
+    /// The time in the name, in UTC, if there is one: what the writer's clock said or, if that stood still or was behind, the
+    /// time of the revision that was current.
     pub fn time(&self) -> Option<OffsetDateTime> {
         let Name::Moment(moment) = &self.0 else {
             return None;
@@ -95,7 +95,7 @@ impl Revision {
         Some(moment.time())
     }
 
-    /// The number after the moment, 0 when there is none; `None` if the name tells no moment.
+    /// The number after the time, 0 without a suffix; `None` if the name is no time.
     pub fn suffix(&self) -> Option<u32> {
         match &self.0 {
             Name::Moment(moment) => Some(moment.suffix),
@@ -103,7 +103,7 @@ impl Revision {
         }
     }
 
-    /// Whether a write may get this name: it tells a moment.
+    /// Whether a write may get this name: it is a time.
     pub fn is_writable(&self) -> bool {
         matches!(self.0, Name::Moment(_))
     }
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn revisions_sort_by_time_then_by_number_and_other_names_come_last_by_text() {
+    fn revisions_sort_by_time_number_and_text() {
         let sorted = [
             "0000-01-01T00:00:00Z",
             "2026-07-10T12:00:00Z",
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_safe_is_no_revision_at_all() {
+    fn an_unsafe_name_is_no_revision() {
         let long = "r".repeat(129);
         for text in [
             "", ".", "..", ".x", "_1", "a/b", "../x", "a b", "a\n", "a\0", "é", &long,
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_begins_after_the_current_revision_whatever_the_clock_says() {
+    fn a_write_comes_after_the_current_revision() {
         let now = revision("2026-07-10T12:00:00.5Z").time().unwrap();
         for (current, expected) in [
             (None, "2026-07-10T12:00:00.5Z"),
@@ -396,14 +396,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_moment_of_the_last_year_is_an_error_and_no_panic() {
+    fn the_last_moment_of_the_year_9999_is_an_error() {
         let last = revision("9999-12-31T23:59:59.999999999Z_999999999");
         let error = Revision::first_candidate(OffsetDateTime::UNIX_EPOCH, Some(&last)).unwrap_err();
         assert_eq!(error.kind(), &ErrorKind::InvalidName);
     }
 
     #[test]
-    fn a_clock_whose_offset_leads_out_of_the_calendar_is_an_error_and_no_panic() {
+    fn a_clock_outside_the_calendar_is_an_error() {
         use time::{PrimitiveDateTime, UtcOffset};
 
         for (local, hours) in [(PrimitiveDateTime::MAX, -1), (PrimitiveDateTime::MIN, 1)] {

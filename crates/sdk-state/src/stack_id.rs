@@ -2,7 +2,7 @@ use crate::{Error, ErrorKind};
 use std::fmt;
 use std::str::FromStr;
 
-/// Which stack: a factory (the program that manages infrastructure) and one deployment of it, as `factory/stack`.
+/// The name of a stack: a factory (the program that manages infrastructure) and one deployment of it, as `factory/stack`.
 ///
 /// Both names are 1 to 128 ASCII letters, digits and `. _ - @ + =`, start with a letter or a digit and do not end in
 /// `.`, so that they are safe as the names of directories and objects everywhere.
@@ -27,11 +27,11 @@ impl StackId {
     /// The longest name in bytes.
     pub const MAX_NAME_BYTES: usize = 128;
 
-    /// A stack by its two names.
+    /// Makes a name from its two parts.
     ///
     /// # Errors
     ///
-    /// [`InvalidName`](ErrorKind::InvalidName) when one of them [is none](StackId::is_name).
+    /// [`InvalidName`](ErrorKind::InvalidName) when one of them [is not allowed](StackId::is_name).
     pub fn new(factory: &str, stack: &str) -> Result<Self, Error> {
         for (what, name) in [("factory", factory), ("stack", stack)] {
             if !Self::is_name(name) {
@@ -80,13 +80,14 @@ impl FromStr for StackId {
     ///
     /// # Errors
     ///
-    /// [`InvalidName`](ErrorKind::InvalidName) without a slash, or when one of the names [is none](StackId::is_name).
+    /// [`InvalidName`](ErrorKind::InvalidName) without a slash, or when one of the names [is not
+    /// allowed](StackId::is_name).
     fn from_str(text: &str) -> Result<Self, Error> {
         match text.split_once('/') {
             Some((factory, stack)) => Self::new(factory, stack),
             None => Err(Error::new(
                 ErrorKind::InvalidName,
-                format!("{} names no stack: FACTORY/STACK is expected", Excerpt(text)),
+                format!("{} is no stack name: expected FACTORY/STACK", Excerpt(text)),
             )),
         }
     }
@@ -115,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_could_leave_its_directory_or_confuse_a_reader_is_refused() {
+    fn a_dangerous_name_is_refused() {
         let long = "x".repeat(129);
         for name in [
             "", ".", "..", ".x", "x.", "-x", "_x", "@x", "a/b", "a\\b", "a b", "a\0b", "a\nb", "ä", "a:b",
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_that_the_format_allows_is_accepted() {
+    fn every_allowed_name_is_accepted() {
         let long = "x".repeat(128);
         for name in ["a", "0", "a.b", "prod-east_1@x+y=z", "A", "a..b", &long] {
             assert!(StackId::new(name, name).is_ok(), "{name:?}");
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_is_named_by_exactly_one_slash() {
+    fn a_stack_name_has_exactly_one_slash() {
         for text in [
             "network",
             "network/",

@@ -17,6 +17,8 @@ use time::OffsetDateTime;
 const FIRST_PAUSE: Duration = Duration::from_micros(500);
 /// Longer than headers are that have a few recipients and a short message.
 const USUAL_HEADER_BYTES: usize = 8 << 10;
+/// What is read of a snapshot before its size is believed; most snapshots are shorter.
+const FIRST_READ_BYTES: usize = 64 << 10;
 /// After so many collisions the range that the next suffix is drawn from no longer grows: 2^20.
 const MAX_SPREAD_BITS: u32 = 20;
 
@@ -262,7 +264,10 @@ impl<D: Snapshot> Store<D> {
         match envelope::bytes_for_header(&sealed) {
             Some(bytes) if bytes <= sealed.len() => {}
             Some(bytes) => sealed = self.backend().read_prefix(rev, bytes)?.bytes,
-            None => sealed = self.read(rev)?,
+            None => {
+                let limit = self.inner.limit.saturating_add(envelope::OVERHEAD);
+                sealed = self.backend().read(rev, limit)?;
+            }
         }
         envelope::header(&sealed).map_err(|error| error.at_revision(rev))
     }
@@ -534,7 +539,15 @@ impl<D: Snapshot> Store<D> {
         Ok(done)
     }
 
+    /// The sealed bytes. A file that is no sealed one, such as an empty disk image of a gigabyte, costs its beginning alone.
     fn read(&self, rev: &Revision) -> Result<Vec<u8>, Error> {
+        let beginning = self.backend().read_prefix(rev, FIRST_READ_BYTES)?;
+        if beginning.stored_bytes == beginning.bytes.len() as u64 {
+            return Ok(beginning.bytes);
+        }
+        envelope::check_beginning(&self.inner.keyring, &beginning.bytes)
+            .map_err(|error| error.at_revision(rev))?;
+        drop(beginning);
         self.backend()
             .read(rev, self.inner.limit.saturating_add(envelope::OVERHEAD))
     }
@@ -652,7 +665,10 @@ fn joined(backend: &dyn Backend, token: &LockToken) -> Result<LockInfo, Error> {
         }
         _ => Err(Error::new(
             ErrorKind::LockLost,
-            format!("the lock of {} that a parent process shared is no longer held", backend.id()),
+            format!(
+                "the lock of {} that a parent process shared is no longer held",
+                backend.id()
+            ),
         )),
     }
 }

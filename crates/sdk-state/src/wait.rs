@@ -1,7 +1,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long to wait for something that is held: a value, so that the caller decides.
+/// How long to wait for a lock. A [`Duration`] converts to a wait of at most that long from now on.
 ///
 /// ```
 /// use sdk_state::{Cancel, Wait};
@@ -18,12 +18,12 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Not at all: one try.
+    /// Tries once and does not wait.
     pub fn none() -> Self {
         Self::at_most(Duration::ZERO)
     }
 
-    /// Until it is free.
+    /// Waits until the lock is free.
     pub fn forever() -> Self {
         Self {
             deadline: None,
@@ -31,7 +31,7 @@ impl Wait {
         }
     }
 
-    /// For `limit` from now. A limit beyond what the clock can express is `forever`.
+    /// Waits for at most `limit` from now on. A limit beyond what the clock can express is `forever`.
     pub fn at_most(limit: Duration) -> Self {
         Self {
             deadline: Instant::now().checked_add(limit),
@@ -39,7 +39,7 @@ impl Wait {
         }
     }
 
-    /// Until `deadline`.
+    /// Waits until `deadline`.
     pub fn until(deadline: Instant) -> Self {
         Self {
             deadline: Some(deadline),
@@ -47,21 +47,20 @@ impl Wait {
         }
     }
 
-    /// The same, ending at once when `cancel` is pulled.
+    /// Ends the wait at once when `cancel` is cancelled.
     #[must_use]
     pub fn unless(mut self, cancel: &Cancel) -> Self {
         self.cancel = Some(cancel.clone());
         self
     }
 
-    /// Whether the caller gave up.
+    /// Whether the wait was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.cancel.as_ref().is_some_and(Cancel::is_cancelled)
     }
 
-    /// Sleeps for `pause`, or until the deadline or the cancellation if one comes first. False, at once, when the deadline
-    /// has passed: what a loop that looks again and again calls between two looks. Whether it was cancelled is asked with
-    /// [`is_cancelled`](Wait::is_cancelled).
+    /// Sleeps for `pause`, or until the deadline or the cancellation if one comes first, between two tries. Returns false, at
+    /// once, when the deadline has passed. [`is_cancelled`](Wait::is_cancelled) says whether it was cancelled.
     pub fn pause(&self, pause: Duration) -> bool {
         let pause = match self.deadline {
             Some(deadline) => {
@@ -75,10 +74,7 @@ impl Wait {
         };
         match &self.cancel {
             Some(cancel) => cancel.sleep(pause),
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "this is the wait that the others should use"
-            )]
+            #[expect(clippy::disallowed_methods, reason = "the wait that others use")]
             None => std::thread::sleep(pause),
         }
         true
@@ -92,8 +88,9 @@ impl From<Duration> for Wait {
     }
 }
 
-/// A cord to pull from another thread or a signal handler's thread: it ends every [`Wait`] that was made with it. Clones
-/// are the same cord. It takes a mutex, so it is not for the inside of a signal handler (`signal-safety(7)`).
+/// Ends every [`Wait`] that was made with it, from another thread. Clones cancel the same waits.
+///
+/// It takes a mutex, so do not call it inside a signal handler (`signal-safety(7)`); receive the signal in a thread.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<CancelState>);
 
@@ -104,18 +101,18 @@ struct CancelState {
 }
 
 impl Cancel {
-    /// A cord that nobody has pulled.
+    /// Makes one that is not cancelled.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Ends every wait on this cord, present and future. There is no way back: a new attempt takes a new cord.
+    /// Ends every wait that was made with it, present and future. This cannot be undone: make a new one for a new attempt.
     pub fn cancel(&self) {
         *self.0.cancelled.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.0.changed.notify_all();
     }
 
-    /// Whether it was pulled.
+    /// Whether it was cancelled.
     pub fn is_cancelled(&self) -> bool {
         *self.0.cancelled.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -136,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_of_nothing_is_up_at_once_and_a_wait_for_ever_is_not() {
+    fn no_wait_ends_at_once_and_forever_does_not() {
         assert!(!Wait::none().pause(Duration::from_secs(60)));
         assert!(Wait::forever().pause(Duration::from_micros(1)));
     }

@@ -36,7 +36,7 @@ MEMBERS = [
     "envelope-version", "payload-type", "factory", "stack", "revision", "parent", "compression", "length", "seal",
     "recipients", "provenance",
 ]
-PROVENANCE = ["run", "who", "host", "tool", "message", "written-at"]
+PROVENANCE = ["run", "author", "host", "tool", "message", "written-at"]
 
 
 class Failure(Exception):
@@ -380,7 +380,7 @@ def open(data, *, payload, factory, stack, revision, ring, limit=DEFAULT_LIMIT):
         raise Failure("TooLarge", "the plaintext")
     if (header["seal"] == "none") != (not ring):
         raise Failure("Refused", "a plain ring opens plain files, a real one never does")
-    for name, asked in [("payload-type", payload), ("factory", factory), ("stack", stack), ("revision", revision)]:
+    for name, asked in [("factory", factory), ("stack", stack), ("revision", revision)]:
         if header[name] != asked:
             raise Failure("Misplaced", name)
     bound = context(header)
@@ -389,18 +389,24 @@ def open(data, *, payload, factory, stack, revision, ring, limit=DEFAULT_LIMIT):
             raise damaged("the checksum is wrong")
     else:
         data_key = None
+        named = False
         for kind, master in ring:
             for one in header["recipients"]:
                 if data_key is None and one["name"] == kind and one["body"].get("fingerprint") == fingerprint(master):
+                    named = True
                     data_key = unwrap(master, one["wrapped"], bound + field(one["name"]))
+        if data_key is None and named:
+            raise damaged("the header names a key of the ring, and that does not open it")
         if data_key is None:
-            raise Failure("WrongKey", "no key of the ring opens it")
+            raise Failure("WrongKey", "the header names no key of the ring")
         if not hmac.compare_digest(header_tag(data_key, head), tag):
             raise damaged("the header was changed")
         body = open_body(data_key, body, bound)
     plaintext = decompress(body, header["length"]) if header["compression"] == "zstd" else body
     if len(plaintext) != header["length"]:
         raise damaged("the length is wrong")
+    if header["payload-type"] != payload:
+        raise Failure("OtherPayload", header["payload-type"])
     return plaintext
 
 
@@ -427,7 +433,7 @@ NONCE, NONCE_2 = bytes(range(0x40, 0x58)), bytes(range(0x60, 0x78))
 TEXT = b'{"outputs":{"password":"hunter2"}}'
 PLACE = {"payload": "state", "factory": "net", "stack": "prod", "revision": "2026-07-10T12:00:00Z"}
 PARENT = "2026-07-09T08:30:00.5Z"
-PROV = {"run": "r-17", "who": "ada", "host": "build-3", "tool": "unit 1.2", "message": "größer 🚀",
+PROV = {"run": "r-17", "author": "ada", "host": "build-3", "tool": "unit 1.2", "message": "größer 🚀",
         "written-at": "2026-07-10T12:00:00Z"}
 
 
@@ -442,7 +448,7 @@ DEFAULTS = {"key": b64(KEY), "key-kind": "env-key", **PLACE}
 def vectors():
     out = []
     me, second = recipient(KEY, NONCE), recipient(OTHER, NONCE_2, "key-file")
-    defaults = {**PLACE, "parent": None, "provenance": {"who": "ada", "written-at": "2026-07-10T12:00:00Z"}}
+    defaults = {**PLACE, "parent": None, "provenance": {"author": "ada", "written-at": "2026-07-10T12:00:00Z"}}
 
     def add(name, sealed, error=None, why=None, *, key=KEY, kind="env-key", place=None, limit=None, **extra):
         entry = {"name": name, "key": None if key is None else b64(key), "key-kind": None if key is None else kind,
@@ -557,7 +563,7 @@ def vectors():
         + hashlib.sha256(base[:12 + length] + body).digest() + body, "Damaged", "a checksum without a key is no tag")
     add("the first byte of the body changed", changed(base, 44 + length), "Damaged", "the body does not verify")
     add("the last byte of the body changed", changed(base, len(base) - 1, 7), "Damaged", "the body does not verify")
-    add("a letter of the provenance changed", base.replace(b'"who":"ada"', b'"who":"eve"'), "Damaged",
+    add("a letter of the provenance changed", base.replace(b'"author":"ada"', b'"author":"eve"'), "Damaged",
         "the header is not what was tagged")
     add("the parent changed", full.replace(PARENT.encode(), b"2026-07-09T08:30:00.6Z"), "Damaged",
         "the header is not what was tagged")
@@ -598,7 +604,7 @@ def vectors():
     add("another key", base, "WrongKey", "no recipient has its fingerprint", key=OTHER)
     add("the right key of the wrong kind", base, "WrongKey", "recipients match by name and fingerprint", kind="key-file")
     add("another key whose fingerprint is recorded", rebuilt(lambda h: h["recipients"][0]["body"].update(
-        fingerprint=fingerprint(OTHER))), "WrongKey", "the fingerprint finds a key and proves nothing", key=OTHER)
+        fingerprint=fingerprint(OTHER))), "Damaged", "the fingerprint finds a key and proves nothing", key=OTHER)
     add("the recorded fingerprint is another key's", rebuilt(lambda h: h["recipients"][0]["body"].update(
         fingerprint=fingerprint(OTHER))), "WrongKey", "no recipient has its fingerprint")
     add("the recorded fingerprint is missing", rebuilt(lambda h: h["recipients"][0]["body"].pop("fingerprint")),
@@ -607,20 +613,23 @@ def vectors():
 
     def rewrapped(data):
         return rebuilt(lambda h: h["recipients"][0].update({"wrapped-key": b64(data)}))
-    add("a byte of the wrapped key changed", rewrapped(changed(wrapped, 40)), "WrongKey", "it does not unwrap")
-    add("the wrapped key is a byte short", rewrapped(wrapped[:-1]), "WrongKey", "72 bytes are expected")
-    add("the wrapped key is empty", rewrapped(b""), "WrongKey", "72 bytes are expected")
+    add("a byte of the wrapped key changed", rewrapped(changed(wrapped, 40)), "Damaged", "it does not unwrap, and it names the key")
+    add("the wrapped key is a byte short", rewrapped(wrapped[:-1]), "Damaged", "72 bytes are expected")
+    add("the wrapped key is empty", rewrapped(b""), "Damaged", "72 bytes are expected")
     add("the wrapped key holds 33 bytes", rewrapped(wrap(KEY, NONCE, DATA_KEY + b"\0", context(header) + field("env-key"))),
-        "WrongKey", "72 bytes are expected")
-    add("wrapped without the recipient's name", rewrapped(wrap(KEY, NONCE, DATA_KEY, context(header))), "WrongKey",
+        "Damaged", "72 bytes are expected")
+    add("wrapped without the recipient's name", rewrapped(wrap(KEY, NONCE, DATA_KEY, context(header))), "Damaged",
         "the name is part of the associated data")
     add("wrapped for the name without its length", rewrapped(wrap(KEY, NONCE, DATA_KEY, context(header) + b"env-key")),
-        "WrongKey", "every field is preceded by its length")
+        "Damaged", "every field is preceded by its length")
 
     # -- places
-    for name, place in [("revision", "2026-07-10T12:00:00Z_1"), ("stack", "prod-east"), ("factory", "Net"),
-                        ("payload", "plan")]:
+    for name, place in [("revision", "2026-07-10T12:00:00Z_1"), ("stack", "prod-east"), ("factory", "Net")]:
         add(f"asked for as another {name}", base, "Misplaced", f"the header names another {name}", place={name: place})
+    add("asked for as another payload type", base, "OtherPayload", "the type is authenticated before it is told",
+        place={"payload": "plan"})
+    add("asked for as another payload type, with another key", base, "WrongKey", "the type is authenticated before it is told",
+        place={"payload": "plan"}, key=OTHER)
     add("a file without seal asked for as another stack", plain, "Misplaced", "the header names another stack", key=None,
         place={"stack": "dev"})
     add("another place and another key", base, "Misplaced", "the place is compared before any key is tried", key=OTHER,
@@ -628,7 +637,7 @@ def vectors():
     for name, member, place in [("revision", "revision", "2026-07-10T12:00:01Z"), ("stack", "stack", "pr0d"),
                                 ("factory", "factory", "n3t"), ("payload", "payload-type", "stale")]:
         moved = rebuilt(lambda h, m=member, p=place: h.update({m: p}), of=header)
-        add(f"moved to another {name}, header rewritten and tagged anew", moved, "WrongKey",
+        add(f"moved to another {name}, header rewritten and tagged anew", moved, "Damaged",
             "the wrapped key is bound to the place", place={name: place})
         fields = {**defaults, name: place}
         fresh = make_header(recipients=(me,), compression="zstd", length=len(TEXT), data_key=DATA_KEY, **fields)
@@ -648,7 +657,7 @@ def vectors():
     add("no seal, the checksum changed", changed(plain, 12 + plain_length), "Damaged", "the checksum is wrong", key=None)
     add("no seal, a byte of the body changed", changed(plain, len(plain) - 1), "Damaged", "the checksum is over the body too",
         key=None)
-    add("no seal, a byte of the header changed", plain.replace(b'"who":"ada"', b'"who":"eve"'), "Damaged",
+    add("no seal, a byte of the header changed", plain.replace(b'"author":"ada"', b'"author":"eve"'), "Damaged",
         "the checksum is over the header", key=None)
     add("no seal, a byte more at the end", plain + b"\0", "Damaged", "the checksum is over everything", key=None)
     add("no seal, the checksum is of the header alone", plain[:12 + plain_length]
@@ -691,7 +700,7 @@ def vectors():
     header_case("the version twice", "repeated members are refused",
                 raw=text_of(b'"envelope-version":2', b'"envelope-version":2,"envelope-version":2'))
     header_case("a member of the provenance twice", "repeated members are refused",
-                raw=text_of(b'"who":"ada"', b'"who":"ada","who":"ada"'))
+                raw=text_of(b'"author":"ada"', b'"author":"ada","author":"ada"'))
     header_case("a member of a body twice", "repeated members are refused in the body too",
                 raw=text_of(b'"env-var":"KEY"', b'"env-var":"KEY","env-var":"KEY"'))
     header_case("a member of a body twice, once with an escape", "names are compared as they read",

@@ -154,7 +154,7 @@ impl Record {
     }
 }
 
-/// What a sealed file says of itself. Nothing of it is authenticated: whoever can write to the medium can make it up.
+/// What a sealed file says of itself. Nothing of it is authenticated: anybody who can write to the backend can make it up.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct UnverifiedHeader {
@@ -170,7 +170,7 @@ pub struct UnverifiedHeader {
     pub parent: Option<Revision>,
     /// Bytes of plaintext, before compression; `None` in version 1.
     pub length: Option<u64>,
-    /// For whom it is sealed; empty when it is not encrypted.
+    /// The recipients that it is sealed for; none when it is not encrypted.
     pub recipients: Vec<Recipient>,
     /// Who and what wrote it.
     pub provenance: Provenance,

@@ -1,7 +1,7 @@
 //! The sealed form of a payload: compressed, encrypted, and bound to its stack and revision.
 //!
-//! A [`Store`](crate::Store) seals what it writes. These functions do the same for any other payload that belongs to a
-//! stack, such as a plan file, with the same keys. The bytes are specified in `docs/format.md`.
+//! A [`Store`](crate::Store) seals what it writes. These functions seal any other payload that belongs to a stack, such as a
+//! plan file, with the same keys. `docs/format.md` specifies the bytes.
 //!
 //! ```
 //! use sdk_state::encrypt::{EnvKey, Keyring, MasterKey};
@@ -38,8 +38,8 @@ pub(crate) use v2::seal as seal_v2;
 /// The most plaintext bytes that are opened or sealed unless a store is told otherwise: 1 GiB.
 pub const DEFAULT_LIMIT: u64 = 1 << 30;
 
-/// How much longer than the limit of its plaintext a sealed file may be: 2 MiB. A header has at most 1 MiB, and zstd makes
-/// what cannot be compressed a little longer.
+/// How much longer a sealed file may be than the limit of its plaintext: 2 MiB. A header has at most 1 MiB, and zstd makes
+/// incompressible data a little longer.
 pub const OVERHEAD: u64 = 2 << 20;
 
 /// What a sealed payload is, and where it belongs. To open it, say the same again; a file that says otherwise does not
@@ -62,7 +62,7 @@ pub(crate) struct Place<'a> {
     pub(crate) revision: &'a Revision,
 }
 
-/// Where a sealed payload comes from: recorded in clear.
+/// The origin of a sealed payload, recorded in clear.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
     /// Who and what wrote it.
@@ -76,7 +76,7 @@ pub struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// Without a message and a parent.
+    /// An origin without a message and a parent.
     pub fn new(provenance: &'a Provenance, written_at: OffsetDateTime) -> Self {
         Self {
             provenance,
@@ -112,8 +112,8 @@ pub fn seal(
 
 /// Opens a sealed payload of either version, if `keyring` allows that version, and returns its plaintext.
 ///
-/// No byte is returned before it is authenticated. `limit` bounds the plaintext; what a file claims is compared with it
-/// before memory is set aside.
+/// No byte is returned before it is authenticated. `limit` bounds the plaintext; the length that a file claims is compared
+/// with it before memory is reserved.
 ///
 /// # Errors
 ///
@@ -164,7 +164,7 @@ pub(crate) fn open_any(
     Ok((payload, plaintext))
 }
 
-/// What a sealed file says of itself, to be shown and not to be trusted: nothing of it is authenticated.
+/// Reads what a sealed file says of itself, to show and not to trust: nothing of it is authenticated.
 ///
 /// # Errors
 ///
@@ -185,6 +185,14 @@ pub(crate) fn bytes_for_header(beginning: &[u8]) -> Option<usize> {
         Ok(Version::One) => None,
         Ok(Version::Two) => Some(v2::bytes_for_header(beginning)),
         Err(_) => Some(0),
+    }
+}
+
+/// Refuses by its first bytes a file that would not open however it goes on.
+pub(crate) fn check_beginning(keyring: &Keyring, beginning: &[u8]) -> Result<(), Error> {
+    match Version::of(beginning)? {
+        Version::One => v1::accepted(keyring).map(drop),
+        Version::Two => Ok(()),
     }
 }
 
@@ -228,7 +236,7 @@ fn misplaced(what: &str, expected: &str, found: &str) -> Error {
 pub(crate) fn too_large(bytes: u64, limit: u64) -> Error {
     Error::new(
         ErrorKind::TooLarge,
-        format!("{bytes} bytes are more than the limit of {limit}: raise the limit if that is intended"),
+        format!("{bytes} bytes are more than the limit of {limit}: raise the limit if you mean it"),
     )
 }
 

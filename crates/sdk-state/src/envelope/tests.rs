@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305};
 use hkdf::Hkdf;
-use sdk_encrypt::{Encrypter, EnvKey, KeyFile, Keyring, MasterKey, Noop, Recipient, Wrapped};
+use sdk_encrypt::{Encrypter, EnvKey, KeyFile, Keyring, MasterKey, Noop, Recipient};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::Sha256;
@@ -109,7 +109,7 @@ impl Vector {
 }
 
 #[test]
-fn every_published_file_opens_to_its_plaintext_or_fails_by_the_rule_that_it_breaks() {
+fn every_vector_opens_or_fails_as_published() {
     let (mut opened, mut failed) = (0, 0);
     for vector in vectors() {
         match (vector.open(), &vector.error) {
@@ -123,9 +123,10 @@ fn every_published_file_opens_to_its_plaintext_or_fails_by_the_rule_that_it_brea
                 opened += 1;
             }
             (Err(error), Some(expected)) => {
+                let kind = format!("{:?}", error.kind());
                 assert_eq!(
-                    format!("{:?}", error.kind()),
-                    *expected,
+                    kind.split(' ').next(),
+                    Some(&**expected),
                     "{}: {error}",
                     vector.name
                 );
@@ -139,7 +140,7 @@ fn every_published_file_opens_to_its_plaintext_or_fails_by_the_rule_that_it_brea
 }
 
 #[test]
-fn sealing_with_the_published_keys_gives_the_published_bytes() {
+fn sealing_gives_the_published_bytes() {
     let mut compared = 0;
     for vector in vectors() {
         if vector.compression != Some(Compression::None) || vector.error.is_some() {
@@ -165,7 +166,7 @@ fn sealing_with_the_published_keys_gives_the_published_bytes() {
             length: plaintext.len() as u64,
             bytes: plaintext,
         };
-        let mut recipients = vector.recipients.iter().cloned();
+        let mut recipients = vector.recipients.iter().cloned().map(VectorKey::from);
         let ring = match recipients.next() {
             Some(first) => recipients.fold(Keyring::from(first), |ring, next| {
                 ring.also_seal_for(next).unwrap()
@@ -186,7 +187,7 @@ fn sealing_with_the_published_keys_gives_the_published_bytes() {
 /// ChaCha20-Poly1305 does not commit to its key. Without the header tag, whoever knows two keys could make one file that
 /// two readers open to two different states (E3).
 #[test]
-fn a_body_that_the_bare_cipher_opens_under_two_keys_opens_under_one_in_an_envelope() {
+fn a_file_opens_under_one_data_key_only() {
     let vectors = vectors();
     let forged = vectors
         .iter()
@@ -213,7 +214,7 @@ fn a_body_that_the_bare_cipher_opens_under_two_keys_opens_under_one_in_an_envelo
 }
 
 #[test]
-fn what_the_compressor_makes_opens_again_at_every_size_around_its_limits() {
+fn every_size_around_the_limits_of_zstd_opens() {
     let id: StackId = "network/prod".parse().unwrap();
     let revision = "2026-07-10T12:00:00Z".parse().unwrap();
     let subject = Subject {
@@ -254,7 +255,7 @@ fn a_payload_type_that_is_not_allowed_is_not_sealed() {
 }
 
 #[test]
-fn a_time_of_writing_whose_offset_leads_out_of_the_calendar_is_an_error_and_no_panic() {
+fn a_time_outside_the_calendar_is_an_error() {
     let (id, revision) = (
         "network/prod".parse().unwrap(),
         "2026-07-10T12:00:00Z".parse().unwrap(),
@@ -272,7 +273,7 @@ fn a_time_of_writing_whose_offset_leads_out_of_the_calendar_is_an_error_and_no_p
 }
 
 #[test]
-fn a_file_for_which_there_is_no_memory_is_not_called_damaged() {
+fn a_lack_of_memory_is_not_damage() {
     // Without a content size, so that the claim of the header is all there is.
     let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
     encoder.write_all(b"a plan").unwrap();
@@ -284,39 +285,50 @@ fn a_file_for_which_there_is_no_memory_is_not_called_damaged() {
 }
 
 /// Wraps with a nonce that the vector gives, by the formula of `docs/format.md`.
-impl Encrypter for VectorRecipient {
-    fn name(&self) -> &str {
-        &self.name
-    }
+struct VectorKey {
+    recipient: Recipient,
+    vector: VectorRecipient,
+}
 
+impl From<VectorRecipient> for VectorKey {
+    fn from(vector: VectorRecipient) -> Self {
+        Self {
+            recipient: Recipient {
+                name: vector.name.clone(),
+                body: serde_json::from_value(vector.body.clone()).unwrap(),
+            },
+            vector,
+        }
+    }
+}
+
+impl Encrypter for VectorKey {
     fn describe(&self) -> String {
-        self.name.clone()
+        self.recipient.describe()
     }
 
-    fn encrypt(&self, plaintext: &[u8], associated_data: &[u8]) -> Result<Wrapped, sdk_encrypt::Error> {
-        let master = STANDARD.decode(&self.key).unwrap();
+    fn recipient(&self) -> &Recipient {
+        &self.recipient
+    }
+
+    fn wrap(&self, data_key: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, sdk_encrypt::Error> {
+        let master = STANDARD.decode(&self.vector.key).unwrap();
         let mut wrap_key = [0; 32];
         Hkdf::<Sha256>::new(None, &master)
             .expand(b"ubstate v2 wrap", &mut wrap_key)
             .unwrap();
-        let nonce: [u8; 24] = hex(&self.nonce).try_into().unwrap();
+        let nonce: [u8; 24] = hex(&self.vector.nonce).try_into().unwrap();
         let payload = Payload {
-            msg: plaintext,
+            msg: data_key,
             aad: associated_data,
         };
         let sealed = XChaCha20Poly1305::new(&wrap_key.into())
             .encrypt(&nonce.into(), payload)
             .unwrap();
-        Ok(Wrapped {
-            recipient: Recipient {
-                name: self.name.clone(),
-                body: serde_json::from_value(self.body.clone()).unwrap(),
-            },
-            bytes: [&nonce[..], &sealed].concat(),
-        })
+        Ok([&nonce[..], &sealed].concat())
     }
 
-    fn decrypt(
+    fn unwrap(
         &self,
         _: &Recipient,
         _: &[u8],
@@ -337,7 +349,7 @@ fn hex(text: &str) -> Vec<u8> {
 /// So whoever could write to the store chose up to a mebibyte of what a program printed that prints every cause, with
 /// escape sequences for the terminal in it.
 #[test]
-fn a_hostile_header_gives_a_short_error_that_cannot_steer_the_terminal() {
+fn a_hostile_header_gives_a_short_escaped_error() {
     let hostile = "\\u001b[2J\\n\\u202e".repeat(10_000);
     for header in [
         format!(r#"{{"envelope-version":2,"{hostile}":1}}"#),

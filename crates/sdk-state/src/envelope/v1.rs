@@ -60,12 +60,7 @@ pub(crate) fn seal(cipher: &LegacyCipher, payload: &str, plaintext: Vec<u8>) -> 
 
 /// Returns the payload type, which old files do not record, and the plaintext.
 pub(super) fn open(keyring: &Keyring, file: &[u8]) -> Result<(Option<String>, Vec<u8>), Error> {
-    let Some(cipher) = keyring.legacy() else {
-        return Err(refused(
-            "the file is of envelope version 1, which cannot tell that a file was moved or replaced: \
-             accept version 1 to open it",
-        ));
-    };
+    let cipher = accepted(keyring)?;
     let envelope = parse(file)?;
     let sealed_for = envelope.encrypter.map(EncrypterRecord::into_recipient);
     if let Some(recipient) = &sealed_for
@@ -89,6 +84,15 @@ pub(super) fn open(keyring: &Keyring, file: &[u8]) -> Result<(Option<String>, Ve
         )
     })?;
     Ok((envelope.payload_type, plaintext))
+}
+
+pub(super) fn accepted(keyring: &Keyring) -> Result<&LegacyCipher, Error> {
+    keyring.legacy().ok_or_else(|| {
+        refused(
+            "the file is of envelope version 1, which cannot tell that a file was moved or replaced: \
+             accept version 1 to open it",
+        )
+    })
 }
 
 pub(super) fn header(file: &[u8]) -> Result<UnverifiedHeader, Error> {

@@ -187,7 +187,11 @@ fn unwrap_data_key(keyring: &Keyring, header: &Header, context: &[u8]) -> Result
     let mut named = None;
     for encrypter in keyring.openers() {
         let own = encrypter.recipient();
-        for wrapped in header.recipients.iter().filter(|wrapped| wrapped.name == own.name) {
+        for wrapped in header
+            .recipients
+            .iter()
+            .filter(|wrapped| wrapped.name == own.name)
+        {
             let bound_to = recipient_context(context, &wrapped.name);
             let recipient = wrapped.recipient();
             match encrypter.unwrap(&recipient, &wrapped.wrapped_key, &bound_to) {

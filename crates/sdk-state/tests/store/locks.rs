@@ -1,36 +1,38 @@
 //! Waiting for the lock (L2, L4, L5).
 
-use crate::support::{Note, id, key, store};
-use sdk_state::{Backend, Cancel, ErrorKind, Liveness, LockToken, MemoryStorage, Provenance, Store, Wait};
+use crate::support::{Note, id, key, note, store};
+use sdk_state::{Cancel, ErrorKind, Liveness, LockToken, MemoryBackend, Provenance, Store, Wait};
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_held_lock_names_its_holder_to_whoever_does_not_wait() {
-    let storage = MemoryStorage::new(id());
+fn a_held_lock_names_its_holder() {
+    let backend = MemoryBackend::new(id());
     let provenance = Provenance::new()
-        .with_who("alice")
+        .with_author("alice")
         .with_host("build-7")
         .with_tool("apply 1.0");
-    let holder: Store<_, Note> = Store::new(storage.clone(), key(1)).with_provenance(provenance);
-    let lock = holder.lock("apply", &Wait::none()).unwrap();
-    let error = store(&storage).lock("push", &Wait::none()).unwrap_err();
+    let holder: Store<Note> = Store::new(backend.clone(), key(1))
+        .with_provenance(provenance)
+        .document();
+    let lock = holder.lock("apply", Wait::none()).unwrap();
+    let error = store(&backend).lock("push", Wait::none()).unwrap_err();
     let ErrorKind::Locked(info) = error.kind() else {
         panic!("{error}")
     };
     assert_eq!(&**info, lock.info());
     assert!(error.to_string().contains("alice on build-7 (apply)"), "{error}");
     lock.unlock().unwrap();
-    store(&storage).lock("push", &Wait::none()).unwrap();
+    drop(store(&backend).lock("push", Wait::none()).unwrap());
 }
 
 #[test]
 fn a_waiter_gets_the_lock_when_its_holder_drops_it() {
-    let storage = MemoryStorage::new(id());
-    let held = store(&storage).lock("apply", &Wait::none()).unwrap();
+    let backend = MemoryBackend::new(id());
+    let held = store(&backend).lock("apply", Wait::none()).unwrap();
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| {
-            store(&storage)
-                .lock("push", &Wait::forever())
+            store(&backend)
+                .lock("push", Wait::forever())
                 .map(|lock| lock.took_over().cloned())
         });
         drop(held);
@@ -40,11 +42,11 @@ fn a_waiter_gets_the_lock_when_its_holder_drops_it() {
 
 #[test]
 fn a_wait_ends_at_its_deadline_and_when_it_is_cancelled() {
-    let storage = MemoryStorage::new(id());
-    let _held = store(&storage).lock("apply", &Wait::none()).unwrap();
+    let backend = MemoryBackend::new(id());
+    let _held = store(&backend).lock("apply", Wait::none()).unwrap();
     let start = Instant::now();
-    let error = store(&storage)
-        .lock("push", &Wait::at_most(Duration::from_millis(20)))
+    let error = store(&backend)
+        .lock("push", Wait::at_most(Duration::from_millis(20)))
         .unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Locked(_)));
     assert!(start.elapsed() >= Duration::from_millis(20));
@@ -52,8 +54,8 @@ fn a_wait_ends_at_its_deadline_and_when_it_is_cancelled() {
     let cancel = Cancel::new();
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| {
-            store(&storage)
-                .lock("push", &Wait::forever().unless(&cancel))
+            store(&backend)
+                .lock("push", Wait::forever().unless(&cancel))
                 .map(|_| ())
         });
         cancel.cancel();
@@ -63,14 +65,14 @@ fn a_wait_ends_at_its_deadline_and_when_it_is_cancelled() {
 
 #[test]
 fn a_dead_holders_lock_is_taken_over_and_the_dead_is_named() {
-    let storage = MemoryStorage::new(id());
-    let dead = store(&storage).lock("apply", &Wait::none()).unwrap();
-    storage.kill_holder();
+    let backend = MemoryBackend::new(id());
+    let dead = store(&backend).lock("apply", Wait::none()).unwrap();
+    backend.kill_holder();
     assert_eq!(
-        store(&storage).lock_status().unwrap().unwrap().liveness,
+        store(&backend).lock_status().unwrap().unwrap().liveness,
         Liveness::Dead
     );
-    let lock = store(&storage).lock("push", &Wait::none()).unwrap();
+    let lock = store(&backend).lock("push", Wait::none()).unwrap();
     assert_eq!(lock.took_over(), Some(dead.info()));
     assert_eq!(dead.check().unwrap_err().kind(), &ErrorKind::LockLost);
     drop(dead);
@@ -79,13 +81,42 @@ fn a_dead_holders_lock_is_taken_over_and_the_dead_is_named() {
 
 #[test]
 fn only_the_holder_that_was_meant_is_evicted() {
-    let store = store(&MemoryStorage::new(id()));
+    let store = store(&MemoryBackend::new(id()));
     assert_eq!(store.force_unlock(None).unwrap(), None);
-    let lock = store.lock("apply", &Wait::none()).unwrap();
+    let lock = store.lock("apply", Wait::none()).unwrap();
     let other = LockToken::generate().unwrap();
     let error = store.force_unlock(Some(&other)).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Locked(info) if &**info == lock.info()));
     let evicted = store.force_unlock(Some(lock.token().unwrap())).unwrap();
     assert_eq!(evicted.as_ref(), Some(lock.info()));
     assert_eq!(store.lock_status().unwrap(), None);
+}
+
+#[test]
+fn a_child_joins_the_lock_of_its_parent() {
+    let backend = MemoryBackend::new(id());
+    let held = store(&backend).lock("apply", Wait::none()).unwrap();
+    let token = held.token().unwrap();
+    let joined = store(&backend).join(token.clone()).unwrap();
+    assert_eq!(joined.info(), held.info());
+    let revision = store(&backend)
+        .save(&note("one"), "child", None, joined.token().unwrap())
+        .unwrap();
+    assert_eq!(store(&backend).current().unwrap(), Some(revision));
+    joined.unlock().unwrap();
+    held.check().unwrap();
+}
+
+#[test]
+fn nobody_joins_a_lock_that_is_lost() {
+    let backend = MemoryBackend::new(id());
+    let held = store(&backend).lock("apply", Wait::none()).unwrap();
+    let token = held.token().unwrap().clone();
+    let joined = store(&backend).join(token.clone()).unwrap();
+    store(&backend).force_unlock(None).unwrap();
+    assert!(!joined.is_lost());
+    assert!(joined.check().unwrap_err().is_lock_lost());
+    assert!(joined.is_lost());
+    let _other = store(&backend).lock("push", Wait::none()).unwrap();
+    assert!(store(&backend).join(token).unwrap_err().is_lock_lost());
 }

@@ -1,4 +1,4 @@
-//! The store over a storage in memory.
+//! The store over a backend in memory.
 #![cfg(test)]
 
 mod locks;

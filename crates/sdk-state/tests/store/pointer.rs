@@ -1,32 +1,33 @@
 //! Which snapshot is current (C1, C2, C3).
 
 use crate::support::{id, note, store};
-use sdk_state::{Backend, ErrorKind, Expect, MemoryStorage, Optional, Revision, Wait, WriteOptions};
+use sdk_state::{ErrorKind, Expect, MemoryBackend, Revision, Wait};
 use std::sync::Barrier;
 
 #[test]
-fn a_stack_without_snapshots_has_no_current_one_and_that_is_a_fresh_start() {
-    let store = store(&MemoryStorage::new(id()));
-    let error = store.current().unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::NoCurrent { snapshots: 0 });
-    assert_eq!(store.current_rev().optional().unwrap(), None);
+fn a_fresh_stack_has_no_head() {
+    let store = store(&MemoryBackend::new(id()));
+    assert_eq!(store.head().unwrap(), None);
+    assert_eq!(store.current().unwrap(), None);
     assert!(store.list().unwrap().is_empty());
 }
 
+/// `None` meant both "fresh" and "the pointer was lost", and a tool that took one for the other built everything again.
 #[test]
-fn a_pointer_that_was_lost_beside_snapshots_is_no_fresh_start() {
-    let store = store(&MemoryStorage::new(id()));
-    store.write(&note("one"), &WriteOptions::new()).unwrap();
-    let error = store.head().unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::NoCurrent { snapshots: 1 });
-    assert!(error.to_string().contains("set_current"), "{error}");
+fn a_lost_pointer_is_never_a_fresh_stack() {
+    let store = store(&MemoryBackend::new(id()));
+    store.write(&note("one"), "note").unwrap();
+    for error in [store.head().unwrap_err(), store.current().unwrap_err()] {
+        assert_eq!(error.kind(), &ErrorKind::PointerLost { snapshots: 1 });
+        assert!(error.to_string().contains("make one of them current"), "{error}");
+    }
 }
 
 #[test]
-fn a_pointer_that_is_anything_but_one_name_is_damaged_and_says_how_to_repair_it() {
-    let storage = MemoryStorage::new(id());
-    let store = store(&storage);
-    let revision = store.write(&note("one"), &WriteOptions::new()).unwrap();
+fn a_damaged_pointer_says_how_to_repair_it() {
+    let backend = MemoryBackend::new(id());
+    let store = store(&backend);
+    let revision = store.write(&note("one"), "note").unwrap();
     let long = vec![b'x'; 1 << 20];
     let two_lines = format!("{revision}\n{revision}\n");
     for content in [
@@ -39,101 +40,113 @@ fn a_pointer_that_is_anything_but_one_name_is_damaged_and_says_how_to_repair_it(
         &long,
         two_lines.as_bytes(),
     ] {
-        storage.overwrite_pointer(content);
+        backend.overwrite_pointer(content);
+        let lock = store.lock("test", Wait::none()).unwrap();
+        let token = lock.token().unwrap();
         for error in [
-            store.current_rev().unwrap_err(),
+            store.head().unwrap_err(),
             store.current().unwrap_err(),
-            store.delete(&revision, None).unwrap_err(),
+            store.backend().remove(&revision, Some(token)).unwrap_err(),
             store
-                .compare_and_set_current(Expect::Exactly(None), &revision, None)
+                .save(&note("kept all the same"), "note", &revision, token)
                 .unwrap_err(),
         ] {
             assert_eq!(error.kind(), &ErrorKind::Damaged);
-            assert!(error.to_string().contains("set_current"), "{error}");
+            assert!(error.to_string().contains("make a revision current"), "{error}");
         }
-        store
-            .write(&note("still possible"), &WriteOptions::new())
-            .unwrap();
     }
     store.set_current(&revision).unwrap();
-    assert_eq!(store.current().unwrap(), note("one"));
+    assert_eq!(store.head().unwrap().unwrap().document, note("one"));
 }
 
 #[test]
-fn blanks_around_the_name_and_a_missing_line_feed_are_accepted() {
-    let storage = MemoryStorage::new(id());
-    let store = store(&storage);
-    let revision = store.write(&note("one"), &WriteOptions::new()).unwrap();
+fn blanks_around_the_name_are_accepted() {
+    let backend = MemoryBackend::new(id());
+    let store = store(&backend);
+    let revision = store.write(&note("one"), "note").unwrap();
     for content in [
         format!("{revision}"),
         format!("{revision}\r\n"),
         format!("  {revision}\n\n"),
     ] {
-        storage.overwrite_pointer(content);
-        assert_eq!(store.head().unwrap(), (revision.clone(), note("one")));
+        backend.overwrite_pointer(content);
+        let head = store.head().unwrap().unwrap();
+        assert_eq!((head.revision, head.document), (revision.clone(), note("one")));
     }
 }
 
 #[test]
-fn a_pointer_to_a_revision_that_does_not_exist_is_damaged() {
-    let storage = MemoryStorage::new(id());
-    storage.overwrite_pointer("2026-07-10T12:00:00Z\n");
-    let error = store(&storage).current().unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Damaged);
-    assert!(error.to_string().contains("2026-07-10T12:00:00Z"), "{error}");
+fn a_dangling_pointer_is_damage() {
+    let backend = MemoryBackend::new(id());
+    backend.overwrite_pointer("2026-07-10T12:00:00Z\n");
+    let store = store(&backend);
+    for error in [store.head().unwrap_err(), store.current().unwrap_err()] {
+        assert_eq!(error.kind(), &ErrorKind::Damaged);
+        assert!(error.to_string().contains("2026-07-10T12:00:00Z"), "{error}");
+    }
 }
 
 #[test]
 fn current_is_not_moved_to_what_does_not_exist() {
-    let store = store(&MemoryStorage::new(id()));
+    let store = store(&MemoryBackend::new(id()));
     let error = store
         .set_current(&"2026-07-10T12:00:00Z".parse().unwrap())
         .unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::NotFound);
-    assert!(store.current_rev().optional().unwrap().is_none());
+    assert!(error.is_not_found());
+    assert_eq!(store.current().unwrap(), None);
 }
 
 #[test]
-fn the_current_revision_is_not_deleted_and_any_other_one_twice_if_you_like() {
-    let store = store(&MemoryStorage::new(id()));
-    let old = store.write(&note("old"), &WriteOptions::new()).unwrap();
-    let new = store.write(&note("new"), &WriteOptions::new()).unwrap();
+fn the_current_revision_is_not_deleted() {
+    let store = store(&MemoryBackend::new(id()));
+    let old = store.write(&note("old"), "note").unwrap();
+    let new = store.write(&note("new"), "note").unwrap();
     store.set_current(&new).unwrap();
-    assert_eq!(
-        store.delete(&new, None).unwrap_err().kind(),
-        &ErrorKind::RevisionIsCurrent
-    );
-    store.delete(&old, None).unwrap();
-    store.delete(&old, None).unwrap();
+    let error = store.delete(&new).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::RevisionIsCurrent);
+    store.delete(&old).unwrap();
+    // Deleting it again is no error.
+    store.delete(&old).unwrap();
     assert_eq!(store.list().unwrap(), [new]);
-    assert_eq!(store.get(&old).unwrap_err().kind(), &ErrorKind::NotFound);
+    assert!(store.get(&old).unwrap_err().is_not_found());
+}
+
+/// A change without a token could come between a holder's look and its move.
+#[test]
+fn nobody_changes_anything_while_another_holds_the_lock() {
+    let store = store(&MemoryBackend::new(id()));
+    let revision = store.write(&note("one"), "note").unwrap();
+    let _held = store.lock("apply", Wait::none()).unwrap();
+    assert!(store.set_current(&revision).unwrap_err().is_locked());
+    assert!(store.delete(&revision).unwrap_err().is_locked());
+    assert_eq!(store.list().unwrap(), [revision]);
 }
 
 #[test]
-fn of_many_movers_with_one_expectation_exactly_one_wins() {
+fn of_many_movers_with_one_expectation_one_wins() {
     const MOVERS: usize = 16;
-    let storage = MemoryStorage::new(id());
-    let writer = store(&storage);
-    let first = writer.write(&note("first"), &WriteOptions::new()).unwrap();
+    let backend = MemoryBackend::new(id());
+    let writer = store(&backend);
+    let first = writer.write(&note("first"), "note").unwrap();
     writer.set_current(&first).unwrap();
+    let lock = writer.lock("apply", Wait::none()).unwrap();
     let barrier = Barrier::new(MOVERS);
     let results: Vec<(Revision, bool)> = std::thread::scope(|scope| {
         let movers: Vec<_> = (0..MOVERS)
             .map(|mover| {
-                let (storage, barrier, first) = (&storage, &barrier, &first);
+                let (backend, barrier, first, lock) = (&backend, &barrier, &first, &lock);
                 scope.spawn(move || {
-                    let store = store(storage);
-                    let mine = store.write(&note(&mover.to_string()), &WriteOptions::new()).unwrap();
+                    let store = store(backend);
                     barrier.wait();
-                    let moved = store.compare_and_set_current(Expect::Exactly(Some(first)), &mine, None);
-                    match &moved {
-                        Ok(()) => {}
-                        Err(error) => assert!(
-                            matches!(error.kind(), ErrorKind::CurrentMoved { expected, .. } if expected.as_ref() == Some(first)),
-                            "{error}"
-                        ),
+                    let saved = store.save(&note(&mover.to_string()), "note", first, lock.token().unwrap());
+                    match saved {
+                        Ok(revision) => (revision, true),
+                        Err(error) => {
+                            assert!(error.is_current_moved(), "{error}");
+                            // It is stored all the same, and named.
+                            (error.revision().unwrap().clone(), false)
+                        }
                     }
-                    (mine, moved.is_ok())
                 })
             })
             .collect();
@@ -144,26 +157,50 @@ fn of_many_movers_with_one_expectation_exactly_one_wins() {
         .filter(|(_, won)| *won)
         .map(|(revision, _)| revision)
         .collect();
-    assert_eq!(winners, [&writer.current_rev().unwrap()]);
+    assert_eq!(winners, [&writer.current().unwrap().unwrap()]);
+    for (revision, _) in &results {
+        writer.get(revision).unwrap();
+    }
+}
+
+/// A revision that became current twice is the same revision and another pointer.
+#[test]
+fn a_pointer_is_told_from_the_same_revision_later() {
+    let store = store(&MemoryBackend::new(id()));
+    let (one, two) = (
+        store.write(&note("one"), "note").unwrap(),
+        store.write(&note("two"), "note").unwrap(),
+    );
+    let lock = store.lock("apply", Wait::none()).unwrap();
+    let (backend, token) = (store.backend(), lock.token().unwrap());
+    let first = backend.set_current(Expect::Nothing, &one, token).unwrap();
+    backend.set_current(Expect::Pointer(&first), &two, token).unwrap();
+    let again = backend.set_current(Expect::Revision(&two), &one, token).unwrap();
+    assert_eq!(first.revision, again.revision);
+    let late = backend.set_current(Expect::Pointer(&first), &two, token);
+    assert!(late.unwrap_err().is_current_moved());
+    backend.set_current(Expect::Pointer(&again), &two, token).unwrap();
 }
 
 #[test]
-fn an_evicted_holder_moves_nothing_through_its_lock() {
-    let store = store(&MemoryStorage::new(id()));
-    let revision = store.write(&note("one"), &WriteOptions::new()).unwrap();
-    let old = store.lock("apply", &Wait::none()).unwrap();
+fn an_evicted_holder_moves_nothing_and_can_save_an_orphan() {
+    let store = store(&MemoryBackend::new(id()));
+    let old = store.lock("apply", Wait::none()).unwrap();
     store.force_unlock(None).unwrap();
-    let new = store.lock("apply", &Wait::none()).unwrap();
-    let moved = store.compare_and_set_current(Expect::Anything, &revision, Some(&*old));
-    assert_eq!(moved.unwrap_err().kind(), &ErrorKind::LockLost);
-    assert_eq!(
-        store.delete(&revision, Some(&*old)).unwrap_err().kind(),
-        &ErrorKind::LockLost
-    );
-    assert_eq!(old.check().unwrap_err().kind(), &ErrorKind::LockLost);
-    assert_eq!(old.unlock().unwrap_err().kind(), &ErrorKind::LockLost);
+    let new = store.lock("apply", Wait::none()).unwrap();
+    let lost = store
+        .save(&note("rescued"), "note", None, old.token().unwrap())
+        .unwrap_err();
+    assert!(lost.is_lock_lost());
+    let orphan = lost.revision().unwrap();
+    assert_eq!(store.get(orphan).unwrap(), note("rescued"));
+    let removed = store.backend().remove(orphan, Some(old.token().unwrap()));
+    assert!(removed.unwrap_err().is_lock_lost());
+    assert!(old.check().unwrap_err().is_lock_lost());
+    assert!(old.unlock().unwrap_err().is_lock_lost());
     new.check().unwrap();
     store
-        .compare_and_set_current(Expect::Exactly(None), &revision, Some(&*new))
+        .backend()
+        .set_current(Expect::Nothing, orphan, new.token().unwrap())
         .unwrap();
 }

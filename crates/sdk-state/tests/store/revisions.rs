@@ -1,30 +1,25 @@
 //! Which revisions writes get (W3, W4, W5).
 
-use crate::support::{HandClock, Note, id, key, note};
-use sdk_state::{
-    Backend, Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, MemoryStorage, Prefix,
-    Revision, StackId, Storage, Store, TryLock, WriteOptions,
-};
+use crate::support::{HandClock, Note, Watched, id, key, note};
+use sdk_state::{MemoryBackend, Revision, Store};
 use std::collections::BTreeMap;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 const NOON: i64 = 1_783_684_800;
 
-fn frozen(storage: &MemoryStorage, clock: &HandClock) -> Store<MemoryStorage, Note> {
-    Store::new(storage.clone(), key(1)).with_clock(clock.reader())
+fn frozen(backend: &MemoryBackend, clock: &HandClock) -> Store<Note> {
+    Store::new(backend.clone(), key(1))
+        .with_clock(clock.reader())
+        .document()
 }
 
-fn write(store: &impl Backend<Snapshot = Note>, text: &str) -> String {
-    store
-        .write(&note(text), &WriteOptions::new())
-        .unwrap()
-        .to_string()
+fn write(store: &Store<Note>, text: &str) -> String {
+    store.write(&note(text), "note").unwrap().to_string()
 }
 
 #[test]
 fn writers_in_turn_on_a_frozen_clock_get_dense_suffixes() {
-    let store = frozen(&MemoryStorage::new(id()), &HandClock::at(NOON));
+    let store = frozen(&MemoryBackend::new(id()), &HandClock::at(NOON));
     let revisions: Vec<String> = (0..4).map(|turn| write(&store, &turn.to_string())).collect();
     assert_eq!(
         revisions,
@@ -38,9 +33,9 @@ fn writers_in_turn_on_a_frozen_clock_get_dense_suffixes() {
 }
 
 #[test]
-fn a_clock_that_steps_back_a_day_does_not_put_a_write_before_the_current_revision() {
+fn a_clock_that_steps_back_keeps_the_order() {
     let clock = HandClock::at(NOON);
-    let store = frozen(&MemoryStorage::new(id()), &clock);
+    let store = frozen(&MemoryBackend::new(id()), &clock);
     store
         .set_current(&write(&store, "today").parse().unwrap())
         .unwrap();
@@ -49,44 +44,44 @@ fn a_clock_that_steps_back_a_day_does_not_put_a_write_before_the_current_revisio
 }
 
 #[test]
-fn a_name_below_the_current_revision_is_not_used_even_when_it_is_free_again() {
-    let storage = MemoryStorage::new(id());
-    let store = frozen(&storage, &HandClock::at(NOON));
+fn a_free_name_below_the_current_one_is_not_used() {
+    let backend = MemoryBackend::new(id());
+    let store = frozen(&backend, &HandClock::at(NOON));
     let revisions: Vec<Revision> = (0..3)
         .map(|turn| write(&store, &turn.to_string()).parse().unwrap())
         .collect();
     store.set_current(&revisions[2]).unwrap();
-    store.delete(&revisions[0], None).unwrap();
-    store.delete(&revisions[1], None).unwrap();
+    store.delete(&revisions[0]).unwrap();
+    store.delete(&revisions[1]).unwrap();
     assert_eq!(write(&store, "next"), "2026-07-10T12:00:00Z_3");
 }
 
 #[test]
-fn a_current_name_that_is_no_moment_does_not_keep_anybody_from_writing() {
-    let storage = MemoryStorage::new(id());
-    let store = frozen(&storage, &HandClock::at(NOON));
-    storage.overwrite_pointer("restored-by-hand\n");
+fn a_current_name_that_is_no_moment_blocks_no_write() {
+    let backend = MemoryBackend::new(id());
+    let store = frozen(&backend, &HandClock::at(NOON));
+    backend.overwrite_pointer("restored-by-hand\n");
     assert_eq!(write(&store, "next"), "2026-07-10T12:00:00Z");
 }
 
 #[test]
-fn when_the_suffixes_of_a_moment_are_used_up_the_next_nanosecond_is_taken() {
-    let storage = MemoryStorage::new(id());
-    let store = frozen(&storage, &HandClock::at(NOON));
+fn used_up_suffixes_lead_to_the_next_nanosecond() {
+    let backend = MemoryBackend::new(id());
+    let store = frozen(&backend, &HandClock::at(NOON));
     let last: Revision = "2026-07-10T12:00:00Z_999999999".parse().unwrap();
-    storage.overwrite_snapshot(&last, "x");
-    storage.overwrite_pointer(format!("{last}\n"));
+    backend.overwrite_snapshot(&last, "x");
+    backend.overwrite_pointer(format!("{last}\n"));
     assert_eq!(write(&store, "next"), "2026-07-10T12:00:00.000000001Z");
 }
 
 /// The collision that led to the next nanosecond counted there too, so that the first number was now and then left out.
 #[test]
-fn when_the_suffixes_are_used_up_writers_in_turn_get_dense_suffixes_of_the_next_nanosecond() {
+fn suffixes_of_the_next_nanosecond_are_dense_too() {
     for _ in 0..32 {
-        let storage = MemoryStorage::new(id());
-        let store = frozen(&storage, &HandClock::at(NOON));
+        let backend = MemoryBackend::new(id());
+        let store = frozen(&backend, &HandClock::at(NOON));
         for taken in ["2026-07-10T12:00:00Z", "2026-07-10T12:00:00Z_999999999"] {
-            storage.overwrite_snapshot(&taken.parse().unwrap(), "x");
+            backend.overwrite_snapshot(&taken.parse().unwrap(), "x");
         }
         let revisions: Vec<String> = (0..3).map(|turn| write(&store, &turn.to_string())).collect();
         assert_eq!(
@@ -101,22 +96,22 @@ fn when_the_suffixes_are_used_up_writers_in_turn_get_dense_suffixes_of_the_next_
 }
 
 #[test]
-fn many_writers_at_once_get_distinct_revisions_that_hold_their_own_bytes_in_few_tries() {
+fn colliding_writers_get_distinct_revisions_in_few_tries() {
     const WRITERS: usize = 256;
-    let storage = MemoryStorage::new(id());
-    let tries = AtomicUsize::new(0);
+    let backend = MemoryBackend::new(id());
+    let watched = Watched::over(backend.clone());
     let barrier = Barrier::new(WRITERS);
     let revisions: Vec<(Revision, String)> = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
-                let (storage, tries, barrier) = (storage.clone(), &tries, &barrier);
+                let (watched, barrier) = (watched.clone(), &barrier);
                 scope.spawn(move || {
-                    let counted = Counted { storage, tries };
-                    let store: Store<_, Note> =
-                        Store::new(counted, key(1)).with_clock(HandClock::at(NOON).reader());
+                    let store: Store<Note> = Store::new(watched, key(1))
+                        .with_clock(HandClock::at(NOON).reader())
+                        .document();
                     let text = format!("writer {writer}");
                     barrier.wait();
-                    let revision = store.write(&note(&text), &WriteOptions::new()).unwrap();
+                    let revision = store.write(&note(&text), "note").unwrap();
                     (revision, text)
                 })
             })
@@ -125,57 +120,11 @@ fn many_writers_at_once_get_distinct_revisions_that_hold_their_own_bytes_in_few_
     });
     let distinct: BTreeMap<_, _> = revisions.iter().cloned().collect();
     assert_eq!(distinct.len(), WRITERS);
-    let reader = crate::support::store(&storage);
+    let reader = crate::support::store(&backend);
     for (revision, text) in revisions {
         assert_eq!(reader.get(&revision).unwrap(), note(&text));
     }
     // log2(256) is 8; a writer that always tried the next number would need 128 tries on average.
-    let mean = tries.load(Ordering::SeqCst) / WRITERS;
+    let mean = watched.creates() / WRITERS;
     assert!(mean <= 24, "{mean} tries a write");
-}
-
-/// Counts the tries of `create`.
-struct Counted<'a> {
-    storage: MemoryStorage,
-    tries: &'a AtomicUsize,
-}
-
-impl Storage for Counted<'_> {
-    fn id(&self) -> &StackId {
-        self.storage.id()
-    }
-    fn create(&self, rev: &Revision, sealed: &[u8]) -> Result<Created, Error> {
-        self.tries.fetch_add(1, Ordering::SeqCst);
-        self.storage.create(rev, sealed)
-    }
-    fn replace(&self, rev: &Revision, sealed: &[u8]) -> Result<(), Error> {
-        self.storage.replace(rev, sealed)
-    }
-    fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
-        self.storage.read(rev, limit)
-    }
-    fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
-        self.storage.read_prefix(rev, most)
-    }
-    fn remove(&self, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
-        self.storage.remove(rev, held)
-    }
-    fn list(&self) -> Result<Vec<Revision>, Error> {
-        self.storage.list()
-    }
-    fn current(&self) -> Result<Option<Revision>, Error> {
-        self.storage.current()
-    }
-    fn set_current(&self, expect: Expect<'_>, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
-        self.storage.set_current(expect, rev, held)
-    }
-    fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
-        self.storage.try_lock(holder)
-    }
-    fn lock_status(&self) -> Result<Option<LockStatus>, Error> {
-        self.storage.lock_status()
-    }
-    fn force_unlock(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
-        self.storage.force_unlock(expected)
-    }
 }

@@ -1,10 +1,12 @@
 //! What the tests of the store share.
 
 use sdk_state::encrypt::{EnvKey, MasterKey};
-use sdk_state::{Error, ErrorKind, MemoryStorage, Snapshot, StackId, Store};
-use std::io::Write;
+use sdk_state::{
+    Backend, Created, Error, ErrorKind, Expect, Holder, LockInfo, LockStatus, LockToken, MemoryBackend,
+    Pointer, Prefix, Revision, Snapshot, StackId, Store, TryLock,
+};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use time::OffsetDateTime;
 
 /// A document of bytes: the store must not care what it keeps.
@@ -14,20 +16,15 @@ pub(crate) struct Note(pub(crate) String);
 impl Snapshot for Note {
     const PAYLOAD: &'static str = "note";
 
-    fn encode<W: Write>(&self, mut out: W) -> Result<(), Error> {
-        out.write_all(self.0.as_bytes())
-            .map_err(|source| Error::new(ErrorKind::Io, "cannot write").with_source(source))
+    fn encode(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.0.clone().into_bytes())
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Error> {
         match str::from_utf8(bytes) {
             Ok(text) => Ok(Self(text.into())),
-            Err(_) => Err(Error::new(ErrorKind::InvalidSnapshot, "not UTF-8")),
+            Err(error) => Err(Error::new(ErrorKind::InvalidSnapshot, "not UTF-8").with_source(error)),
         }
-    }
-
-    fn check_stack(&self, _: &StackId) -> Result<(), Error> {
-        Ok(())
     }
 }
 
@@ -52,8 +49,8 @@ pub(crate) fn base64_of(bytes: [u8; 32]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-pub(crate) fn store(storage: &MemoryStorage) -> Store<MemoryStorage, Note> {
-    Store::new(storage.clone(), key(1))
+pub(crate) fn store(backend: &MemoryBackend) -> Store<Note> {
+    Store::new(backend.clone(), key(1)).document()
 }
 
 /// A clock that a test moves; it stands still otherwise.
@@ -72,5 +69,74 @@ impl HandClock {
     pub(crate) fn reader(&self) -> impl Fn() -> OffsetDateTime + Send + Sync + 'static {
         let clock = self.clone();
         move || OffsetDateTime::from_unix_timestamp(clock.0.load(Ordering::SeqCst)).unwrap()
+    }
+}
+
+/// Counts what a store asks of a backend in memory.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    pub(crate) backend: MemoryBackend,
+    creates: Arc<AtomicUsize>,
+    reads: Arc<AtomicUsize>,
+}
+
+impl Watched {
+    pub(crate) fn over(backend: MemoryBackend) -> Self {
+        Self {
+            backend,
+            creates: Arc::default(),
+            reads: Arc::default(),
+        }
+    }
+
+    /// The number of tries to create a snapshot.
+    pub(crate) fn creates(&self) -> usize {
+        self.creates.load(Ordering::SeqCst)
+    }
+
+    /// How often a whole snapshot was read.
+    pub(crate) fn reads(&self) -> usize {
+        self.reads.load(Ordering::SeqCst)
+    }
+}
+
+impl Backend for Watched {
+    fn id(&self) -> &StackId {
+        self.backend.id()
+    }
+    fn create(&self, rev: &Revision, sealed: &[u8]) -> Result<Created, Error> {
+        self.creates.fetch_add(1, Ordering::SeqCst);
+        self.backend.create(rev, sealed)
+    }
+    fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.backend.read(rev, limit)
+    }
+    fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
+        self.backend.read_prefix(rev, most)
+    }
+    fn replace(&self, rev: &Revision, sealed: &[u8], token: &LockToken) -> Result<(), Error> {
+        self.backend.replace(rev, sealed, token)
+    }
+    fn remove(&self, rev: &Revision, token: Option<&LockToken>) -> Result<(), Error> {
+        self.backend.remove(rev, token)
+    }
+    fn list(&self) -> Result<Vec<Revision>, Error> {
+        self.backend.list()
+    }
+    fn current(&self) -> Result<Option<Pointer>, Error> {
+        self.backend.current()
+    }
+    fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {
+        self.backend.set_current(expect, rev, token)
+    }
+    fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
+        self.backend.try_lock(holder)
+    }
+    fn lock_status(&self) -> Result<Option<LockStatus>, Error> {
+        self.backend.lock_status()
+    }
+    fn force_unlock(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
+        self.backend.force_unlock(expected)
     }
 }

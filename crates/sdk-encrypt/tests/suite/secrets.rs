@@ -1,5 +1,4 @@
 //! No byte of a key in anything that is printed: a marker key goes through every type and every error.
-#![expect(clippy::unwrap_used, reason = "a test helper fails its test")]
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -56,7 +55,13 @@ fn debug_and_describe_show_a_fingerprint_and_no_key() {
     let fingerprint = key().fingerprint().to_string();
     let env_key = EnvKey::new("STATE_KEY", key());
     let wrapped = env_key.wrap(&SECRET, b"").unwrap();
-    assert_eq!(env_key.unwrap(env_key.recipient(), &wrapped, b"").unwrap().unwrap()[..], SECRET);
+    assert_eq!(
+        env_key
+            .unwrap(env_key.recipient(), &wrapped, b"")
+            .unwrap()
+            .unwrap()[..],
+        SECRET
+    );
     let mut shown = vec![
         format!("{:?} {:#?}", key(), key()),
         format!("{env_key:?} {env_key:#?}"),

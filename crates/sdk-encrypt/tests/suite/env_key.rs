@@ -1,6 +1,5 @@
 //! `EnvKey::from_env`. A process cannot change its own environment safely, so this program runs itself once for every
 //! case, and the child reports what it found.
-#![expect(clippy::unwrap_used, reason = "a test helper fails its test")]
 
 use sdk_encrypt::{EnvKey, ErrorKind};
 use std::ffi::{OsStr, OsString};
@@ -28,7 +27,7 @@ fn child() {
 fn from_env(name: &str, value: Option<&OsStr>) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["child", "--exact", "--ignored", "--nocapture"])
+        .args(["env_key::child", "--exact", "--ignored", "--nocapture"])
         .env(ASK_FOR, name)
         .env_remove(VARIABLE);
     if let Some(value) = value {

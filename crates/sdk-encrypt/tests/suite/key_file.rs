@@ -1,9 +1,7 @@
 //! `KeyFile::open`: which files are believed to be a key.
-#![cfg(all(unix, feature = "key-file"))]
-#![expect(clippy::unwrap_used, reason = "a test helper fails its test")]
 
 use rustix::fs::{CWD, Mode, mkfifoat};
-use sdk_encrypt::{ErrorKind, KeyFile};
+use sdk_encrypt::{ErrorKind, KeyFile, MasterKey, Published};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
@@ -26,7 +24,7 @@ fn refusal(path: &Path) -> (ErrorKind, String) {
 }
 
 #[test]
-fn a_file_is_read_only_if_nobody_else_may_touch_it() {
+fn a_key_file_that_others_may_read_is_refused() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("key");
     for mode in [0o600, 0o400, 0o700] {
@@ -61,7 +59,7 @@ fn white_space_around_a_key_is_ignored() {
 }
 
 #[test]
-fn a_file_that_holds_no_key_is_named_and_its_content_is_not() {
+fn a_file_without_a_key_is_named_and_not_quoted() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("key");
     let cases: [(&str, Vec<u8>); 8] = [
@@ -87,7 +85,7 @@ fn a_file_that_holds_no_key_is_named_and_its_content_is_not() {
 }
 
 #[test]
-fn a_file_is_never_read_to_its_end_for_being_long() {
+fn a_long_file_is_not_read_to_its_end() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("key");
     write(&path, KEY, 0o600);
@@ -129,7 +127,7 @@ fn a_link_is_refused_wherever_it_leads() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_refused_at_once() {
+fn only_a_regular_file_is_a_key_file() {
     let dir = TempDir::new().unwrap();
     let pipe = dir.path().join("pipe");
     mkfifoat(CWD, &pipe, Mode::from_raw_mode(0o600)).unwrap();
@@ -145,8 +143,46 @@ fn what_is_no_regular_file_is_refused_at_once() {
 }
 
 #[test]
-fn a_key_in_the_place_of_its_path_is_refused_and_not_repeated() {
+fn a_key_in_the_place_of_its_path_is_not_repeated() {
     let error = KeyFile::open(KEY).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidKey);
     assert!(!format!("{error} {error:?}").contains(KEY));
+}
+
+#[test]
+fn a_new_key_file_is_private_and_opens() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("new/config/key");
+    let key = MasterKey::generate().unwrap();
+    assert_eq!(KeyFile::create(&path, &key).unwrap(), Published::Now);
+    assert_eq!(KeyFile::open(&path).unwrap().fingerprint(), key.fingerprint());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(mode(&dir.path().join("new")), 0o700);
+    assert_eq!(
+        fs::read_dir(path.parent().unwrap()).unwrap().count(),
+        1,
+        "no leftover file"
+    );
+}
+
+#[test]
+fn a_key_file_is_never_replaced() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("key");
+    let keys: Vec<_> = (0..8).map(|_| MasterKey::generate().unwrap()).collect();
+    let answers: Vec<_> = thread::scope(|scope| {
+        let creators: Vec<_> = keys
+            .iter()
+            .map(|key| scope.spawn(|| KeyFile::create(&path, key).unwrap()))
+            .collect();
+        creators
+            .into_iter()
+            .map(|creator| creator.join().unwrap())
+            .collect()
+    });
+    let winners: Vec<_> = (0..8).filter(|&at| answers[at] == Published::Now).collect();
+    assert_eq!(winners.len(), 1);
+    let opened = KeyFile::open(&path).unwrap();
+    assert_eq!(opened.fingerprint(), keys[winners[0]].fingerprint());
 }

@@ -1,0 +1,11 @@
+//! The encrypters as a program uses them, and the primitives that they are built of.
+#![expect(clippy::unwrap_used, reason = "a test helper fails its test")]
+
+mod env_key;
+mod example;
+#[cfg(all(unix, feature = "key-file"))]
+mod key_file;
+#[cfg(feature = "legacy-aes-gcm")]
+mod legacy;
+mod primitives;
+mod secrets;
