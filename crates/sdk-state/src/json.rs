@@ -6,6 +6,7 @@ use reader::{Defect, RawText};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
+use std::io;
 
 pub(crate) use reader::{Problem, Reader, check};
 pub(crate) use writer::Writer;
@@ -42,11 +43,18 @@ impl Json {
     /// # Errors
     ///
     /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) unless `text` is exactly one JSON value.
-    pub fn parse(text: impl AsRef<str>) -> Result<Self, Error> {
-        let text = text.as_ref();
-        let mut reader = Reader::new(text);
-        let value = Self::read(&mut reader).and_then(|value| reader.end().map(|()| value));
-        value.map_err(|problem| invalid(format!("not one JSON value: {}", problem.describe(text))))
+    pub fn parse(text: impl Into<String>) -> Result<Self, Error> {
+        let text = text.into();
+        let refused = |problem: Problem| invalid(format!("not one JSON value: {}", problem.describe(&text)));
+        let mut reader = Reader::new(&text);
+        let RawText { text: value, defect } = reader.value().map_err(refused)?;
+        // What is compact, as most large texts are, is not copied.
+        let copy = (value.len() < text.len()).then(|| value.into());
+        reader.end().map_err(refused)?;
+        Ok(Self {
+            text: copy.unwrap_or_else(|| text.into()),
+            defect,
+        })
     }
 
     /// A value from anything that serde can serialize.
@@ -71,7 +79,21 @@ impl Json {
 
     /// The value as people read it: indented by two spaces for each level down to [`MAX_DEPTH`](Self::MAX_DEPTH).
     pub fn to_indented(&self) -> String {
-        writer::indent(&self.text)
+        let mut out = Writer::indented(self.text.len() * 3 / 2);
+        out.raw(&self.text);
+        out.into_text()
+    }
+
+    /// Writes the value as [`to_indented`](Self::to_indented) gives it, piece by piece: a large text is never in memory as a
+    /// whole.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write_indented(&self, mut out: impl io::Write) -> io::Result<()> {
+        let mut out = Writer::indented_to(&mut out);
+        out.raw(&self.text);
+        out.finish()
     }
 
     /// The value as a type of the caller's, after a [`check`](Self::check).
@@ -113,7 +135,10 @@ impl Json {
     /// The value that is next.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Problem> {
         let RawText { text, defect } = reader.value()?;
-        Ok(Self { text, defect })
+        Ok(Self {
+            text: text.into(),
+            defect,
+        })
     }
 
     /// What [`check`](Self::check) refuses, in words.

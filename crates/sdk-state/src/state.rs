@@ -228,6 +228,10 @@ impl Member for FormatVersion {
     fn write(&self, out: &mut Writer) {
         out.integer(1);
     }
+
+    fn length(&self) -> usize {
+        1
+    }
 }
 
 /// The message names a place and a rule, and quotes no value.

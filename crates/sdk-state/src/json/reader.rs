@@ -12,10 +12,11 @@ pub(super) const MAX_DEPTH: usize = 128;
 pub(crate) fn check(text: &str, max_depth: usize) -> Result<(), String> {
     let mut reader = Reader::new(text);
     reader.value.max_depth = max_depth;
-    match reader.value() {
-        Ok(RawText { defect: None, .. }) if reader.end().is_ok() => Ok(()),
-        Ok(RawText { defect: Some(defect), .. }) => Err(defect.describe(max_depth)),
-        _ => Err("text that is not one JSON value".into()),
+    let defect = reader.value().map(|value| value.defect);
+    match defect.and_then(|defect| reader.end().map(|()| defect)) {
+        Ok(None) => Ok(()),
+        Ok(Some(defect)) => Err(defect.describe(max_depth)),
+        Err(_) => Err("text that is not one JSON value".into()),
     }
 }
 
@@ -50,10 +51,10 @@ struct Object {
     is_sorted: bool,
 }
 
-/// One value as its text: without white space around it, and without any if it spanned several lines.
-pub(crate) struct RawText {
-    pub(crate) text: Box<str>,
-    pub(crate) defect: Option<Defect>,
+/// One value as its text: without white space around it, and without any if it spans several lines.
+pub(crate) struct RawText<'r> {
+    pub(super) text: &'r str,
+    pub(super) defect: Option<Defect>,
 }
 
 /// What a grammatical value may have that not every program reads alike.
@@ -192,23 +193,23 @@ impl<'a> Reader<'a> {
     }
 
     /// Any value, as its text.
-    pub(crate) fn value(&mut self) -> Result<RawText, Problem> {
+    pub(crate) fn value(&mut self) -> Result<RawText<'_>, Problem> {
         let start = self.at;
         self.value.start(start);
         self.pass_value()?;
+        let end = self.at;
+        self.pass_white();
         let value = &mut self.value;
         let text = if value.has_lines {
-            value.compact.push_str(&self.text[value.copied..self.at]);
+            value.compact.push_str(&self.text[value.copied..end]);
             value.compact.as_str()
         } else {
-            &self.text[start..self.at]
+            &self.text[start..end]
         };
-        let raw = RawText {
-            text: text.into(),
+        Ok(RawText {
+            text,
             defect: value.defect,
-        };
-        self.pass_white();
-        Ok(raw)
+        })
     }
 
     fn pass_value(&mut self) -> Result<(), Problem> {
@@ -572,15 +573,16 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::value::RawValue;
 
-    fn read(text: &str) -> Result<RawText, Problem> {
+    fn read(text: &str) -> Result<(String, Option<Defect>), Problem> {
         let mut reader = Reader::new(text);
-        let raw = reader.value()?;
+        let RawText { text, defect } = reader.value()?;
+        let value = (text.into(), defect);
         reader.end()?;
-        Ok(raw)
+        Ok(value)
     }
 
     fn defect(text: &str) -> Option<Defect> {
-        read(text).unwrap().defect
+        read(text).unwrap().1
     }
 
     fn nested(levels: usize) -> String {
@@ -673,7 +675,7 @@ mod tests {
             ("[\n                    1                 ]", "[1]"),
             ("[\r\t1]", "[\r\t1]"),
         ] {
-            assert_eq!(&*read(text).unwrap().text, expected);
+            assert_eq!(read(text).unwrap().0, expected);
         }
     }
 

@@ -1,13 +1,20 @@
 //! Writes a JSON text: on one line, or indented for people.
 
 use super::reader::{MAX_DEPTH, is_white, special_in_string};
+use std::io;
 
 /// A text on its way out. It puts commas and white space where they belong.
-pub(crate) struct Writer {
+pub(crate) struct Writer<'a> {
     text: String,
     /// How many levels are open, if the text is indented.
     depth: Option<usize>,
+    /// Where an indented text goes piece by piece.
+    out: Option<&'a mut dyn io::Write>,
+    failure: Option<io::Error>,
 }
+
+/// How long such a piece is, about.
+const PIECE: usize = 1 << 16;
 
 /// A line feed and two spaces for each of [`MAX_DEPTH`] levels.
 const NEW_LINE: &str = {
@@ -22,12 +29,14 @@ const NEW_LINE: &str = {
     }
 };
 
-impl Writer {
+impl<'a> Writer<'a> {
     /// For a text on one line, of about `length` bytes.
     pub(crate) fn on_one_line(length: usize) -> Self {
         Self {
             text: String::with_capacity(length),
             depth: None,
+            out: None,
+            failure: None,
         }
     }
 
@@ -37,11 +46,36 @@ impl Writer {
         Self {
             text: String::with_capacity(length),
             depth: Some(0),
+            out: None,
+            failure: None,
+        }
+    }
+
+    /// For an indented text that is never in memory as a whole.
+    pub(crate) fn indented_to(out: &'a mut dyn io::Write) -> Self {
+        Self {
+            out: Some(out),
+            ..Self::indented(PIECE + PIECE / 16)
         }
     }
 
     pub(crate) fn into_text(self) -> String {
         self.text
+    }
+
+    /// Hands over what is left, and says what failed first.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.hand_over();
+        self.failure.map_or(Ok(()), Err)
+    }
+
+    fn hand_over(&mut self) {
+        if let Some(out) = &mut self.out {
+            if self.failure.is_none() {
+                self.failure = out.write_all(self.text.as_bytes()).err();
+            }
+            self.text.clear();
+        }
     }
 
     /// Opens a list or an object.
@@ -169,15 +203,11 @@ impl Writer {
     fn new_line(&mut self) {
         if let Some(depth) = self.depth.filter(|&depth| depth <= MAX_DEPTH) {
             self.text.push_str(&NEW_LINE[..1 + 2 * depth]);
+            if self.text.len() >= PIECE {
+                self.hand_over();
+            }
         }
     }
-}
-
-/// The value with two spaces for each level.
-pub(crate) fn indent(value: &str) -> String {
-    let mut out = Writer::indented(value.len() * 2);
-    out.raw(value);
-    out.into_text()
 }
 
 /// Just after the string whose text starts at `at`.
@@ -199,6 +229,12 @@ fn count(bytes: &[u8], at: usize, is_like_this: impl Fn(u8) -> bool) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn indent(value: &str) -> String {
+        let mut out = Writer::indented(0);
+        out.raw(value);
+        out.into_text()
+    }
 
     #[test]
     fn an_indented_text_looks_as_people_expect_it() {
@@ -235,6 +271,38 @@ mod tests {
         assert!(indented.len() < text.len() + 2 * 129 * 257);
         let compact: String = indented.split_ascii_whitespace().collect();
         assert_eq!(compact, text);
+    }
+
+    #[test]
+    fn a_text_in_pieces_is_the_whole_text() {
+        let member = format!(r#""a{}":[{{}},[],"b"]"#, "x".repeat(PIECE / 3));
+        let value = format!("[{{{member}}},[[]],{{{member}}}]");
+        let value = format!("[{value},{value},{value},{value}]");
+        let mut pieces = Vec::new();
+        let mut out = Writer::indented_to(&mut pieces);
+        out.raw(&value);
+        out.finish().unwrap();
+        assert_eq!(String::from_utf8(pieces).unwrap(), indent(&value));
+    }
+
+    #[test]
+    fn nothing_is_handed_over_after_a_failure() {
+        struct Full(usize);
+        impl io::Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                self.0 += 1;
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let value = format!("[{}1]", "1,".repeat(PIECE));
+        let mut full = Full(0);
+        let mut out = Writer::indented_to(&mut full);
+        out.raw(&value);
+        assert_eq!(out.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(full.0, 1);
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl Member for Entries {
     }
 
     fn length(&self) -> usize {
-        self.iter().map(Entry::length).sum()
+        self.iter().map(|entry| entry.length() + 1).sum::<usize>() + 2
     }
 }
 

@@ -179,6 +179,10 @@ impl Member for EntryKind {
     fn write(&self, out: &mut Writer) {
         out.string(self.as_str());
     }
+
+    fn length(&self) -> usize {
+        self.as_str().len() + 2
+    }
 }
 
 impl Member for Category {
@@ -188,6 +192,10 @@ impl Member for Category {
 
     fn write(&self, out: &mut Writer) {
         out.string(self.as_str());
+    }
+
+    fn length(&self) -> usize {
+        self.as_str().len() + 2
     }
 }
 

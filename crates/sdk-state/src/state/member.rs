@@ -19,10 +19,8 @@ pub(super) trait Member: Sized {
         Ok(())
     }
 
-    /// About how many bytes it takes on one line: the raw values exactly, and a guess for what is beside them.
-    fn length(&self) -> usize {
-        0
-    }
+    /// How many bytes it takes on one line at most, but for escapes.
+    fn length(&self) -> usize;
 }
 
 /// Defines an object by its members in the order of the document, each as
@@ -87,7 +85,12 @@ macro_rules! object {
             }
 
             fn length(&self) -> usize {
-                self.unknown.length() $( + self.$field.length() )*
+                // The braces, and of each member the quotation marks, the colon and the comma.
+                let mut length = 2 + self.unknown.length();
+                $( if object!(@is_written $presence self.$field) {
+                    length += $member.len() + 4 + self.$field.length();
+                } )*
+                length
             }
         }
     };
@@ -129,6 +132,10 @@ impl Member for String {
     fn is_empty(&self) -> bool {
         self.is_empty()
     }
+
+    fn length(&self) -> usize {
+        self.len() + 2
+    }
 }
 
 impl Member for Vec<String> {
@@ -154,6 +161,10 @@ impl Member for Vec<String> {
     fn is_empty(&self) -> bool {
         self.is_empty()
     }
+
+    fn length(&self) -> usize {
+        self.iter().map(|text| text.length() + 1).sum::<usize>() + 2
+    }
 }
 
 impl Member for i64 {
@@ -163,6 +174,10 @@ impl Member for i64 {
 
     fn write(&self, out: &mut Writer) {
         out.integer(*self);
+    }
+
+    fn length(&self) -> usize {
+        20
     }
 }
 
@@ -250,6 +265,6 @@ impl Unknown {
     }
 
     pub(super) fn length(&self) -> usize {
-        self.0.iter().map(|(name, value)| name.len() + value.length()).sum()
+        self.0.iter().map(|(name, value)| name.len() + 4 + value.length()).sum()
     }
 }
