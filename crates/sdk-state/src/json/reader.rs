@@ -34,8 +34,8 @@ struct Value<'a> {
     closing: Vec<u8>,
     /// The open objects. Neither they nor their names are kept once a defect was found.
     objects: Vec<Object>,
-    /// The names of the open objects.
-    names: Vec<Cow<'a, str>>,
+    /// The names of the open objects, as they are spelt.
+    names: Vec<&'a str>,
     /// The value without its white space, up to `copied`.
     compact: String,
     copied: usize,
@@ -49,6 +49,7 @@ struct Object {
     first_name: usize,
     /// Whether each of its names is greater than the one before: then none is there twice.
     is_sorted: bool,
+    has_escapes: bool,
 }
 
 /// One value as its text: without white space around it, and without any if it spans several lines.
@@ -373,22 +374,32 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn pass_white(&mut self) {
-        if matches!(self.peek(), Some(byte) if is_white(byte)) {
+        if self.is_at_white() {
             self.at = white_end(self.text.as_bytes(), self.at);
         }
     }
 
-    /// Between the tokens of a raw value: what stands before the white space is copied.
+    /// Between the tokens of a raw value.
     #[inline]
     fn pass_white_inside(&mut self) {
-        if matches!(self.peek(), Some(byte) if is_white(byte)) {
-            let end = white_end(self.text.as_bytes(), self.at);
-            let value = &mut self.value;
-            value.compact.push_str(&self.text[value.copied..self.at]);
-            value.has_lines |= self.text.as_bytes()[self.at..end].contains(&b'\n');
-            value.copied = end;
-            self.at = end;
+        if self.is_at_white() {
+            self.leave_white_out();
         }
+    }
+
+    /// Passes over white space inside a raw value, and copies what stands before it.
+    fn leave_white_out(&mut self) {
+        let end = white_end(self.text.as_bytes(), self.at);
+        let value = &mut self.value;
+        value.compact.push_str(&self.text[value.copied..self.at]);
+        value.has_lines |= self.text.as_bytes()[self.at..end].contains(&b'\n');
+        value.copied = end;
+        self.at = end;
+    }
+
+    #[inline]
+    fn is_at_white(&self) -> bool {
+        self.peek().is_some_and(is_white)
     }
 
     #[inline]
@@ -431,30 +442,32 @@ impl<'a> Value<'a> {
             self.objects.push(Object {
                 first_name: self.names.len(),
                 is_sorted: true,
+                has_escapes: false,
             });
         }
     }
 
+    #[inline]
     fn add_name(&mut self, string: &'a str, has_escapes: bool) {
         let (None, Some(object)) = (self.defect, self.objects.last_mut()) else {
             return;
         };
-        match unquote(string, has_escapes) {
-            Some(name) => {
-                let before = self.names[object.first_name..].last();
-                object.is_sorted &= before.is_none_or(|before| *before < name);
-                self.names.push(name);
-            }
-            None => self.defect = Some(Defect::BrokenName),
-        }
+        let before = self.names[object.first_name..].last();
+        object.is_sorted &= before.is_none_or(|before| *before < string);
+        object.has_escapes |= has_escapes;
+        self.names.push(string);
     }
 
+    #[inline]
     fn close(&mut self) {
         if self.closing.pop() == Some(b'}')
             && self.defect.is_none()
             && let Some(object) = self.objects.pop()
         {
-            if !object.is_sorted && is_repeated(&mut self.names[object.first_name..]) {
+            let names = &mut self.names[object.first_name..];
+            if object.has_escapes {
+                self.defect = defect_of(names);
+            } else if !object.is_sorted && is_repeated(names) {
                 self.defect = Some(Defect::RepeatedName);
             }
             self.names.truncate(object.first_name);
@@ -462,7 +475,16 @@ impl<'a> Value<'a> {
     }
 }
 
-fn is_repeated(names: &mut [Cow<'_, str>]) -> bool {
+/// What is wrong with the names of an object, of which some have escapes.
+fn defect_of(names: &[&str]) -> Option<Defect> {
+    let names: Option<Vec<Cow<'_, str>>> = names.iter().map(|name| unquote(name, true)).collect();
+    match names {
+        None => Some(Defect::BrokenName),
+        Some(mut names) => is_repeated(&mut names).then_some(Defect::RepeatedName),
+    }
+}
+
+fn is_repeated<T: Ord>(names: &mut [T]) -> bool {
     // Sorted, since a hostile object may have very many.
     names.sort_unstable();
     names.windows(2).any(|pair| pair[0] == pair[1])
@@ -483,8 +505,9 @@ fn after_item(closing: u8) -> &'static str {
     }
 }
 
+#[inline]
 pub(super) fn is_white(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+    byte <= b' ' && matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// The first byte from `at` on that is no white space, or the end.
@@ -502,12 +525,11 @@ fn white_end(bytes: &[u8], mut at: usize) -> usize {
 #[inline]
 pub(super) fn special_in_string(bytes: &[u8], mut at: usize) -> usize {
     while let Some(word) = word(bytes, at) {
-        // The lowest byte that this marks is right, and it is the first: a borrow reaches only higher ones.
-        let is_zero = |word: u64| word.wrapping_sub(EACH) & !word;
-        let marked = is_zero(word ^ (EACH * u64::from(b'"')))
-            | is_zero(word ^ (EACH * u64::from(b'\\')))
-            | (word.wrapping_sub(EACH * 0x20) & !word);
-        let marked = marked & (EACH << 7);
+        // With its second bit turned, a quotation mark is 0x20, and everything else from 0x20 on is more. The lowest byte that
+        // is marked is right, and it is the first: a borrow reaches only higher ones.
+        let below_0x21 = (word ^ (EACH * 2)).wrapping_sub(EACH * 0x21);
+        let backslash = (word ^ (EACH * u64::from(b'\\'))).wrapping_sub(EACH);
+        let marked = (below_0x21 | backslash) & !word & (EACH << 7);
         if marked != 0 {
             return at + marked.trailing_zeros() as usize / 8;
         }
