@@ -1,9 +1,9 @@
 use super::parsed;
-use crate::context::Context;
 use crate::exit::{Failure, MISSING};
-use crate::output::{Answer, HEADING};
-use crate::table::fields;
-use crate::words::plain;
+use crate::output::Answer;
+use crate::stack::Context;
+use crate::table::{Table, fields};
+use crate::text::{HEADING, plain};
 use clap::Args;
 use sdk_state::{Entry, Json, Revision, Snapshot as _, State};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -13,10 +13,123 @@ use std::fmt;
 use std::io::{self, Write as _};
 use time::OffsetDateTime;
 
-/// What stands in the place of a sensitive value.
+/// List the entries of a snapshot
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  statectl list network/prod")]
+pub(crate) struct List {
+    /// FACTORY/STACK
+    pub(super) stack: String,
+    /// This revision instead of the current one
+    #[arg(long)]
+    rev: Option<String>,
+}
+
+#[derive(serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Entries {
+    stack: String,
+    revision: String,
+    entries: Vec<Row>,
+}
+
+#[derive(serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Row {
+    address: String,
+    entry_kind: &'static str,
+    category: &'static str,
+    /// Alias and kind of the binding.
+    r#type: String,
+    library_path: Option<String>,
+    depends_on: Vec<String>,
+    /// Which of these are not in the snapshot.
+    missing: Vec<String>,
+    has_sensitive: bool,
+}
+
+impl List {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let rev: Option<Revision> = parsed(self.rev.as_deref())?;
+        let stack = context.readable(&self.stack, rev.as_ref())?;
+        let (rev, state) = stack.snapshot(rev.as_ref())?;
+        if state.is_empty() {
+            context.output().notice(format_args!("{rev} has no entries"));
+        }
+        context.output().answer(&Entries {
+            stack: self.stack.clone(),
+            revision: rev.to_string(),
+            entries: state.entries().map(|entry| Row::of(entry, &state)).collect(),
+        })
+    }
+}
+
+impl Row {
+    fn of(entry: &Entry, state: &State) -> Self {
+        let library_path = Some(entry.binding.library_path.clone());
+        let missing = entry
+            .depends_on
+            .iter()
+            .filter(|address| state.find(address).is_none());
+        Self {
+            address: entry.address.clone(),
+            entry_kind: entry.entry_kind.as_str(),
+            category: entry.category.as_str(),
+            r#type: format!("{}.{}", entry.binding.alias, entry.binding.kind),
+            library_path: library_path.filter(|path| !path.is_empty()),
+            missing: missing.cloned().collect(),
+            depends_on: entry.depends_on.clone(),
+            has_sensitive: !(entry.sensitive_inputs.is_empty() && entry.sensitive_outputs.is_empty()),
+        }
+    }
+
+    fn needs(&self) -> String {
+        match self.depends_on.len() {
+            0 => "-".into(),
+            count => count.to_string(),
+        }
+    }
+
+    fn notes(&self) -> String {
+        let mut notes = Vec::new();
+        if self.has_sensitive {
+            notes.push("sensitive".to_owned());
+        }
+        if !self.missing.is_empty() {
+            notes.push(format!(
+                "! needs {}, which is not here",
+                plain(&self.missing.join(", "))
+            ));
+        }
+        notes.join(", ")
+    }
+}
+
+impl Answer for Entries {
+    const KIND: &'static str = "entries";
+
+    fn human(&self, page: &mut Vec<u8>) -> io::Result<()> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        let mut table = Table::new(["ADDRESS", "KIND", "TYPE", "NEEDS", "NOTES"]);
+        for row in &self.entries {
+            table.row([
+                plain(&row.address),
+                row.entry_kind.into(),
+                plain(&row.r#type),
+                row.needs(),
+                row.notes(),
+            ]);
+        }
+        table.align_right(3);
+        table.print(page)
+    }
+}
+
+/// Printed in the place of a sensitive value.
 const MASK: &str = "(sensitive)";
 
-/// Shows one entry; sensitive fields are masked
+/// Show one entry, with sensitive fields masked
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl show network/prod resource.database --reveal")]
 pub(crate) struct Show {
@@ -27,7 +140,7 @@ pub(crate) struct Show {
     /// This revision instead of the current one
     #[arg(long)]
     rev: Option<String>,
-    /// Shows sensitive fields too
+    /// Show sensitive fields too
     #[arg(long)]
     reveal: bool,
 }
@@ -103,8 +216,8 @@ impl Show {
     }
 }
 
-/// A name may also reach into a member, as `tags.token`: then the whole member is masked. The signs with which the notations
-/// for paths begin are passed over, so that `/token` and `$.token` mask too.
+/// A name may also lead into a member, as `tags.token`: then the whole member is masked. Signs with which notations for paths
+/// begin are passed over, so that `/token` and `$.token` mask too.
 fn is_sensitive(name: &str, sensitive: &[String]) -> bool {
     sensitive.iter().any(|sensitive| {
         sensitive
@@ -131,8 +244,7 @@ fn document(entry: &Entry, inputs: &[Field], outputs: &[Field]) -> Result<Box<Ra
     entry.outputs = object(outputs)?;
     let mut alone = State::new(&"only/entry".parse()?, "", "", OffsetDateTime::UNIX_EPOCH)?;
     alone.upsert(entry);
-    let mut bytes = Vec::new();
-    alone.encode(&mut bytes)?;
+    let bytes = alone.encode()?;
     let document: Document<'_> = serde_json::from_slice(&bytes).map_err(io::Error::from)?;
     Ok(document.entries[0].to_owned())
 }
@@ -207,7 +319,7 @@ impl Field {
     }
 }
 
-/// The members of an object in their order, also where one stands twice.
+/// The members of an object in their order, duplicates included.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
@@ -234,7 +346,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// The same as an object again.
+/// The members as an object again.
 struct Object<'a>(&'a [Field]);
 
 impl Serialize for Object<'_> {

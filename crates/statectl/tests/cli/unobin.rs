@@ -2,7 +2,7 @@ use crate::sandbox::{Run, Sandbox};
 use std::fs;
 use std::path::Path;
 
-/// A root that the original wrote, and its key.
+/// A store that unobin wrote, and its key.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/root");
 const KEY: &str = include_str!("../data/key.base64");
 
@@ -36,7 +36,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn what_the_original_wrote_is_refused_with_the_way_to_open_it_and_then_opens() {
+fn unobin_file_opens_only_as_the_hint_says() {
     let sandbox = sandbox();
     let hint = ["--encrypter env-key:UB_STATE_KEY and --accept-v1"];
     run(&sandbox, &["pull", "network/prod"]).expect(5).says(&hint);
@@ -68,7 +68,7 @@ fn what_the_original_wrote_is_refused_with_the_way_to_open_it_and_then_opens() {
 }
 
 #[test]
-fn the_originals_snapshots_are_listed_without_a_key() {
+fn unobin_snapshots_are_listed_without_a_key() {
     let sandbox = sandbox();
     let out = run(&sandbox, &["snapshots", "network/prod"]).expect(0).out;
     assert!(
@@ -78,7 +78,7 @@ fn the_originals_snapshots_are_listed_without_a_key() {
 }
 
 #[test]
-fn an_edit_is_written_as_version_one_for_the_original_and_as_version_two_otherwise() {
+fn edit_is_written_for_unobin_only_with_write_v1() {
     let sandbox = sandbox();
     let options = ["--encrypter", "env-key:UB_STATE_KEY"];
     let pull = run(
@@ -110,7 +110,7 @@ fn an_edit_is_written_as_version_one_for_the_original_and_as_version_two_otherwi
 }
 
 #[test]
-fn version_one_knows_no_key_file() {
+fn unobin_files_know_no_key_file() {
     let sandbox = sandbox();
     let key = sandbox.key("key");
     for option in ["--accept-v1", "--write-v1"] {
@@ -119,10 +119,36 @@ fn version_one_knows_no_key_file() {
     }
 }
 
+/// (F18) A wrong key did not say which variable sealed the file, as unobin's own error does.
+#[test]
+fn wrong_key_for_a_unobin_file_names_its_variable() {
+    let sandbox = sandbox();
+    let other = sandbox.answer(&["keygen"]);
+    let pull = ["pull", "network/prod", "--accept-v1", "--encrypter"];
+    for (variable, hint) in [
+        ("OTHER", "give --encrypter env-key:UB_STATE_KEY"),
+        ("UB_STATE_KEY", "set $UB_STATE_KEY to the key"),
+    ] {
+        let key = format!("env-key:{variable}");
+        let mut command = sandbox.command(&[&pull[..], &[&key]].concat());
+        command
+            .env(variable, &other)
+            .env("STATECTL_ROOT", sandbox.path("root"));
+        let run = Run::of(command.output().unwrap()).expect(5);
+        let error = run.err.lines().next().unwrap();
+        assert!(
+            error.contains("written with \"env-key ($UB_STATE_KEY)\""),
+            "{}",
+            run.err
+        );
+        run.says(&[hint]);
+    }
+}
+
 /// With `--write-v1` the snapshot was sealed for the `--also-open` key alone, and the key that it was to be sealed for
 /// could not open it.
 #[test]
-fn version_one_is_not_written_for_a_key_that_only_opens() {
+fn write_v1_needs_a_key_to_seal_for() {
     let sandbox = sandbox();
     let key = sandbox.key("key");
     let keys = ["--encrypter", &key, "--also-open", "env-key:UB_STATE_KEY"];

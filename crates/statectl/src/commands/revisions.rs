@@ -1,24 +1,23 @@
-use crate::clock;
-use crate::context::Context;
 use crate::exit::Failure;
-use crate::keys::name_of;
+use crate::held;
 use crate::output::Answer;
 use crate::progress;
-use crate::stack::Stack;
+use crate::stack::{Context, Stack};
 use crate::table::{MARK, Table};
-use crate::words::{age, first_line, plain, size};
+use crate::text::{age, first_line, now, plain, size};
 use clap::Args;
+use sdk_state::Revision;
+use sdk_state::encrypt::Recipient;
 use sdk_state::envelope::UnverifiedHeader;
-use sdk_state::{Backend as _, Revision, Storage as _};
 use serde::Serialize;
 use std::io;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Lists every revision, oldest first, the current one marked with *
+/// List every revision, oldest first; * marks the current one
 ///
-/// No key is needed: what is shown is what each file says of itself. Nothing of it is verified; whoever can write to the
-/// store can make up authors, messages and times.
+/// It needs no key, because it shows what each file says of itself. None of that is verified: whoever can write to the store
+/// can make up authors, messages and times.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl snapshots network/prod")]
 pub(crate) struct Snapshots {
@@ -38,7 +37,27 @@ struct Listing {
     now: OffsetDateTime,
 }
 
-/// One stored file, as far as it can be told without a key.
+/// Delete a stored revision, which must not be the current one
+///
+/// It is not an error if the revision does not exist. On a full disk this frees space.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  statectl delete network/prod 2026-07-10T12:00:00.25Z")]
+pub(crate) struct Delete {
+    /// FACTORY/STACK
+    pub(super) stack: String,
+    /// The revision to delete
+    rev: String,
+}
+
+#[derive(Serialize)]
+struct Deleted {
+    stack: String,
+    revision: String,
+    /// Whether it was there.
+    existed: bool,
+}
+
+/// One stored file, as far as it can be read without a key.
 #[derive(Serialize, Default)]
 #[serde(rename_all = "kebab-case")]
 struct Row {
@@ -50,12 +69,12 @@ struct Row {
     envelope_version: Option<u32>,
     parent: Option<String>,
     sealed_for: Vec<String>,
-    who: Option<String>,
+    author: Option<String>,
     host: Option<String>,
     tool: Option<String>,
     run: Option<String>,
     message: Option<String>,
-    /// Why the file cannot be what it should be.
+    /// What is wrong with the file.
     problem: Option<String>,
     #[serde(skip)]
     time: Option<OffsetDateTime>,
@@ -64,9 +83,9 @@ struct Row {
 impl Snapshots {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
         let stack = context.keyless(&self.stack)?;
-        stack.demand_existing()?;
-        // Whoever repairs a damaged `current` needs this list.
-        let current = match stack.current_rev() {
+        stack.demand_snapshot()?;
+        // The repair of a damaged `current` begins with this list.
+        let current = match stack.current() {
             Ok(rev) => Some(rev),
             Err(Failure::Told(told)) => {
                 context.output().warning(&told.message);
@@ -82,8 +101,47 @@ impl Snapshots {
             snapshots: progress::each("revisions", revisions, |rev| {
                 Row::of(&stack, &rev, current.as_ref() == Some(&rev))
             }),
-            now: clock::now(),
+            now: now(),
         })
+    }
+}
+
+impl Delete {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let rev: Revision = self.rev.parse()?;
+        let stack = context.keyless(&self.stack)?;
+        stack.demand_snapshot()?;
+        let existed = stack.store().list()?.contains(&rev);
+        match held::join(&stack)? {
+            Some(held) => stack.store().backend().remove(&rev, Some(held.token()?))?,
+            None => match stack.store().delete(&rev) {
+                Err(error) if error.is_locked() && !context.options().wait.is_zero() => {
+                    let held = held::take(&stack, "delete")?;
+                    stack.store().backend().remove(&rev, Some(held.token()?))?;
+                    held.give_back_after_change(context.output());
+                }
+                result => result?,
+            },
+        }
+        if !existed {
+            context
+                .output()
+                .notice(format_args!("there was no revision {rev}"));
+        }
+        context.output().answer(&Deleted {
+            stack: self.stack.clone(),
+            revision: rev.to_string(),
+            existed,
+        })
+    }
+}
+
+impl Answer for Deleted {
+    const KIND: &'static str = "deleted";
+
+    /// Nothing: the exit code says it.
+    fn human(&self, _page: &mut Vec<u8>) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -95,7 +153,7 @@ impl Row {
             time: rev.time(),
             ..Self::default()
         };
-        let row = match stack.store().storage().read_prefix(rev, 0) {
+        let row = match stack.store().backend().read_prefix(rev, 0) {
             Ok(stored) => Self {
                 stored_bytes: Some(stored.stored_bytes),
                 ..row
@@ -120,8 +178,8 @@ impl Row {
             length: header.length,
             envelope_version: Some(header.version),
             parent: header.parent.map(|parent| parent.to_string()),
-            sealed_for: header.recipients.iter().map(name_of).collect(),
-            who: header.provenance.who,
+            sealed_for: header.recipients.iter().map(Recipient::describe).collect(),
+            author: header.provenance.author,
             host: header.provenance.host,
             tool: header.provenance.tool,
             run: header.provenance.run,
@@ -139,9 +197,9 @@ impl Row {
         }
     }
 
-    fn author(&self) -> String {
-        match (&self.who, &self.host) {
-            (Some(who), Some(host)) => format!("{}@{}", first_line(who), first_line(host)),
+    fn author_and_host(&self) -> String {
+        match (&self.author, &self.host) {
+            (Some(author), Some(host)) => format!("{}@{}", first_line(author), first_line(host)),
             (Some(name), None) | (None, Some(name)) => first_line(name),
             (None, None) => "-".into(),
         }
@@ -151,7 +209,7 @@ impl Row {
     fn text(&self) -> String {
         match (&self.problem, self.envelope_version) {
             (Some(problem), _) => format!("! {}", plain(problem)),
-            (None, Some(1)) => "(version 1, says nothing of itself)".into(),
+            (None, Some(1)) => "(envelope version 1)".into(),
             _ => first_line(self.message.as_deref().unwrap_or_default()),
         }
     }
@@ -168,7 +226,7 @@ impl Answer for Listing {
                 plain(&row.revision),
                 row.time.map_or("-".into(), |time| age(time, self.now)),
                 row.stored_bytes.map_or("-".into(), size),
-                row.author(),
+                row.author_and_host(),
                 row.text(),
             ]);
         }

@@ -1,9 +1,10 @@
 use crate::sandbox::{Run, Sandbox, everything_in, snapshot};
+use std::fs;
 
 const PROD: &str = "demo/prod";
 
 #[test]
-fn hostile_names_are_refused_before_any_path_is_built() {
+fn hostile_names_build_no_path() {
     let sandbox = Sandbox::new();
     let long = format!("demo/{}", "x".repeat(129));
     for name in [
@@ -25,6 +26,7 @@ fn hostile_names_are_refused_before_any_path_is_built() {
             &["push", name, "state.json"],
             &["snapshots", name],
             &["lock", name, "--", "true"],
+            &["lock", name, "--create", "--", "true"],
             &["lock-status", name],
             &["delete", name, "2026-07-10T12:00:00Z"],
         ] {
@@ -47,7 +49,7 @@ fn hostile_names_are_refused_before_any_path_is_built() {
 }
 
 #[test]
-fn what_is_not_understood_is_usage() {
+fn unknown_arguments_are_a_usage_error() {
     let sandbox = Sandbox::new();
     for arguments in [
         &[][..],
@@ -66,7 +68,7 @@ fn what_is_not_understood_is_usage() {
 }
 
 #[test]
-fn what_does_not_exist_is_three_and_what_the_system_refuses_is_one() {
+fn missing_is_3_and_a_system_error_is_1() {
     let (sandbox, _) = Sandbox::with_snapshot("first");
     sandbox
         .run(&["show", PROD, "resource.nothing"])
@@ -76,9 +78,9 @@ fn what_does_not_exist_is_three_and_what_the_system_refuses_is_one() {
         .run(&["pull", PROD, "--rev", "2026-07-10T12:00:00Z"])
         .expect(3);
     sandbox
-        .run(&["pull", "demo/prodd"])
+        .run(&["pull", "demo/staging"])
         .expect(3)
-        .says(&["statectl stacks"]);
+        .says(&["there is no stack demo/staging in local:", "statectl stacks"]);
     sandbox
         .run(&["push", PROD, "no-such-file"])
         .expect(1)
@@ -90,18 +92,19 @@ fn what_does_not_exist_is_three_and_what_the_system_refuses_is_one() {
 fn damaged_and_moved_files_do_not_open() {
     let (sandbox, first) = Sandbox::with_snapshot("first");
     let second = sandbox.push("second", &["--expect", &first]);
-    std::fs::copy(sandbox.snapshot_file(&first), sandbox.snapshot_file(&second)).unwrap();
+    fs::copy(sandbox.snapshot_file(&first), sandbox.snapshot_file(&second)).unwrap();
     sandbox.run(&["pull", PROD]).expect(5);
-    let mut bytes = std::fs::read(sandbox.snapshot_file(&first)).unwrap();
+    let mut bytes = fs::read(sandbox.snapshot_file(&first)).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
-    std::fs::write(sandbox.snapshot_file(&first), bytes).unwrap();
+    fs::write(sandbox.snapshot_file(&first), bytes).unwrap();
     sandbox.run(&["pull", PROD, "--rev", &first]).expect(5);
 }
 
 #[test]
-fn the_root_may_be_named_in_four_ways() {
+fn root_is_named_in_four_ways() {
     let (sandbox, rev) = Sandbox::with_snapshot("first");
-    std::fs::rename(sandbox.path(".unobin/state"), sandbox.path("elsewhere")).unwrap();
+    fs::rename(sandbox.path(".unobin/state"), sandbox.path("elsewhere")).unwrap();
+    fs::remove_dir(sandbox.path(".unobin")).unwrap();
     sandbox.run(&["current", PROD]).expect(3);
     assert_eq!(sandbox.answer(&["current", PROD, "--root", "elsewhere"]), rev);
     assert_eq!(
@@ -118,7 +121,7 @@ fn the_root_may_be_named_in_four_ways() {
             .output()
             .unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), rev);
-        // What is said on the command line counts more.
+        // The command line comes first.
         let output = sandbox
             .command(&["current", PROD, "--root", "x"])
             .env(variable, value)
@@ -130,7 +133,7 @@ fn the_root_may_be_named_in_four_ways() {
 
 /// Every `STACK` in a hint became the stack's name, also in `FACTORY/STACK` and in the name of a variable.
 #[test]
-fn a_hint_names_the_stack_only_where_a_command_takes_it() {
+fn hint_names_the_stack_only_as_an_argument() {
     let sandbox = Sandbox::new();
     let key = sandbox.answer(&["keygen"]);
     let run = |arguments: &[&str]| {
@@ -149,7 +152,7 @@ fn a_hint_names_the_stack_only_where_a_command_takes_it() {
 
 /// From the environment such a root was read with its stray bytes replaced, so that a push went to another directory.
 #[test]
-fn a_root_that_is_not_utf_8_is_refused_wherever_it_is_said() {
+fn root_that_is_not_utf_8_is_refused_everywhere() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
 
@@ -169,7 +172,7 @@ fn a_root_that_is_not_utf_8_is_refused_wherever_it_is_said() {
 }
 
 #[test]
-fn an_empty_variable_is_as_good_as_none() {
+fn empty_variable_counts_as_unset() {
     let (sandbox, rev) = Sandbox::with_snapshot("first");
     for variable in [
         "STATECTL_ROOT",
@@ -185,7 +188,50 @@ fn an_empty_variable_is_as_good_as_none() {
         let run = Run::of(command.env(variable, "").output().unwrap());
         assert_eq!(run.expect(0).out.trim_end(), rev, "{variable}");
     }
-    // One that says something is still read.
+    // One with a value is still read.
     let mut command = sandbox.command(&["current", PROD]);
     Run::of(command.env("STATECTL_WAIT", "soon").output().unwrap()).expect(2);
+}
+
+/// (N10) An error named one side of a difference, gave its advice twice, or spoke of functions.
+#[test]
+fn errors_name_both_sides_and_advise_once() {
+    let (sandbox, first) = Sandbox::with_snapshot("first");
+    let second = sandbox.push("second", &["--expect", &first]);
+    sandbox.write("dev.json", &snapshot("dev", "x"));
+    let texts = [
+        (&["push", PROD, "dev.json"][..], 7, vec!["dev", PROD]),
+        (
+            &["set-current", PROD, &first, "--expect", &first],
+            6,
+            vec![&first, &second],
+        ),
+        (
+            &["pull", PROD, "--rev", "2026-07-10T12:00:00Z"],
+            3,
+            vec!["no revision 2026-07-10T12:00:00Z"],
+        ),
+        (
+            &["delete", PROD, &second],
+            1,
+            vec![&second, "not deleted", "statectl set-current demo/prod REV"],
+        ),
+        (
+            &["pull", PROD, "--backend", "nowhere:x"],
+            2,
+            vec!["nowhere", "local"],
+        ),
+        (&["pull", PROD, "--backend", "nowhere"], 2, vec!["local:DIR"]),
+    ];
+    for (arguments, code, expected) in texts {
+        let run = sandbox.run(arguments).expect(code);
+        for name in ["set_current(", "get(", "head(", "write(", "list(", "()"] {
+            assert!(!run.err.contains(name), "{name}: {}", run.err);
+        }
+        // The same command is not named twice, neither in the message nor in the hint.
+        for command in ["statectl snapshots", "statectl stacks", "list the revisions"] {
+            assert!(run.err.matches(command).count() < 2, "{}", run.err);
+        }
+        run.says(&expected);
+    }
 }
