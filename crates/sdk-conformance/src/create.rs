@@ -1,17 +1,16 @@
-use crate::expect::{done, equal, refused, same_bytes};
-use crate::medium::Medium;
+//! Creating a snapshot.
+
+use crate::expect::{Check, Flaw, done, equal, refused, same_bytes};
 use crate::place::{
-    Leaving, NO_LIMIT, create, create_many, lists, nth, open, point, points_at, race, reads, revision, sealed,
+    Leaving, NO_LIMIT, Place, create, create_many, lists, lock, nth, point, points_at, reads, revision,
+    sealed,
 };
-use crate::violation::{Check, Flaw};
 use sdk_state::{Created, ErrorKind};
 use std::iter::repeat_with;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub(in crate::rules) fn what_is_created_is_listed_and_read_through_every_handle(
-    medium: &dyn Medium,
-) -> Check {
-    let (writer, old) = (open(medium)?, open(medium)?);
+pub(crate) fn what_is_created_is_listed_and_read_by_all(place: &Place) -> Check {
+    let (writer, old) = (place.open()?, place.open()?);
     // A handle that looked before must not go on seeing that.
     let _ = old.list();
     let every_byte: Vec<u8> = (0..=u8::MAX).chain(b"\r\n\0\n".iter().copied()).collect();
@@ -22,7 +21,7 @@ pub(in crate::rules) fn what_is_created_is_listed_and_read_through_every_handle(
         create(&*writer, &rev, content)?;
         revs.push(rev);
     }
-    for handle in [&writer, &old, &open(medium)?] {
+    for handle in [&writer, &old, &place.open()?] {
         lists(&**handle, &revs)?;
         for (rev, content) in revs.iter().zip(&contents) {
             reads(&**handle, rev, content)?;
@@ -31,11 +30,11 @@ pub(in crate::rules) fn what_is_created_is_listed_and_read_through_every_handle(
     Ok(())
 }
 
-pub(in crate::rules) fn a_taken_name_is_an_answer_and_changes_nothing(medium: &dyn Medium) -> Check {
-    let (first, second) = (open(medium)?, open(medium)?);
+pub(crate) fn a_taken_name_is_an_answer_and_changes_nothing(place: &Place) -> Check {
+    let (first, second) = (place.open()?, place.open()?);
     let rev = nth(0)?;
     create(&*first, &rev, b"first")?;
-    for handle in [&first, &second, &open(medium)?] {
+    for handle in [&first, &second, &place.open()?] {
         let answer = done(
             "creating under a taken name",
             handle.create(&rev, b"second, and longer"),
@@ -50,35 +49,30 @@ pub(in crate::rules) fn a_taken_name_is_an_answer_and_changes_nothing(medium: &d
     lists(&*second, &[rev])
 }
 
-pub(in crate::rules) fn one_of_many_creators_of_a_name_wins(medium: &dyn Medium) -> Check {
+pub(crate) fn one_of_many_creators_of_a_name_wins(place: &Place) -> Check {
     let rev = nth(0)?;
-    let answers = race(medium, |n, storage| {
-        done("creating", storage.create(&rev, &sealed(n)))
-    })?;
+    let answers = place.race(|n, backend| done("creating", backend.create(&rev, &sealed(n))))?;
     let winners: Vec<usize> = (0..answers.len())
         .filter(|&n| answers[n] == Created::Created)
         .collect();
     equal("the number of creators that are told Created", &winners.len(), &1)?;
-    reads(&*open(medium)?, &rev, &sealed(winners[0]))
+    reads(&*place.open()?, &rev, &sealed(winners[0]))
 }
 
-pub(in crate::rules) fn a_snapshot_appears_whole_or_not_at_all(medium: &dyn Medium) -> Check {
-    let content: Vec<u8> = repeat_with(|| b"whole ".iter().copied())
-        .take(10_000)
-        .flatten()
-        .collect();
+pub(crate) fn a_snapshot_appears_whole_or_not_at_all(place: &Place) -> Check {
+    let content = b"whole ".repeat(10_000);
     let rev = nth(0)?;
     let creators = AtomicUsize::new(1);
-    race(medium, |n, storage| {
+    place.race(|n, backend| {
         if n == 0 {
             let _done = Leaving(&creators);
-            return create(storage, &rev, &content);
+            return create(backend, &rev, &content);
         }
         loop {
             let is_last = creators.load(Ordering::SeqCst) == 0;
-            match storage.read(&rev, NO_LIMIT) {
+            match backend.read(&rev, NO_LIMIT) {
                 Ok(found) => return same_bytes("what is read of a snapshot that appears", &found, &content),
-                Err(error) if error.kind() == &ErrorKind::NotFound && !is_last => std::thread::yield_now(),
+                Err(error) if error.is_not_found() && !is_last => std::thread::yield_now(),
                 Err(error) => return Err(Flaw::new("the whole snapshot or NotFound", format!("{error:?}"))),
             }
         }
@@ -86,7 +80,7 @@ pub(in crate::rules) fn a_snapshot_appears_whole_or_not_at_all(medium: &dyn Medi
     Ok(())
 }
 
-pub(in crate::rules) fn a_large_snapshot_is_kept(medium: &dyn Medium) -> Check {
+pub(crate) fn a_large_snapshot_is_kept(place: &Place) -> Check {
     // A linear congruential generator: a page of bytes that do not compress, each page with another beginning.
     let mut state = 1_u32;
     let next = || {
@@ -100,12 +94,12 @@ pub(in crate::rules) fn a_large_snapshot_is_kept(medium: &dyn Medium) -> Check {
         content.extend_from_slice(&page[4..]);
     }
     let rev = nth(0)?;
-    create(&*open(medium)?, &rev, &content)?;
-    reads(&*open(medium)?, &rev, &content)
+    create(&*place.open()?, &rev, &content)?;
+    reads(&*place.open()?, &rev, &content)
 }
 
-pub(in crate::rules) fn names_of_one_moment_are_different_snapshots(medium: &dyn Medium) -> Check {
-    let storage = open(medium)?;
+pub(crate) fn names_of_one_moment_are_different_snapshots(place: &Place) -> Check {
+    let backend = place.open()?;
     let mut revs = Vec::new();
     for (n, name) in [
         "2026-07-10T12:00:00Z",
@@ -121,35 +115,36 @@ pub(in crate::rules) fn names_of_one_moment_are_different_snapshots(medium: &dyn
     .enumerate()
     {
         let rev = revision(name)?;
-        create(&*storage, &rev, &sealed(n))?;
+        create(&*backend, &rev, &sealed(n))?;
         revs.push(rev);
     }
-    lists(&*storage, &revs)?;
+    lists(&*backend, &revs)?;
     for (n, rev) in revs.iter().enumerate() {
-        reads(&*storage, rev, &sealed(n))?;
+        reads(&*backend, rev, &sealed(n))?;
     }
     Ok(())
 }
 
-pub(in crate::rules) fn a_name_that_is_no_moment_is_not_written(medium: &dyn Medium) -> Check {
-    let storage = open(medium)?;
-    let revs = create_many(&*storage, 1)?;
+pub(crate) fn a_name_that_is_no_moment_is_not_written(place: &Place) -> Check {
+    let backend = place.open()?;
+    let revs = create_many(&*backend, 1)?;
     for name in ["not-a-moment", "2026-07-10T12:00:00.10Z", "current"] {
-        let answer = storage.create(&revision(name)?, b"sealed");
+        let answer = backend.create(&revision(name)?, b"sealed");
         refused(
             &format!("creating under the name {name}"),
             answer,
             &ErrorKind::InvalidName,
         )?;
     }
-    lists(&*storage, &revs)
+    lists(&*backend, &revs)
 }
 
-pub(in crate::rules) fn creating_does_not_move_current(medium: &dyn Medium) -> Check {
-    let storage = open(medium)?;
-    let revs = create_many(&*storage, 2)?;
-    points_at(&*storage, None)?;
-    point(&*storage, &revs[0])?;
-    create(&*storage, &nth(2)?, b"sealed")?;
-    points_at(&*storage, Some(&revs[0]))
+pub(crate) fn creating_does_not_move_current(place: &Place) -> Check {
+    let backend = place.open()?;
+    let held = lock(&*backend, "push")?;
+    let revs = create_many(&*backend, 2)?;
+    points_at(&*backend, None)?;
+    point(&*backend, &revs[0], &held.token)?;
+    create(&*backend, &nth(2)?, b"sealed")?;
+    points_at(&*backend, Some(&revs[0]))
 }

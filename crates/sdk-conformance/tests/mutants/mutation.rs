@@ -1,8 +1,8 @@
-//! What a storage does wrong.
+//! What a mutant does wrong.
 
-/// One thing that a [`Wrong`](crate::storage::Wrong) storage does wrong.
+/// One thing that a [`Mutant`](super::backend::Mutant) does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum Mutation {
     /// It is right.
     None,
     /// Looks whether the name is free, and creates in a second step.
@@ -41,7 +41,7 @@ pub(crate) enum Fault {
     PrefixIsTheWhole,
     /// An empty snapshot is read as one without bytes.
     ReadsNothing,
-    /// Reading from a stack that does not exist is the medium's error; not in a race, where it is chance.
+    /// Reading from a stack that does not exist is a backend error; not in a race, where it is chance.
     AbsentIsAnError,
     /// Listing a stack that does not exist is `NotFound`.
     ListFailsWhenAbsent,
@@ -123,4 +123,66 @@ pub(crate) enum Fault {
     NamesAreFolded,
     /// Names have 100 bytes at most.
     NamesAreShort,
+    /// Moves to a revision that this handle created, whatever became of it.
+    RemembersItsWrites,
+    /// The version of the pointer is the same for the same revision.
+    VersionRepeats,
+    /// To expect a pointer is to expect its revision.
+    VersionIsIgnored,
+    /// A replacement does not look at the token.
+    ReplaceIgnoresToken,
+    /// A removal without a token does not look at the lock.
+    RemoveIgnoresTheLock,
+    /// A removal without a token is not supported.
+    RemoveNeedsTheLock,
+    /// The next holder is told that it took the lock over from one who gave it back.
+    TakesOverTheGivenBack,
+    /// A lock never says that it is lost.
+    IsNeverLost,
+    /// A lock always says that it is lost.
+    IsAlwaysLost,
+    /// A lock is stored without the members that this version does not know.
+    ForgetsMembers,
+    /// The catalog is not sorted.
+    CatalogIsUnsorted,
+    /// The catalog lists only stacks that have a snapshot.
+    CatalogForgetsTheLocked,
+    /// A stack is removed, and its pointer stays.
+    CatalogLeavesThePointer,
+    /// A stack is removed while somebody holds its lock.
+    CatalogIgnoresTheLock,
+    /// The catalog has another name each time.
+    CatalogNamesItselfAnew,
+    /// A request that the medium refuses has its effect all the same.
+    ErrorComesTooLate,
+    /// A create without an answer is sent again, and finds its own snapshot.
+    LostCreateIsRetriedBlindly,
+    /// A create without an answer is taken for done if the name is taken.
+    LostCreateIsWhoeversIsThere,
+    /// A create without an answer is told as one that did not happen.
+    LostCreateIsUnavailable,
+    /// A move without an answer is sent again, and finds its own move.
+    LostMoveIsRetriedBlindly,
+    /// A move without an answer is taken for done if `current` names the revision.
+    LostMoveLooksAtTheName,
+    /// A move without an answer is told as one that did not happen.
+    LostMoveIsUnavailable,
+    /// A removal without an answer is told as one that did not happen.
+    LostRemovalIsUnavailable,
+    /// A removal without an answer is taken for done.
+    LostRemovalIsDone,
+    /// A replacement without an answer is told as one that did not happen.
+    LostReplacementIsUnavailable,
+    /// A replacement without an answer is taken for done.
+    LostReplacementIsDone,
+    /// A try without an answer is repeated, and finds its own lock.
+    LostLockIsRetriedBlindly,
+    /// A try without an answer takes over from its own lock.
+    LostLockIsTakenOver,
+    /// A try without an answer is told as one that did not happen.
+    LostLockIsUnavailable,
+    /// An unlock without an answer is sent again, and does not find its lock.
+    LostUnlockIsRetriedBlindly,
+    /// An unlock without an answer is taken for done.
+    LostUnlockIsDone,
 }
