@@ -24,7 +24,7 @@ impl Local {
 
 impl Fixture for Local {
     fn open(&self, id: &StackId) -> Result<Box<dyn Backend>, Error> {
-        LocalCatalog::new(self.0.path())?.open(id)
+        LocalCatalog::new(self.0.path()).open(id)
     }
 
     fn overwrite_pointer(&self, id: &StackId, content: &[u8]) -> Option<()> {
@@ -46,9 +46,10 @@ impl Fixture for Local {
         Some(())
     }
 
-    /// Shorter than the markers that a dead holder leaves: nobody takes it over.
+    /// A marker of another length than those that prove a death: nobody takes it over.
     fn plant_lock(&self, id: &StackId, info: &LockInfo) -> Option<()> {
-        fs::write(self.directory(id).join("lock"), serde_json::to_vec(info).unwrap()).unwrap();
+        let marker = format!("\n{}", serde_json::to_string(info).unwrap());
+        fs::write(self.directory(id).join("lock"), marker).unwrap();
         Some(())
     }
 
@@ -57,7 +58,7 @@ impl Fixture for Local {
     }
 
     fn catalog(&self) -> Option<Box<dyn Catalog>> {
-        Some(Box::new(LocalCatalog::new(self.0.path()).unwrap()))
+        Some(Box::new(LocalCatalog::new(self.0.path())))
     }
 }
 

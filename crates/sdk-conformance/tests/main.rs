@@ -4,6 +4,7 @@
 
 mod faulty;
 mod latency;
+mod local;
 mod mutants;
 mod races;
 mod report;
