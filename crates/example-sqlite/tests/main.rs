@@ -2,7 +2,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a helper of a test may panic")]
 
-// mod binary;
+mod binary;
 mod kit;
 mod lock;
 mod lost_commit;
