@@ -22,8 +22,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+/// Options of `cargo xtask bench`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub struct Options {
     /// A trial of a minute: small sizes, nothing compiled anew, the page left as it is
     #[arg(long)]
     quick: bool,
@@ -42,7 +43,8 @@ const BENCHES: [(&str, &str); 5] = [
 
 type Trouble = Box<dyn Error + Send + Sync>;
 
-pub(crate) fn run(options: &Options) -> ExitCode {
+/// Measures, and writes the page.
+pub fn run(options: &Options) -> ExitCode {
     let mut out = io::stdout().lock();
     match measure(options, &mut out) {
         Ok(()) => ExitCode::SUCCESS,

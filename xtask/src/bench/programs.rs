@@ -1,7 +1,7 @@
 use super::figure::{Figure, Floor, Unit};
 use super::{Trouble, cargo};
 use sdk_state::encrypt::Noop;
-use sdk_state::{Backend as _, StackId, State, WriteOptions};
+use sdk_state::{StackId, State};
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -51,7 +51,7 @@ fn write_a_snapshot(root: &Path) -> Result<(), Trouble> {
     let id: StackId = STACK.parse()?;
     let store = localstate::open(root, id.factory(), id.stack(), Noop)?;
     let state = State::new(&id, "v1", "abc", OffsetDateTime::UNIX_EPOCH)?;
-    store.set_current(&store.write(&state, &WriteOptions::new())?)?;
+    store.set_current(&store.write(&state, None)?)?;
     Ok(())
 }
 
