@@ -21,6 +21,7 @@ pub(super) enum Operation {
     Write,
     SetCurrent,
     CompareAndSet,
+    Replace,
     Delete,
     Lock,
     Adopt,
@@ -62,9 +63,10 @@ impl Operation {
         match self {
             Self::FirstWrite | Self::Write => Some(("renameat2", ".json.enc\"")),
             Self::SetCurrent | Self::CompareAndSet => Some(("renameat", "\"current\"")),
+            Self::Replace => Some(("renameat", ".json.enc\"")),
             Self::Delete => Some(("unlinkat", ".json.enc\"")),
             Self::Lock => Some(("linkat", "\"lock\"")),
-            Self::Adopt => Some(("renameat", "\"lock\"")),
+            Self::Adopt => Some(("renameat2", "\"lock\"")),
             Self::Unlock | Self::ForceUnlock => Some(("unlinkat", "\"lock\"")),
             Self::LockStatus | Self::List | Self::Get | Self::Head => None,
         }
@@ -131,22 +133,31 @@ fn perform(operation: Operation, store: &Store<Note>) -> Result<String, Error> {
     let listed = store.list()?;
     let nth = |number: usize| listed.get(number).cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, "not prepared"));
     let held = match operation {
-        Operation::CompareAndSet | Operation::Unlock => Some(store.lock("prepare", Wait::none())?),
+        Operation::CompareAndSet | Operation::Replace | Operation::Unlock => Some(store.lock("prepare", Wait::none())?),
         _ => None,
     };
     let done = |result: Result<(), Error>| result.map(|()| "-".to_owned());
     let keep = |lock: Box<dyn Lock>| std::mem::forget(lock);
     let target = nth(1).or_else(|_| nth(0));
     let third = nth(2);
+    let sealed = nth(1).and_then(|rev| store.backend().read(&rev, u64::MAX));
     say(BEGIN);
     let result = match (operation, held) {
         (Operation::FirstWrite | Operation::Write, _) => store.write(&Note(WRITTEN.into()), None).map(|rev| rev.to_string()),
         (Operation::SetCurrent, _) => done(store.set_current(&target?)),
         (Operation::CompareAndSet, Some(lock)) => {
             let expect = listed.first().map_or(Expect::Nothing, Expect::Revision);
-            let moved = store.backend().set_current(expect, &target?, lock.token()?);
+            let token = lock.token().cloned();
+            let moved = token.and_then(|token| store.backend().set_current(expect, &target?, &token));
             keep(lock);
             done(moved.map(drop))
+        }
+        // By the same bytes: whatever comes of it, they must be there.
+        (Operation::Replace, Some(lock)) => {
+            let token = lock.token().cloned();
+            let replaced = token.and_then(|token| store.backend().replace(&target?, &sealed?, &token));
+            keep(lock);
+            done(replaced)
         }
         (Operation::Delete, _) => done(store.delete(&third?)),
         (Operation::Lock | Operation::Adopt, _) => done(store.lock("operation", Wait::none()).map(keep)),
@@ -160,7 +171,7 @@ fn perform(operation: Operation, store: &Store<Note>) -> Result<String, Error> {
         (Operation::Head, _) => store.head().map(|head| {
             head.map_or("nothing".into(), |head| format!("{} {}", head.revision, head.document.0))
         }),
-        (Operation::CompareAndSet | Operation::Unlock, None) => Ok("-".into()),
+        (Operation::CompareAndSet | Operation::Replace | Operation::Unlock, None) => Ok("-".into()),
     };
     say(END);
     result

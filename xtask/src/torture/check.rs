@@ -11,8 +11,6 @@ pub(super) fn check(ground: &Ground, torment: &Torment<'_>, report: &mut Report<
     let noted = Noted::read(ground, torment)?;
     let stored = Stored::look(ground, &noted)?;
     let leftovers = ground.place.leftovers()?.len();
-    // The first of two locks may take over a marker that has a second name.
-    ground.place.clean()?;
     let dirt = ground.place.clean()?;
     let mut waits = torment.waits.clone();
     waits.sort_unstable();
