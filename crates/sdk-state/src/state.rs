@@ -203,9 +203,8 @@ impl Snapshot for State {
         Err(Error::new(
             ErrorKind::InvalidSnapshot,
             format!(
-                "the snapshot belongs to {}/{}, not to {id}: write it where it belongs",
-                Excerpt(&self.factory.name),
-                Excerpt(&self.stack)
+                "the snapshot belongs to {}, not to \"{id}\"",
+                Excerpt(&format!("{}/{}", self.factory.name, self.stack))
             ),
         ))
     }
