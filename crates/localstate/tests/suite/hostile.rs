@@ -1,52 +1,55 @@
 //! What somebody planted in the directory: nothing leads out of it, nothing foreign is touched, and modes are private.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
-
-mod support;
-
+use crate::support::{self, backend, create, holder, lock, nth, point_at, snapshot_file, stack_directory};
+use localstate::LocalCatalog;
 use rustix::fs::{CWD, FileType, Mode};
-use sdk_state::{Created, Error, ErrorKind, Expect, Root as _, Storage, TryLock};
+use sdk_state::{Backend, Catalog as _, Created, Error, ErrorKind, Expect, LockToken, TryLock};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
-use support::{create, holder, nth, snapshot_file, stack_directory, storage};
 
 /// A whole stack outside of the root, for links to point at.
 fn victim() -> tempfile::TempDir {
     let victim = tempfile::tempdir().unwrap();
-    let storage = storage(victim.path());
-    create(&storage, &nth(1));
-    create(&storage, &nth(2));
-    storage.set_current(Expect::Anything, &nth(1), None).unwrap();
+    let backend = backend(victim.path());
+    create(&backend, &nth(1));
+    create(&backend, &nth(2));
+    point_at(victim.path(), &nth(1)).unwrap();
     victim
 }
 
-/// Everything that a storage can be asked, each with what it answered.
-fn every_answer(storage: &impl Storage) -> Vec<(&'static str, Result<(), Error>)> {
-    let lock = match storage.try_lock(&holder()) {
+fn no_token() -> LockToken {
+    LockToken::generate().unwrap()
+}
+
+/// Everything that a backend can be asked, each with what it answered.
+fn every_answer(backend: &impl Backend) -> Vec<(&'static str, Result<(), Error>)> {
+    let lock = match backend.try_lock(&holder()) {
         Ok(TryLock::Held(lock)) => lock.unlock(),
         Ok(TryLock::Busy { .. }) => Ok(()),
         Err(error) => Err(error),
     };
     vec![
-        ("create", storage.create(&nth(9), b"sealed").map(drop)),
-        ("replace", storage.replace(&nth(2), b"sealed")),
-        ("read", storage.read(&nth(2), 100).map(drop)),
-        ("remove", storage.remove(&nth(2), None)),
-        ("list", storage.list().map(drop)),
-        ("current", storage.current().map(drop)),
+        ("create", backend.create(&nth(9), b"sealed").map(drop)),
+        ("replace", backend.replace(&nth(2), b"sealed", &no_token())),
+        ("read", backend.read(&nth(2), 100).map(drop)),
+        ("remove", backend.remove(&nth(2), None)),
+        ("list", backend.list().map(drop)),
+        ("current", backend.current().map(drop)),
         (
             "set_current",
-            storage.set_current(Expect::Anything, &nth(2), None),
+            backend
+                .set_current(Expect::Anything, &nth(2), &no_token())
+                .map(drop),
         ),
         ("try_lock", lock),
-        ("lock_status", storage.lock_status().map(drop)),
-        ("force_unlock", storage.force_unlock(None).map(drop)),
+        ("lock_status", backend.lock_status().map(drop)),
+        ("force_unlock", backend.force_unlock(None).map(drop)),
     ]
 }
 
 #[test]
-fn a_link_in_the_place_of_a_directory_is_refused_by_everything() {
+fn a_link_in_place_of_a_directory_is_refused() {
     for (level, target) in [
         ("network", "network"),
         ("network/prod", "network/prod"),
@@ -58,7 +61,7 @@ fn a_link_in_the_place_of_a_directory_is_refused_by_everything() {
         let link = root.path().join(level);
         fs::create_dir_all(link.parent().unwrap()).unwrap();
         symlink(victim.path().join(target), &link).unwrap();
-        for (what, answer) in every_answer(&storage(root.path())) {
+        for (what, answer) in every_answer(&backend(root.path())) {
             let error = answer.expect_err(what);
             assert_eq!(error.kind(), &ErrorKind::Damaged, "{level}: {what}");
             assert_eq!(error.path().unwrap(), link, "{level}: {what}");
@@ -68,13 +71,13 @@ fn a_link_in_the_place_of_a_directory_is_refused_by_everything() {
 }
 
 #[test]
-fn a_file_in_the_place_of_a_directory_is_refused_by_everything() {
+fn a_file_in_place_of_a_directory_is_refused() {
     for level in ["network", "network/prod", "network/prod/snapshots"] {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join(level);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, "precious").unwrap();
-        for (what, answer) in every_answer(&storage(root.path())) {
+        for (what, answer) in every_answer(&backend(root.path())) {
             assert_eq!(
                 answer.expect_err(what).kind(),
                 &ErrorKind::Damaged,
@@ -92,65 +95,70 @@ fn the_root_itself_may_be_a_link() {
     fs::create_dir(&real).unwrap();
     let root = directory.path().join("root");
     symlink(&real, &root).unwrap();
-    create(&storage(&root), &nth(1));
-    assert_eq!(storage(&real).list().unwrap(), [nth(1)]);
+    create(&backend(&root), &nth(1));
+    assert_eq!(backend(&real).list().unwrap(), [nth(1)]);
 }
 
 #[test]
-fn a_link_in_the_place_of_a_snapshot_is_neither_read_nor_written_through() {
+fn a_link_in_place_of_a_snapshot_is_not_followed() {
     let root = tempfile::tempdir().unwrap();
-    let storage = storage(root.path());
-    create(&storage, &nth(1));
+    let backend = backend(root.path());
+    create(&backend, &nth(1));
     let victim = root.path().join("victim");
     fs::write(&victim, "precious").unwrap();
     for target in [&victim, Path::new("/nonexistent")] {
         let link = snapshot_file(root.path(), &nth(2));
         symlink(target, &link).unwrap();
-        assert_eq!(storage.create(&nth(2), b"sealed").unwrap(), Created::Exists);
+        assert_eq!(backend.create(&nth(2), b"sealed").unwrap(), Created::Exists);
         assert_eq!(
-            storage.read(&nth(2), 100).unwrap_err().kind(),
+            backend.read(&nth(2), 100).unwrap_err().kind(),
             &ErrorKind::Damaged
         );
+        let lock = lock(root.path());
         assert_eq!(
-            storage.replace(&nth(2), b"sealed").unwrap_err().kind(),
+            backend
+                .replace(&nth(2), b"sealed", lock.token().unwrap())
+                .unwrap_err()
+                .kind(),
             &ErrorKind::NotFound
         );
-        storage.remove(&nth(2), None).unwrap();
+        lock.unlock().unwrap();
+        backend.remove(&nth(2), None).unwrap();
         assert!(!link.is_symlink());
     }
     assert_eq!(fs::read(&victim).unwrap(), b"precious");
 }
 
 #[test]
-fn what_is_no_regular_file_in_the_place_of_a_snapshot_is_damage_and_blocks_nobody() {
+fn what_is_no_regular_snapshot_file_is_damage() {
     let root = tempfile::tempdir().unwrap();
-    let storage = storage(root.path());
-    create(&storage, &nth(1));
+    let backend = backend(root.path());
+    create(&backend, &nth(1));
     fs::create_dir(snapshot_file(root.path(), &nth(2))).unwrap();
     make_pipe(&snapshot_file(root.path(), &nth(3)));
     fs::write(snapshot_file(root.path(), &nth(4)), "").unwrap();
     drop(std::os::unix::net::UnixListener::bind(snapshot_file(root.path(), &nth(5))).unwrap());
     for n in 2..6 {
         assert_eq!(
-            storage.read(&nth(n), 100).unwrap_err().kind(),
+            backend.read(&nth(n), 100).unwrap_err().kind(),
             &ErrorKind::Damaged,
             "{n}"
         );
         assert_eq!(
-            storage.create(&nth(n), b"sealed").unwrap(),
+            backend.create(&nth(n), b"sealed").unwrap(),
             Created::Exists,
             "{n}"
         );
     }
-    assert_eq!(storage.read(&nth(1), 5).unwrap_err().kind(), &ErrorKind::TooLarge);
-    assert_eq!(storage.read(&nth(1), 6).unwrap(), b"sealed");
+    assert_eq!(backend.read(&nth(1), 5).unwrap_err().kind(), &ErrorKind::TooLarge);
+    assert_eq!(backend.read(&nth(1), 6).unwrap(), b"sealed");
 }
 
 #[test]
-fn foreign_files_among_the_snapshots_are_not_listed_and_survive_everything() {
+fn foreign_files_are_not_listed_and_survive() {
     let root = tempfile::tempdir().unwrap();
-    let storage = storage(root.path());
-    create(&storage, &nth(1));
+    let backend = backend(root.path());
+    create(&backend, &nth(1));
     let snapshots = stack_directory(root.path()).join("snapshots");
     for name in [
         "README",
@@ -169,18 +177,18 @@ fn foreign_files_among_the_snapshots_are_not_listed_and_survive_everything() {
     fs::write(snapshots.join("not-a-revision.json.enc"), "foreign").unwrap();
     let before = support::names_below(root.path());
 
-    let mut listed = storage.list().unwrap();
+    let mut listed = backend.list().unwrap();
     listed.sort();
     assert_eq!(listed, [nth(1), support::revision("not-a-revision")]);
-    assert_eq!(storage.create(&nth(1), b"other").unwrap(), Created::Exists);
-    storage.remove(&nth(2), None).unwrap();
-    drop(storage.try_lock(&holder()).unwrap());
+    assert_eq!(backend.create(&nth(1), b"other").unwrap(), Created::Exists);
+    backend.remove(&nth(2), None).unwrap();
+    drop(backend.try_lock(&holder()).unwrap());
     assert_eq!(support::names_below(root.path()), before);
     assert_eq!(
-        storage.read(&support::revision("not-a-revision"), 100).unwrap(),
+        backend.read(&support::revision("not-a-revision"), 100).unwrap(),
         b"foreign"
     );
-    let error = storage
+    let error = backend
         .create(&support::revision("other-name"), b"sealed")
         .unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::InvalidName);
@@ -188,7 +196,7 @@ fn foreign_files_among_the_snapshots_are_not_listed_and_survive_everything() {
 
 /// A pipe made the lock fail with `EAGAIN`, and a link with no word of what to do.
 #[test]
-fn what_is_no_regular_file_in_the_place_of_the_lock_is_damage_and_stays() {
+fn what_is_no_regular_lock_file_is_damage_and_stays() {
     type Plant = fn(&Path);
     let plants: [(&str, Plant); 4] = [
         ("a link", |path| symlink("victim", path).unwrap()),
@@ -198,15 +206,15 @@ fn what_is_no_regular_file_in_the_place_of_the_lock_is_damage_and_stays() {
     ];
     for (what, plant) in plants {
         let root = tempfile::tempdir().unwrap();
-        let storage = storage(root.path());
-        create(&storage, &nth(1));
+        let backend = backend(root.path());
+        create(&backend, &nth(1));
         fs::write(stack_directory(root.path()).join("victim"), [b' '; 1024]).unwrap();
         plant(&stack_directory(root.path()).join("lock"));
         let before = support::names_below(root.path());
         for error in [
-            storage.try_lock(&holder()).unwrap_err(),
-            storage.lock_status().unwrap_err(),
-            storage.force_unlock(None).unwrap_err(),
+            backend.try_lock(&holder()).unwrap_err(),
+            backend.lock_status().unwrap_err(),
+            backend.force_unlock(None).unwrap_err(),
         ] {
             assert_eq!(error.kind(), &ErrorKind::Damaged, "{what}");
             assert!(error.path().unwrap().ends_with("lock"), "{what}");
@@ -237,41 +245,48 @@ fn a_name_that_leads_elsewhere_opens_no_store() {
 fn reading_creates_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("root");
-    let asked = |storage: &dyn Storage| {
-        assert_eq!(storage.list().unwrap(), []);
-        assert_eq!(storage.current().unwrap(), None);
-        assert_eq!(storage.lock_status().unwrap(), None);
-        assert_eq!(storage.force_unlock(None).unwrap(), None);
+    let asked = |backend: &dyn Backend| {
+        assert_eq!(backend.list().unwrap(), []);
+        assert_eq!(backend.current().unwrap(), None);
+        assert_eq!(backend.lock_status().unwrap(), None);
+        assert_eq!(backend.force_unlock(None).unwrap(), None);
         assert_eq!(
-            storage.read(&nth(1), 100).unwrap_err().kind(),
+            backend.read(&nth(1), 100).unwrap_err().kind(),
             &ErrorKind::NotFound
         );
-        let error = storage.set_current(Expect::Anything, &nth(1), None).unwrap_err();
-        assert_eq!(error.kind(), &ErrorKind::NotFound);
-        storage.remove(&nth(1), None).unwrap();
+        assert!(
+            backend
+                .set_current(Expect::Anything, &nth(1), &no_token())
+                .is_err()
+        );
+        backend.remove(&nth(1), None).unwrap();
     };
-    asked(&storage(&root));
+    asked(&backend(&root));
     assert!(support::names_below(directory.path()).is_empty());
-    assert_eq!(localstate::LocalRoot::new(&root).stacks().unwrap(), []);
-    // The original has locked and never written.
+    assert_eq!(LocalCatalog::new(&root).stacks().unwrap(), []);
+    // unobin has locked and never written.
     fs::create_dir_all(stack_directory(&root)).unwrap();
-    asked(&storage(&root));
+    asked(&backend(&root));
     assert_eq!(support::names_below(&root), ["network", "network/prod"]);
 }
 
 #[test]
 fn stacks_are_listed_and_links_and_files_beside_them_are_not() {
     let root = tempfile::tempdir().unwrap();
+    let catalog = LocalCatalog::new(root.path());
     for id in ["network/prod", "network/test", "web/prod"] {
-        let root = localstate::LocalRoot::new(root.path());
-        create(&root.open(&id.parse().unwrap()).unwrap(), &nth(1));
+        create(&*catalog.open(&id.parse().unwrap()).unwrap(), &nth(1));
     }
     fs::write(root.path().join("file"), "").unwrap();
     fs::write(root.path().join("web/file"), "").unwrap();
     fs::create_dir(root.path().join(".hidden")).unwrap();
     symlink("network", root.path().join("link")).unwrap();
-    let stacks = localstate::LocalRoot::new(root.path()).stacks().unwrap();
-    let names: Vec<String> = stacks.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = catalog
+        .stacks()
+        .unwrap()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(names, ["network/prod", "network/test", "web/prod"]);
 }
 
@@ -282,7 +297,7 @@ fn directories_and_files_are_private_whatever_the_umask() {
         let root = directory.path().join("state/root");
         let command = support::after(
             &format!("umask {umask}"),
-            &support::process("process_that_makes", &root),
+            &support::process("hostile::process_that_makes", &root),
         );
         assert!(support::succeeds(command));
         assert_private(&directory.path().join("state"), umask);
@@ -292,7 +307,7 @@ fn directories_and_files_are_private_whatever_the_umask() {
 /// The superuser may enter a directory that its own umask has closed; everybody else found that the first write failed,
 /// and left a directory that no later one could open.
 #[test]
-fn a_umask_that_shuts_the_owner_out_does_not_stop_a_user_without_privileges() {
+fn a_umask_that_shuts_the_owner_out_stops_nobody() {
     if !rustix::process::geteuid().is_root() {
         // The test above shows it already.
         return;
@@ -300,7 +315,7 @@ fn a_umask_that_shuts_the_owner_out_does_not_stop_a_user_without_privileges() {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let root = directory.path().join("state/root");
-    let process = support::process("process_that_makes", &root);
+    let process = support::process("hostile::process_that_makes", &root);
     let unprivileged = support::by_shell(
         r#"as_nobody="setpriv --reuid 65534 --clear-groups"
            $as_nobody test -x "$0" || exit 77
@@ -331,10 +346,10 @@ fn assert_private(path: &Path, umask: &str) {
 #[ignore = "run by another test in a process of its own"]
 fn process_that_makes() {
     let Some(root) = support::given_root() else { return };
-    let storage = storage(&root);
-    create(&storage, &nth(1));
-    storage.set_current(Expect::Anything, &nth(1), None).unwrap();
-    let TryLock::Held(lock) = storage.try_lock(&holder()).unwrap() else {
+    let backend = backend(&root);
+    create(&backend, &nth(1));
+    point_at(&root, &nth(1)).unwrap();
+    let TryLock::Held(lock) = backend.try_lock(&holder()).unwrap() else {
         panic!("nobody else locks");
     };
     // The marker stays for the parent to look at.

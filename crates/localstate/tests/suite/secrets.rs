@@ -1,9 +1,8 @@
 //! What of a snapshot and of its key can be seen from outside (E4).
-#![cfg(test)]
 
-use localstate::{LocalStorage, LocalStore};
+use localstate::LocalBackend;
 use sdk_encrypt::{EnvKey, Keyring, MasterKey};
-use sdk_state::{Backend, Expect, Snapshot, State, Store, Wait, WriteOptions};
+use sdk_state::{Expect, Snapshot as _, State, Store, Wait};
 use std::fs;
 use std::path::Path;
 
@@ -48,12 +47,12 @@ fn base64_of(bytes: &[u8; 32]) -> String {
     text + "="
 }
 
-fn open(root: &Path, ring: impl Into<Keyring>) -> LocalStore {
-    Store::new(LocalStorage::new(root, "network/prod".parse().unwrap()), ring)
+fn open(root: &Path, keys: impl Into<Keyring>) -> Store {
+    Store::new(LocalBackend::new(root, "network/prod".parse().unwrap()), keys)
 }
 
 #[test]
-fn nothing_of_a_sealed_snapshot_and_no_key_is_in_any_file_or_message() {
+fn no_secret_is_in_any_file_or_message() {
     let root = tempfile::tempdir().unwrap();
     let (ours, bytes, hex) = key(1);
     let base64 = base64_of(&bytes);
@@ -63,12 +62,11 @@ fn nothing_of_a_sealed_snapshot_and_no_key_is_in_any_file_or_message() {
 
     let store = open(root.path(), ours);
     let state = State::decode(DOCUMENT.replace("MARKER", MARKER).as_bytes()).unwrap();
-    let lock = store.lock("apply", &Wait::none()).unwrap();
+    let lock = store.lock("apply", Wait::none()).unwrap();
     for turn in 0..3 {
-        let options = WriteOptions::new().with_message(format!("turn {turn}"));
-        let rev = store.write(&state, &options).unwrap();
-        store
-            .compare_and_set_current(Expect::Anything, &rev, Some(&*lock))
+        let message = format!("turn {turn}");
+        let rev = store
+            .save(&state, message, Expect::Anything, lock.token().unwrap())
             .unwrap();
         say(&store.header(&rev).unwrap());
     }
@@ -93,22 +91,24 @@ fn nothing_of_a_sealed_snapshot_and_no_key_is_in_any_file_or_message() {
 
     // Everything that can be printed, and the errors of everything that can go wrong with the file.
     say(&store);
-    say(&store.storage());
+    say(&LocalBackend::new(root.path(), store.id().clone()));
     say(&state);
     say(&state.entries().collect::<Vec<_>>());
     say(&lock);
-    let rev = store.current_rev().unwrap();
+    let rev = store.current().unwrap().unwrap();
     let file = root.path().join(format!("network/prod/snapshots/{rev}.json.enc"));
     let sealed = fs::read(&file).unwrap();
     let errors = [
-        store.lock("second", &Wait::none()).map(|_| ()).unwrap_err(),
+        store.lock("second", Wait::none()).map(|_| ()).unwrap_err(),
         open(root.path(), key(2).0).get(&rev).map(|_| ()).unwrap_err(),
         open(root.path(), sdk_encrypt::Noop)
             .get(&rev)
             .map(|_| ())
             .unwrap_err(),
         store
-            .compare_and_set_current(Expect::Exactly(None), &rev, None)
+            .backend()
+            .set_current(Expect::Nothing, &rev, lock.token().unwrap())
+            .map(drop)
             .unwrap_err(),
     ];
     errors.iter().for_each(|error| {

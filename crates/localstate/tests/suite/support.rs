@@ -1,19 +1,22 @@
-//! What the tests of this crate share: a tiny document, a storage that is watched, and processes to talk to.
+//! What the tests of this crate share: a tiny document, a backend that is watched, and processes to talk to.
 
-#![allow(dead_code, reason = "each test file uses some of it")]
-
-use localstate::LocalStorage;
+use localstate::LocalBackend;
 use sdk_state::encrypt::Noop;
 use sdk_state::{
-    Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, Prefix, Revision, Snapshot, StackId,
-    Storage, Store, TryLock,
+    Backend, Created, Error, Expect, Holder, Lock, LockInfo, LockStatus, LockToken, Pointer, Prefix,
+    Revision, Snapshot, StackId, Store, TryLock,
 };
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use time::OffsetDateTime;
+
+/// Long enough for any machine; a test that needs it has failed.
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 pub(crate) const ROOT: &str = "LOCALSTATE_TEST_ROOT";
 
@@ -24,17 +27,12 @@ pub(crate) struct Note(pub(crate) Vec<u8>);
 impl Snapshot for Note {
     const PAYLOAD: &'static str = "note";
 
-    fn encode<W: io::Write>(&self, mut out: W) -> Result<(), Error> {
-        out.write_all(&self.0).unwrap();
-        Ok(())
+    fn encode(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.0.clone())
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Error> {
         Ok(Self(bytes.into()))
-    }
-
-    fn check_stack(&self, _: &StackId) -> Result<(), Error> {
-        Ok(())
     }
 }
 
@@ -47,14 +45,18 @@ pub(crate) fn text(note: &Note) -> &str {
     str::from_utf8(&note.0).unwrap()
 }
 
-pub(crate) type NoteStore<S = LocalStorage> = Store<S, Note>;
+pub(crate) type NoteStore = Store<Note>;
 
-pub(crate) fn storage(root: &Path) -> LocalStorage {
-    LocalStorage::new(root, StackId::new("network", "prod").unwrap())
+pub(crate) fn backend(root: &Path) -> LocalBackend {
+    LocalBackend::new(root, StackId::new("network", "prod").unwrap())
 }
 
 pub(crate) fn store(root: &Path) -> NoteStore {
-    Store::new(storage(root), Noop)
+    store_over(backend(root))
+}
+
+pub(crate) fn store_over(backend: impl Backend + 'static) -> NoteStore {
+    Store::new(backend, Noop).document()
 }
 
 /// A store whose clock stands still.
@@ -76,12 +78,34 @@ pub(crate) fn nth(n: u32) -> Revision {
     revision(&format!("2026-07-10T12:{:02}:{:02}Z", n / 60, n % 60))
 }
 
-pub(crate) fn create(storage: &impl Storage, rev: &Revision) {
-    assert_eq!(storage.create(rev, b"sealed").unwrap(), Created::Created);
+pub(crate) fn create(backend: &(impl Backend + ?Sized), rev: &Revision) {
+    assert_eq!(backend.create(rev, b"sealed").unwrap(), Created::Created);
 }
 
 pub(crate) fn holder() -> Holder {
-    Holder::new("test", OffsetDateTime::UNIX_EPOCH)
+    Holder::new("test")
+}
+
+/// The lock, waited for.
+pub(crate) fn lock(root: &Path) -> Box<dyn Lock> {
+    store(root).lock("test", LONG).unwrap()
+}
+
+/// The lock and its token.
+pub(crate) fn lock_and_token(root: &Path) -> (Box<dyn Lock>, LockToken) {
+    let lock = lock(root);
+    let token = lock.token().unwrap().clone();
+    (lock, token)
+}
+
+/// Moves `current`, whatever it is, under a lock that is free.
+pub(crate) fn point_at(root: &Path, rev: &Revision) -> Result<(), Error> {
+    store(root).set_current(rev)
+}
+
+/// What `current` names.
+pub(crate) fn current(root: &Path) -> Option<Revision> {
+    backend(root).current().unwrap().map(|pointer| pointer.revision)
 }
 
 pub(crate) fn stack_directory(root: &Path) -> PathBuf {
@@ -108,28 +132,32 @@ pub(crate) fn names_below(directory: &Path) -> Vec<String> {
     names
 }
 
-/// The temporaries that lie anywhere below `directory`.
-pub(crate) fn litter(directory: &Path) -> Vec<String> {
+/// The leftover temporary files anywhere below `directory`.
+pub(crate) fn leftovers(directory: &Path) -> Vec<String> {
     let mut names = names_below(directory);
     names.retain(|name| name.rsplit('/').next().is_some_and(|name| name.starts_with('.')));
     names
 }
 
-/// A storage that counts what matters to a test.
+/// A backend that counts what matters to a test.
 #[derive(Debug)]
-pub(crate) struct Watched<S> {
-    pub(crate) inner: S,
+pub(crate) struct Watched {
+    inner: LocalBackend,
     pub(crate) creates: AtomicUsize,
+    pub(crate) reads: AtomicUsize,
+    pub(crate) prefixes: AtomicUsize,
     pub(crate) busy: AtomicUsize,
 }
 
-impl<S> Watched<S> {
-    pub(crate) fn new(inner: S) -> Self {
-        Self {
-            inner,
+impl Watched {
+    pub(crate) fn new(root: &Path) -> Arc<Self> {
+        Arc::new(Self {
+            inner: backend(root),
             creates: AtomicUsize::new(0),
+            reads: AtomicUsize::new(0),
+            prefixes: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
-        }
+        })
     }
 
     /// Returns once somebody has found the lock busy through it.
@@ -140,7 +168,7 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: Storage> Storage for Watched<S> {
+impl Backend for Watched {
     fn id(&self) -> &StackId {
         self.inner.id()
     }
@@ -150,32 +178,34 @@ impl<S: Storage> Storage for Watched<S> {
         self.inner.create(rev, sealed)
     }
 
-    fn replace(&self, rev: &Revision, sealed: &[u8]) -> Result<(), Error> {
-        self.inner.replace(rev, sealed)
-    }
-
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.inner.read(rev, limit)
     }
 
     fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
+        self.prefixes.fetch_add(1, Ordering::SeqCst);
         self.inner.read_prefix(rev, most)
     }
 
-    fn remove(&self, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
-        self.inner.remove(rev, held)
+    fn replace(&self, rev: &Revision, sealed: &[u8], token: &LockToken) -> Result<(), Error> {
+        self.inner.replace(rev, sealed, token)
+    }
+
+    fn remove(&self, rev: &Revision, token: Option<&LockToken>) -> Result<(), Error> {
+        self.inner.remove(rev, token)
     }
 
     fn list(&self) -> Result<Vec<Revision>, Error> {
         self.inner.list()
     }
 
-    fn current(&self) -> Result<Option<Revision>, Error> {
+    fn current(&self) -> Result<Option<Pointer>, Error> {
         self.inner.current()
     }
 
-    fn set_current(&self, expect: Expect<'_>, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
-        self.inner.set_current(expect, rev, held)
+    fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {
+        self.inner.set_current(expect, rev, token)
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
@@ -195,7 +225,7 @@ impl<S: Storage> Storage for Watched<S> {
     }
 }
 
-/// The command that runs the ignored test `test` of this file, and nothing else, in a process of its own.
+/// The command that runs the ignored test `test`, such as `locks::process_that_holds`, in a process of its own.
 pub(crate) fn process(test: &str, root: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -222,21 +252,45 @@ pub(crate) fn by_shell(script: &str, command: &Command) -> Command {
     shell
 }
 
-/// Runs it to its end; false, loudly, when the prelude is not permitted here.
+/// The same command in a mount namespace of its own, after the script `mounts`, which can use `$LOCALSTATE_TEST_ROOT`, an
+/// empty directory of the caller's.
+pub(crate) fn with_mounts(mounts: &str, command: &Command) -> Command {
+    // As the superuser no user namespace is needed, in which overlays with some options and FUSE are refused.
+    let script = format!(
+        r#"as_root=$([ "$(id -u)" = 0 ] || echo --map-root-user)
+           unshare $as_root --mount true || exit 77
+           exec unshare $as_root --mount sh -c 'set -e; {{ {mounts}
+           }} || exit 77
+           exec "$0" "$@"' "$0" "$@""#
+    );
+    by_shell(&script, command)
+}
+
+/// Runs it to its end; false, loudly, where it is not permitted. In CI nothing is skipped.
 #[allow(clippy::print_stderr, reason = "a step that was skipped must say so")]
 pub(crate) fn succeeds(mut command: Command) -> bool {
     let output = command.output().unwrap();
-    if output.status.code() == Some(77) {
-        eprintln!("SKIPPED, not permitted here: {command:?}");
-        return false;
-    }
-    assert!(
-        output.status.success(),
+    let said = format!(
         "{}\n{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+    if output.status.code() == Some(77) {
+        skip(&format!("not permitted here: {command:?}\n{said}"));
+        return false;
+    }
+    assert!(output.status.success(), "{said}");
     true
+}
+
+/// Says that something is not tested here. In CI that is a failure.
+#[allow(clippy::print_stderr, reason = "a step that was skipped must say so")]
+pub(crate) fn skip(why: &str) {
+    assert!(
+        !std::env::var("CI").is_ok_and(|ci| ci == "true"),
+        "CI must not skip: {why}"
+    );
+    eprintln!("SKIPPED: {why}");
 }
 
 /// What the parent gave a process to work on; `None` where nobody did: somebody runs the ignored tests by hand.
@@ -266,17 +320,18 @@ pub(crate) struct Partner {
 }
 
 impl Partner {
-    pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Self {
+    pub(crate) fn start(command: Command) -> Self {
+        Self::try_start(command).unwrap()
+    }
+
+    /// Fails where there is no such program.
+    pub(crate) fn try_start(mut command: Command) -> io::Result<Self> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        Ok(Self {
             stdin: child.stdin.take().unwrap(),
             stdout: BufReader::new(child.stdout.take().unwrap()),
             child,
-        }
+        })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -320,5 +375,36 @@ impl Drop for Partner {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Runs a command under strace, which logs these system calls with the paths of their handles, and makes calls fail as
+/// `inject` says (`strace(1)`). The log; `None` where there is no strace.
+pub(crate) fn traced(command: &Command, calls: &[&str], inject: &str) -> Option<String> {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut strace = Command::new("strace");
+    strace
+        .args(["--follow-forks", "--decode-fds=path", "-qq", "-e"])
+        .arg(format!("trace={}", calls.join(",")))
+        .arg("-o")
+        .arg(log.path());
+    if !inject.is_empty() {
+        strace.arg("-e").arg(format!("inject={inject}"));
+    }
+    strace.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        strace.env(name, value.unwrap());
+    }
+    match strace.output() {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stdout);
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{said}\n{complaint}");
+            Some(fs::read_to_string(log.path()).unwrap())
+        }
+        Err(error) => {
+            skip(&format!("strace: {error}"));
+            None
+        }
     }
 }

@@ -1,22 +1,21 @@
-//! The original's files, read and written (I1).
-#![cfg(test)]
+//! The files of unobin, read and written (I1).
 
-use localstate::{LocalStorage, LocalStore};
+use localstate::LocalBackend;
 use sdk_state::encrypt::{EnvKey, Keyring, MasterKey, Noop};
-use sdk_state::{Backend, EnvelopeVersion, ErrorKind, Snapshot, State, Store, Wait, WriteOptions};
+use sdk_state::{EnvelopeVersion, ErrorKind, Head, Snapshot as _, State, Store, Wait};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-fn original(path: &str) -> PathBuf {
+fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/original")
+        .join("tests/unobin")
         .join(path)
 }
 
 fn key() -> EnvKey {
-    let text = fs::read_to_string(original("key.base64")).unwrap();
+    let text = fs::read_to_string(fixture("key.base64")).unwrap();
     EnvKey::new("UB_STATE_KEY", MasterKey::from_base64(&text).unwrap())
 }
 
@@ -28,11 +27,11 @@ fn ring(encrypter: &str) -> Keyring {
     }
 }
 
-fn open(root: &Path, stack: &str, ring: Keyring) -> LocalStore {
-    Store::new(LocalStorage::new(root, stack.parse().unwrap()), ring)
+fn open(root: &Path, stack: &str, ring: Keyring) -> Store {
+    Store::new(LocalBackend::new(root, stack.parse().unwrap()), ring)
 }
 
-/// Every number as the 64-bit float that it was for the original.
+/// Every number as the 64-bit float that it was for unobin.
 fn as_floats(value: Value) -> Value {
     match value {
         Value::Number(number) => Value::from(number.as_f64().unwrap()),
@@ -46,18 +45,16 @@ fn as_floats(value: Value) -> Value {
 }
 
 fn values_of(state: &State) -> Value {
-    let mut bytes = Vec::new();
-    state.encode(&mut bytes).unwrap();
-    as_floats(serde_json::from_slice(&bytes).unwrap())
+    as_floats(serde_json::from_slice(&state.encode().unwrap()).unwrap())
 }
 
 fn expected() -> serde_json::Map<String, Value> {
-    serde_json::from_str(&fs::read_to_string(original("expected.json")).unwrap()).unwrap()
+    serde_json::from_str(&fs::read_to_string(fixture("expected.json")).unwrap()).unwrap()
 }
 
 #[test]
-fn every_file_of_the_original_opens_to_the_values_that_it_had_there() {
-    let root = copy_of_the_original();
+fn every_file_of_unobin_opens_to_the_values_it_had_there() {
+    let root = copy_of_the_files();
     let mut snapshots = 0;
     for (stack, expected) in expected() {
         let store = open(root.path(), &stack, ring(expected["encrypter"].as_str().unwrap()));
@@ -69,7 +66,7 @@ fn every_file_of_the_original_opens_to_the_values_that_it_had_there() {
             .collect();
         assert_eq!(Value::from(listed), expected["list"], "{stack}");
         assert_eq!(
-            store.current_rev().unwrap().to_string(),
+            store.current().unwrap().unwrap().to_string(),
             expected["current"].as_str().unwrap(),
             "{stack}"
         );
@@ -93,57 +90,67 @@ fn every_file_of_the_original_opens_to_the_values_that_it_had_there() {
 }
 
 #[test]
-fn the_empty_snapshot_of_the_original_opens_without_entries() {
-    let root = copy_of_the_original();
+fn the_empty_snapshot_of_unobin_opens_without_entries() {
+    let root = copy_of_the_files();
     let state = open(root.path(), "network/empty", ring("env-key"))
-        .current()
-        .unwrap();
+        .head()
+        .unwrap()
+        .unwrap()
+        .document;
     assert!(state.is_empty());
 }
 
 #[test]
-fn the_originals_files_are_refused_unless_version_1_is_accepted() {
-    let root = copy_of_the_original();
+fn unobins_files_are_refused_unless_v1_is_accepted() {
+    let root = copy_of_the_files();
     let store = open(root.path(), "network/prod", key().into());
-    assert_eq!(store.current().unwrap_err().kind(), &ErrorKind::Refused);
+    assert_eq!(store.head().unwrap_err().kind(), &ErrorKind::Refused);
     let store = open(root.path(), "network/dev", Noop.into());
-    assert_eq!(store.current().unwrap_err().kind(), &ErrorKind::Refused);
+    assert_eq!(store.head().unwrap_err().kind(), &ErrorKind::Refused);
 }
 
 #[test]
-fn a_file_of_the_original_does_not_open_with_another_key_or_in_clear() {
-    let root = copy_of_the_original();
+fn a_file_of_unobin_opens_with_no_other_key_nor_in_clear() {
+    let root = copy_of_the_files();
     let other = || EnvKey::new("OTHER", MasterKey::generate().unwrap());
     let ring_of_another = Keyring::from(other()).accept_v1(other().legacy()).unwrap();
     let store = open(root.path(), "network/prod", ring_of_another);
-    assert_eq!(store.current().unwrap_err().kind(), &ErrorKind::WrongKey);
+    assert_eq!(store.head().unwrap_err().kind(), &ErrorKind::WrongKey);
     let store = open(root.path(), "network/prod", ring("noop"));
-    assert_eq!(store.current().unwrap_err().kind(), &ErrorKind::Refused);
+    assert_eq!(store.head().unwrap_err().kind(), &ErrorKind::Refused);
     let store = open(root.path(), "network/dev", ring("env-key"));
-    assert_eq!(store.current().unwrap_err().kind(), &ErrorKind::Refused);
+    assert_eq!(store.head().unwrap_err().kind(), &ErrorKind::Refused);
 }
 
 #[test]
-fn a_stack_of_the_original_goes_on_in_version_2_and_keeps_its_history() {
-    let root = copy_of_the_original();
+fn a_stack_of_unobin_goes_on_in_v2_and_keeps_its_history() {
+    let root = copy_of_the_files();
     let store = open(root.path(), "network/prod", ring("env-key"));
-    let (old, state) = store.head().unwrap();
-    let new = store.write(&state, &WriteOptions::new()).unwrap();
+    let Head {
+        revision: old,
+        document: state,
+        ..
+    } = store.head().unwrap().unwrap();
+    let new = store.write(&state, None).unwrap();
     assert!(new > old);
     store.set_current(&new).unwrap();
-    assert!(store.current().unwrap() == state);
+    assert!(store.head().unwrap().unwrap().document == state);
     assert!(store.get(&old).unwrap() == state);
     let only_version_2 = open(root.path(), "network/prod", key().into());
-    assert!(only_version_2.current().unwrap() == state);
+    assert!(only_version_2.head().unwrap().unwrap().document == state);
 }
 
 #[test]
-fn what_is_written_as_version_1_has_the_shape_that_the_original_reads() {
-    let root = copy_of_the_original();
+fn what_is_written_as_v1_has_the_shape_that_unobin_reads() {
+    let root = copy_of_the_files();
     for (stack, encrypter) in [("network/prod", "env-key"), ("network/dev", "noop")] {
         let store = open(root.path(), stack, ring(encrypter)).with_envelope(EnvelopeVersion::V1);
-        let (old, state) = store.head().unwrap();
-        let new = store.write(&state, &WriteOptions::new()).unwrap();
+        let Head {
+            revision: old,
+            document: state,
+            ..
+        } = store.head().unwrap().unwrap();
+        let new = store.write(&state, None).unwrap();
         store.set_current(&new).unwrap();
 
         let directory = root.path().join(stack);
@@ -157,23 +164,23 @@ fn what_is_written_as_version_1_has_the_shape_that_the_original_reads() {
         let frame = |file: &str| file.split("\"ciphertext\": \"").next().unwrap().to_owned();
         assert_eq!(frame(&new), frame(&old), "{stack}");
         assert!(new.ends_with("\"\n}\n"), "{stack}");
-        assert!(store.current().unwrap() == state);
+        assert!(store.head().unwrap().unwrap().document == state);
     }
 }
 
 #[test]
-fn the_lock_marker_begins_with_the_process_id_and_a_line_feed_as_the_originals_does() {
+fn the_lock_marker_begins_like_unobins() {
     let root = tempfile::tempdir().unwrap();
     let store = open(root.path(), "network/prod", key().into());
-    let lock = store.lock("apply", &Wait::none()).unwrap();
+    let lock = store.lock("apply", Wait::none()).unwrap();
     let marker = fs::read(root.path().join("network/prod/lock")).unwrap();
     assert!(marker.starts_with(format!("{}\n", std::process::id()).as_bytes()));
     lock.unlock().unwrap();
     assert!(!root.path().join("network/prod/lock").exists());
 }
 
-/// The original's files under the names that they had there: no package of cargo's can hold a colon in a name.
-fn copy_of_the_original() -> TempDir {
+/// The files of unobin under the names that they had there: no package of cargo's can hold a colon in a name.
+fn copy_of_the_files() -> TempDir {
     fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(to).unwrap();
         for entry in fs::read_dir(from).unwrap() {
@@ -188,6 +195,6 @@ fn copy_of_the_original() -> TempDir {
         }
     }
     let root = tempfile::tempdir().unwrap();
-    copy(&original("state"), root.path());
+    copy(&fixture("state"), root.path());
     root
 }

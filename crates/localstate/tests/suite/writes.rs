@@ -1,25 +1,20 @@
 //! Writing: whole or not at all, never over another one, always after the current one, whatever the clock does.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
-
-mod support;
-
-use sdk_state::encrypt::Noop;
-use sdk_state::{Backend as _, Revision, Storage as _, Store, WriteOptions};
+use crate::support::{
+    self, Partner, Watched, backend, frozen, lock_and_token, moment, note, revision, store, store_over,
+};
+use sdk_state::{Backend as _, Expect, Revision};
 use std::collections::BTreeSet;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
-use support::{NoteStore, Partner, Watched, frozen, moment, note, revision, storage, store};
 
 const NOON: &str = "2026-07-10T12:00:00Z";
 
 #[test]
-fn what_was_written_is_read_by_everybody_else_and_leaves_nothing_beside_it() {
+fn a_write_is_read_by_others_and_leaves_nothing_beside_it() {
     let root = tempfile::tempdir().unwrap();
-    let rev = frozen(root.path(), NOON)
-        .write(&note("hello"), &WriteOptions::new())
-        .unwrap();
+    let rev = frozen(root.path(), NOON).write(&note("hello"), None).unwrap();
     assert_eq!(store(root.path()).get(&rev).unwrap(), note("hello"));
     assert_eq!(
         support::names_below(root.path()),
@@ -33,7 +28,7 @@ fn what_was_written_is_read_by_everybody_else_and_leaves_nothing_beside_it() {
 }
 
 #[test]
-fn readers_during_a_storm_of_writes_see_a_snapshot_whole_or_not_at_all() {
+fn readers_see_a_snapshot_whole_or_not_at_all() {
     const BYTES: usize = 100_000;
     let root = tempfile::tempdir().unwrap();
     let writers_at_work = AtomicUsize::new(2);
@@ -42,20 +37,20 @@ fn readers_during_a_storm_of_writes_see_a_snapshot_whole_or_not_at_all() {
         for writer in 0..2 {
             let (root, writers_at_work) = (root.path(), &writers_at_work);
             scope.spawn(move || {
-                let storage = storage(root);
+                let backend = backend(root);
                 for n in 0..50 {
                     let rev = support::nth(writer * 50 + n);
-                    let _ = storage.create(&rev, &vec![n as u8; BYTES]).unwrap();
+                    let _ = backend.create(&rev, &vec![n as u8; BYTES]).unwrap();
                 }
                 writers_at_work.fetch_sub(1, Ordering::SeqCst);
             });
         }
         for _ in 0..2 {
             scope.spawn(|| {
-                let storage = storage(root.path());
+                let backend = backend(root.path());
                 while writers_at_work.load(Ordering::SeqCst) > 0 {
-                    for rev in storage.list().unwrap() {
-                        let bytes = storage.read(&rev, u64::MAX).unwrap();
+                    for rev in backend.list().unwrap() {
+                        let bytes = backend.read(&rev, u64::MAX).unwrap();
                         assert_eq!(bytes.len(), BYTES, "{rev}");
                         assert!(bytes.iter().all(|&byte| byte == bytes[0]), "{rev}");
                         reads.fetch_add(1, Ordering::SeqCst);
@@ -65,11 +60,11 @@ fn readers_during_a_storm_of_writes_see_a_snapshot_whole_or_not_at_all() {
         }
     });
     assert!(reads.into_inner() > 0);
-    assert_eq!(storage(root.path()).list().unwrap().len(), 100);
+    assert_eq!(backend(root.path()).list().unwrap().len(), 100);
 }
 
 #[test]
-fn a_thousand_threads_on_a_frozen_clock_each_get_a_revision_of_their_own_in_a_few_tries() {
+fn a_thousand_threads_on_a_frozen_clock_need_few_tries() {
     const WRITERS: usize = 1000;
     let root = tempfile::tempdir().unwrap();
     let tries = AtomicUsize::new(0);
@@ -80,11 +75,11 @@ fn a_thousand_threads_on_a_frozen_clock_each_get_a_revision_of_their_own_in_a_fe
                 let (root, start, tries) = (root.path(), &start, &tries);
                 scope.spawn(move || {
                     let now = moment(NOON);
-                    let store: NoteStore<_> =
-                        Store::new(Watched::new(storage(root)), Noop).with_clock(move || now);
+                    let watched = Watched::new(root);
+                    let store = store_over(Arc::clone(&watched)).with_clock(move || now);
                     start.wait();
-                    let rev = store.write(&note(writer), &WriteOptions::new()).unwrap();
-                    tries.fetch_add(store.storage().creates.load(Ordering::SeqCst), Ordering::SeqCst);
+                    let rev = store.write(&note(writer), None).unwrap();
+                    tries.fetch_add(watched.creates.load(Ordering::SeqCst), Ordering::SeqCst);
                     (rev, writer)
                 })
             })
@@ -99,11 +94,11 @@ fn a_thousand_threads_on_a_frozen_clock_each_get_a_revision_of_their_own_in_a_fe
 }
 
 #[test]
-fn eight_processes_of_125_threads_on_a_frozen_clock_each_get_a_revision_of_their_own() {
+fn eight_processes_on_a_frozen_clock_get_own_revisions() {
     let root = tempfile::tempdir().unwrap();
     let mut partners: Vec<_> = (0..8)
         .map(|process| {
-            let mut command = support::process("process_of_writers", root.path());
+            let mut command = support::process("writes::process_of_writers", root.path());
             command.env("FIRST_WRITER", (process * 125).to_string());
             Partner::start(command)
         })
@@ -137,7 +132,7 @@ fn process_of_writers() {
             scope.spawn(move || {
                 let store = frozen(root, NOON);
                 start.wait();
-                let rev = store.write(&note(writer), &WriteOptions::new()).unwrap();
+                let rev = store.write(&note(writer), None).unwrap();
                 support::tell(format!("{rev} {writer}"));
             });
         }
@@ -156,7 +151,7 @@ fn assert_all_own(root: &std::path::Path, written: &[(Revision, usize)], count: 
         assert_eq!(store.get(rev).unwrap(), note(writer), "{rev}");
     }
     assert_eq!(store.list().unwrap(), Vec::from_iter(distinct));
-    assert!(support::litter(root).is_empty());
+    assert!(support::leftovers(root).is_empty());
 }
 
 #[test]
@@ -165,7 +160,7 @@ fn writers_in_turn_on_a_frozen_clock_get_dense_suffixes() {
     let names: Vec<String> = (0..12)
         .map(|n| {
             let store = frozen(root.path(), NOON);
-            store.write(&note(n), &WriteOptions::new()).unwrap().to_string()
+            store.write(&note(n), None).unwrap().to_string()
         })
         .collect();
     let mut expected = vec![NOON.to_owned()];
@@ -174,43 +169,44 @@ fn writers_in_turn_on_a_frozen_clock_get_dense_suffixes() {
 }
 
 #[test]
-fn a_write_sorts_after_the_current_revision_when_the_clock_has_stepped_back_a_day() {
+fn a_write_sorts_after_current_when_the_clock_steps_back() {
     let root = tempfile::tempdir().unwrap();
     let today = frozen(root.path(), NOON);
-    let current = today.write(&note("today"), &WriteOptions::new()).unwrap();
+    let current = today.write(&note("today"), None).unwrap();
     today.set_current(&current).unwrap();
     let yesterday = frozen(root.path(), "2026-07-09T12:00:00Z");
     for suffix in 1..4 {
-        let rev = yesterday.write(&note(suffix), &WriteOptions::new()).unwrap();
+        let rev = yesterday.write(&note(suffix), None).unwrap();
         assert_eq!(rev.to_string(), format!("{NOON}_{suffix}"));
         yesterday.set_current(&rev).unwrap();
     }
 }
 
 #[test]
-fn a_name_below_the_current_one_is_not_given_again_after_it_was_deleted() {
+fn a_deleted_name_below_current_is_not_given_again() {
     let root = tempfile::tempdir().unwrap();
     let store = frozen(root.path(), NOON);
-    let write = |text: &str| store.write(&note(text), &WriteOptions::new()).unwrap();
+    let write = |text: &str| store.write(&note(text), None).unwrap();
     let first = write("first");
     let second = write("second");
     store.set_current(&second).unwrap();
-    store.delete(&first, None).unwrap();
+    store.delete(&first).unwrap();
     assert_eq!(write("third").to_string(), format!("{NOON}_2"));
-    assert_eq!(store.current().unwrap(), note("second"));
+    assert_eq!(store.head().unwrap().unwrap().document, note("second"));
 }
 
 #[test]
-fn deletes_between_the_writes_of_others_make_no_write_fail_or_repeat_a_name_above_current() {
+fn deletes_make_no_write_fail_or_repeat_a_name() {
     let root = tempfile::tempdir().unwrap();
+    let (_lock, token) = lock_and_token(root.path());
     let writing = AtomicBool::new(true);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let storage = storage(root.path());
+            let backend = backend(root.path());
             while writing.load(Ordering::SeqCst) {
-                for rev in storage.list().unwrap() {
+                for rev in backend.list().unwrap() {
                     // That it is current is the one reason to refuse.
-                    if let Err(error) = storage.remove(&rev, None) {
+                    if let Err(error) = backend.remove(&rev, Some(&token)) {
                         assert_eq!(error.kind(), &sdk_state::ErrorKind::RevisionIsCurrent);
                     }
                 }
@@ -219,10 +215,14 @@ fn deletes_between_the_writes_of_others_make_no_write_fail_or_repeat_a_name_abov
         let store = frozen(root.path(), NOON);
         let mut newest: Option<Revision> = None;
         while newest.as_ref().and_then(Revision::suffix) < Some(20) {
-            let rev = store.write(&note("x"), &WriteOptions::new()).unwrap();
+            let rev = store.write(&note("x"), None).unwrap();
             assert!(Some(&rev) > newest.as_ref(), "{rev} after {newest:?}");
             // It may be deleted before it becomes current.
-            if store.set_current(&rev).is_ok() {
+            if store
+                .backend()
+                .set_current(Expect::Anything, &rev, &token)
+                .is_ok()
+            {
                 newest = Some(rev);
             }
         }

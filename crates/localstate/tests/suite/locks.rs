@@ -1,28 +1,22 @@
-//! The lock: one holder at a time among threads, processes and the original; a dead one frees it.
+//! The lock: one holder at a time among threads, processes and unobin; a dead one frees it.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
-
-mod support;
-
+use crate::support::{
+    self, LONG, Partner, Watched, backend, create, current, holder, lock, lock_and_token, nth,
+    stack_directory, store, store_over,
+};
 use fd_lock::RwLock;
 use rustix::process::{Pid, Signal};
-use sdk_state::encrypt::Noop;
-use sdk_state::{
-    Backend as _, Cancel, ErrorKind, Expect, Liveness, Lock, LockInfo, Storage as _, Store, TryLock, Wait,
-};
+use sdk_state::{Backend as _, Cancel, Error, ErrorKind, Expect, Liveness, LockInfo, TryLock, Wait};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{NoteStore, Partner, Watched, create, holder, nth, stack_directory, storage, store};
-
-/// Long enough for any machine; a test that needs it has failed.
-const LONG: Duration = Duration::from_secs(30);
 
 /// Proves exclusion without the lock that is tested: an flock on a file of its own, which the kernel takes from the dead.
 ///
@@ -56,8 +50,8 @@ fn marker(root: &Path) -> std::path::PathBuf {
     stack_directory(root).join("lock")
 }
 
-/// Locks as the original does; false when the marker is there.
-fn original_locks(root: &Path) -> bool {
+/// Locks as unobin does; false when the marker is there.
+fn unobin_locks(root: &Path) -> bool {
     match File::create_new(marker(root)) {
         Ok(mut file) => {
             writeln!(file, "{}", std::process::id()).unwrap();
@@ -67,32 +61,28 @@ fn original_locks(root: &Path) -> bool {
     }
 }
 
-fn original_unlocks(root: &Path) {
+fn unobin_unlocks(root: &Path) {
     fs::remove_file(marker(root)).unwrap();
-}
-
-fn lock(root: &Path) -> Box<dyn Lock> {
-    store(root).lock("test", &Wait::at_most(LONG)).unwrap()
 }
 
 /// Who holds it, if it cannot be had now.
 fn busy(root: &Path) -> Option<LockInfo> {
-    match storage(root).try_lock(&holder()).unwrap() {
+    match backend(root).try_lock(&holder()).unwrap() {
         TryLock::Held(lock) => {
             lock.unlock().unwrap();
             None
         }
-        TryLock::Busy { info, .. } => Some(*info),
+        TryLock::Busy { status, .. } => Some(status.info),
     }
 }
 
 fn liveness(root: &Path) -> Option<Liveness> {
-    storage(root).lock_status().unwrap().map(|status| status.liveness)
+    backend(root).lock_status().unwrap().map(|status| status.liveness)
 }
 
 /// A process that holds the lock, and has told so.
 fn holding_process(root: &Path) -> Partner {
-    let mut partner = Partner::start(support::process("process_that_holds", root));
+    let mut partner = Partner::start(support::process("locks::process_that_holds", root));
     partner.expect("held");
     partner
 }
@@ -107,22 +97,22 @@ fn process_that_holds() {
 }
 
 #[test]
-fn threads_processes_and_the_original_hold_the_lock_one_at_a_time() {
+fn threads_processes_and_unobin_lock_one_at_a_time() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir_all(stack_directory(root.path())).unwrap();
     let partners: Vec<_> = (0..2)
-        .map(|_| Partner::start(support::process("process_of_lockers", root.path())))
+        .map(|_| Partner::start(support::process("locks::process_of_lockers", root.path())))
         .collect();
     let locking = AtomicBool::new(true);
-    let originals = AtomicUsize::new(0);
+    let unobins = AtomicUsize::new(0);
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut witness = Witness::open(root.path());
             while locking.load(Ordering::SeqCst) {
-                if original_locks(root.path()) {
+                if unobin_locks(root.path()) {
                     witness.alone();
-                    original_unlocks(root.path());
-                    originals.fetch_add(1, Ordering::SeqCst);
+                    unobin_unlocks(root.path());
+                    unobins.fetch_add(1, Ordering::SeqCst);
                 }
                 thread::yield_now();
             }
@@ -133,9 +123,9 @@ fn threads_processes_and_the_original_hold_the_lock_one_at_a_time() {
         }
         locking.store(false, Ordering::SeqCst);
     });
-    assert!(originals.into_inner() > 0);
+    assert!(unobins.into_inner() > 0);
     assert!(!marker(root.path()).exists());
-    assert!(support::litter(root.path()).is_empty());
+    assert!(support::leftovers(root.path()).is_empty());
 }
 
 #[test]
@@ -166,32 +156,33 @@ fn lock_by_turns(root: &Path) {
 fn two_threads_with_one_store_do_not_both_hold_it() {
     let root = tempfile::tempdir().unwrap();
     let store = store(root.path());
-    let held = store.lock("first", &Wait::none()).unwrap();
-    let error = store.lock("second", &Wait::none()).unwrap_err();
+    let held = store.lock("first", Wait::none()).unwrap();
+    let error = store.lock("second", Wait::none()).unwrap_err();
     let ErrorKind::Locked(info) = error.kind() else {
         panic!("{error:?}");
     };
     assert_eq!(**info, *held.info());
-    assert_eq!(info.operation.as_deref(), Some("first"));
+    assert_eq!(info.holder.operation, "first");
     assert_eq!(info.pid, Some(std::process::id()));
     drop(held);
-    assert!(store.lock("third", &Wait::none()).is_ok());
+    assert!(store.lock("third", Wait::none()).is_ok());
 }
 
 #[test]
-fn a_killed_holder_is_replaced_by_a_waiter_at_once_and_named() {
+fn a_killed_holder_is_replaced_at_once_and_named() {
     let root = tempfile::tempdir().unwrap();
-    let store: NoteStore<_> = Store::new(Watched::new(storage(root.path())), Noop);
+    let watched = Watched::new(root.path());
+    let store = store_over(Arc::clone(&watched));
     let mut slowest = Duration::ZERO;
     for _ in 0..10 {
-        store.storage().busy.store(0, Ordering::SeqCst);
+        watched.busy.store(0, Ordering::SeqCst);
         let mut partner = holding_process(root.path());
         let (lock, taken) = thread::scope(|scope| {
             let waiter = scope.spawn(|| {
-                let lock = store.lock("test", &Wait::at_most(LONG)).unwrap();
+                let lock = store.lock("test", LONG).unwrap();
                 (lock, Instant::now())
             });
-            store.storage().await_waiter();
+            watched.await_waiter();
             partner.child.kill().unwrap();
             let killed = Instant::now();
             let (lock, taken) = waiter.join().unwrap();
@@ -205,12 +196,18 @@ fn a_killed_holder_is_replaced_by_a_waiter_at_once_and_named() {
     }
     println!("at most {slowest:?} from the kill to the takeover");
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    assert!(support::leftovers(root.path()).is_empty());
 }
 
 #[test]
-fn holders_and_adopters_that_are_killed_anywhere_leave_neither_two_holders_nor_a_stuck_lock() {
+fn kills_leave_neither_two_holders_nor_a_stuck_lock() {
     let root = tempfile::tempdir().unwrap();
-    let start = || Partner::start(support::process("process_that_locks_for_ever", root.path()));
+    let start = || {
+        Partner::start(support::process(
+            "locks::process_that_locks_for_ever",
+            root.path(),
+        ))
+    };
     let mut partners: Vec<_> = (0..3).map(|_| start()).collect();
     let mut takeovers = 0;
     for round in 0..60 {
@@ -252,25 +249,27 @@ fn process_that_locks_for_ever() {
 }
 
 #[test]
-fn an_evicted_holder_can_neither_unlock_nor_move_current_nor_delete_and_leaves_the_new_holder_alone() {
+fn an_evicted_holder_changes_nothing() {
     let root = tempfile::tempdir().unwrap();
     let store = store(root.path());
-    create(store.storage(), &nth(1));
-    let lost = |result: Result<(), sdk_state::Error>| {
-        assert_eq!(result.unwrap_err().kind(), &ErrorKind::LockLost);
-    };
+    let backend = store.backend();
+    create(backend, &nth(1));
+    let lost = |result: Result<(), Error>| assert_eq!(result.unwrap_err().kind(), &ErrorKind::LockLost);
     // Before anybody else has locked, and after.
     for is_locked_anew in [false, true] {
-        let old = store.lock("old", &Wait::none()).unwrap();
-        let dropped = old.token().unwrap().clone();
-        let evicted = store.force_unlock(Some(&dropped)).unwrap().unwrap();
+        let old = store.lock("old", Wait::none()).unwrap();
+        let token = old.token().unwrap().clone();
+        assert!(!old.is_lost());
+        let evicted = store.force_unlock(Some(&token)).unwrap().unwrap();
         assert_eq!(evicted, *old.info());
         let new = is_locked_anew.then(|| lock(root.path()));
         let content = fs::read(marker(root.path())).ok();
 
         lost(old.check());
-        lost(store.compare_and_set_current(Expect::Anything, &nth(1), Some(&*old)));
-        lost(store.delete(&nth(1), Some(&*old)));
+        assert!(old.is_lost());
+        lost(backend.set_current(Expect::Anything, &nth(1), &token).map(drop));
+        lost(backend.remove(&nth(1), Some(&token)));
+        lost(backend.replace(&nth(1), b"other", &token));
         lost(old.unlock());
         assert_eq!(fs::read(marker(root.path())).ok(), content);
         if let Some(new) = new {
@@ -278,13 +277,13 @@ fn an_evicted_holder_can_neither_unlock_nor_move_current_nor_delete_and_leaves_t
             new.unlock().unwrap();
         }
     }
-    assert_eq!(store.storage().current().unwrap(), None);
-    assert_eq!(store.list().unwrap(), [nth(1)]);
-    assert!(support::litter(root.path()).is_empty());
+    assert_eq!(current(root.path()), None);
+    assert_eq!(backend.read(&nth(1), 100).unwrap(), b"sealed");
+    assert!(support::leftovers(root.path()).is_empty());
 }
 
 #[test]
-fn dropping_the_guard_of_an_evicted_holder_leaves_the_new_holder_alone() {
+fn dropping_an_evicted_lock_spares_the_new_holder() {
     let root = tempfile::tempdir().unwrap();
     let old = lock(root.path());
     store(root.path()).force_unlock(None).unwrap();
@@ -295,32 +294,30 @@ fn dropping_the_guard_of_an_evicted_holder_leaves_the_new_holder_alone() {
 }
 
 #[test]
-fn the_holder_moves_current_with_its_lock() {
+fn the_holder_moves_current_and_deletes() {
     let root = tempfile::tempdir().unwrap();
-    let store = store(root.path());
-    create(store.storage(), &nth(1));
-    create(store.storage(), &nth(2));
-    let lock = store.lock("test", &Wait::none()).unwrap();
-    store
-        .compare_and_set_current(Expect::Exactly(None), &nth(1), Some(&*lock))
-        .unwrap();
-    store.delete(&nth(2), Some(&*lock)).unwrap();
+    let backend = backend(root.path());
+    create(&backend, &nth(1));
+    create(&backend, &nth(2));
+    let (lock, token) = lock_and_token(root.path());
+    backend.set_current(Expect::Nothing, &nth(1), &token).unwrap();
+    backend.remove(&nth(2), Some(&token)).unwrap();
     lock.unlock().unwrap();
-    assert_eq!(store.current_rev().unwrap(), nth(1));
+    assert_eq!(current(root.path()), Some(nth(1)));
 }
 
 #[test]
-fn force_unlock_evicts_nobody_but_the_expected_holder() {
+fn force_unlock_evicts_only_the_expected_holder() {
     let root = tempfile::tempdir().unwrap();
     let store = store(root.path());
     assert_eq!(store.force_unlock(None).unwrap(), None);
-    let first = store.lock("first", &Wait::none()).unwrap();
+    let first = store.lock("first", Wait::none()).unwrap();
     let expected = first.token().unwrap().clone();
     assert_eq!(
         store.force_unlock(Some(&expected)).unwrap().as_ref(),
         Some(first.info())
     );
-    let second = store.lock("second", &Wait::none()).unwrap();
+    let second = store.lock("second", Wait::none()).unwrap();
     let error = store.force_unlock(Some(&expected)).unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::Locked(Box::new(second.info().clone())));
     second.check().unwrap();
@@ -329,7 +326,7 @@ fn force_unlock_evicts_nobody_but_the_expected_holder() {
 }
 
 #[test]
-fn the_originals_marker_is_never_taken_over_whoever_wrote_it_and_even_when_it_is_empty() {
+fn a_marker_of_unobin_is_never_taken_over() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir_all(stack_directory(root.path())).unwrap();
     let longest = " ".repeat(1023);
@@ -350,19 +347,19 @@ fn the_originals_marker_is_never_taken_over_whoever_wrote_it_and_even_when_it_is
 }
 
 #[test]
-fn our_marker_keeps_the_original_out_and_begins_with_our_process_id() {
+fn our_marker_keeps_unobin_out() {
     let root = tempfile::tempdir().unwrap();
     let lock = lock(root.path());
-    assert!(!original_locks(root.path()));
+    assert!(!unobin_locks(root.path()));
     let content = fs::read_to_string(marker(root.path())).unwrap();
     assert_eq!(content.len(), 1024);
     assert_eq!(content.lines().next(), Some(&*std::process::id().to_string()));
     lock.unlock().unwrap();
-    assert!(original_locks(root.path()));
+    assert!(unobin_locks(root.path()));
 }
 
 #[test]
-fn a_marker_of_our_length_that_nobody_holds_is_taken_over_whatever_it_says() {
+fn a_marker_of_our_length_without_flock_is_taken_over() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir_all(stack_directory(root.path())).unwrap();
     fs::write(marker(root.path()), [0; 1024]).unwrap();
@@ -372,30 +369,30 @@ fn a_marker_of_our_length_that_nobody_holds_is_taken_over_whatever_it_says() {
 }
 
 #[test]
-fn a_status_tells_the_living_from_the_dead_and_says_who_it_is() {
+fn a_status_tells_the_living_from_the_dead() {
     let root = tempfile::tempdir().unwrap();
-    assert_eq!(storage(root.path()).lock_status().unwrap(), None);
+    assert_eq!(backend(root.path()).lock_status().unwrap(), None);
     let mut partner = holding_process(root.path());
-    let status = storage(root.path()).lock_status().unwrap().unwrap();
+    let status = backend(root.path()).lock_status().unwrap().unwrap();
     assert_eq!(status.liveness, Liveness::Alive);
     assert_eq!(status.info.pid, Some(partner.pid()));
     partner.kill();
-    let status = storage(root.path()).lock_status().unwrap().unwrap();
+    let status = backend(root.path()).lock_status().unwrap().unwrap();
     assert_eq!(status.liveness, Liveness::Dead);
     assert_eq!(status.info.pid, Some(partner.pid()));
 }
 
 #[test]
-fn those_who_look_at_a_dead_lock_together_do_not_take_each_other_for_its_holder() {
+fn concurrent_looks_are_not_taken_for_a_holder() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir_all(stack_directory(root.path())).unwrap();
     fs::write(marker(root.path()), [b' '; 1024]).unwrap();
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let storage = storage(root.path());
+                let backend = backend(root.path());
                 for _ in 0..1000 {
-                    let status = storage.lock_status().unwrap().unwrap();
+                    let status = backend.lock_status().unwrap().unwrap();
                     assert_eq!(status.liveness, Liveness::Dead);
                 }
             });
@@ -406,15 +403,15 @@ fn those_who_look_at_a_dead_lock_together_do_not_take_each_other_for_its_holder(
 /// A status opened the marker, the holder gave the lock back, and the status found nobody's flock on a file that no longer
 /// had a name: it reported a dead holder although everybody was alive.
 #[test]
-fn a_lock_that_is_given_back_during_a_look_is_not_reported_as_a_dead_holders() {
+fn unlocking_during_a_look_is_not_reported_as_death() {
     let root = tempfile::tempdir().unwrap();
     let locking = AtomicBool::new(true);
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                let storage = storage(root.path());
+                let backend = backend(root.path());
                 while locking.load(Ordering::SeqCst) {
-                    let status = storage.lock_status().unwrap();
+                    let status = backend.lock_status().unwrap();
                     assert!(status.is_none_or(|status| status.liveness == Liveness::Alive));
                 }
             });
@@ -427,10 +424,10 @@ fn a_lock_that_is_given_back_during_a_look_is_not_reported_as_a_dead_holders() {
 }
 
 #[test]
-fn a_wait_that_is_cancelled_or_over_leaves_no_file_and_no_handle() {
+fn a_wait_that_ends_leaves_no_file_and_no_handle() {
     let root = tempfile::tempdir().unwrap();
     assert!(support::succeeds(support::process(
-        "process_that_waits_in_vain",
+        "locks::process_that_waits_in_vain",
         root.path()
     )));
 }
@@ -441,21 +438,22 @@ fn process_that_waits_in_vain() {
     let Some(root) = support::given_root() else { return };
     let open_files = || fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     let held = lock(&root);
-    let store: NoteStore<_> = Store::new(Watched::new(storage(&root)), Noop);
-    let _ = store.lock("test", &Wait::none()).unwrap_err();
+    let watched = Watched::new(&root);
+    let store = store_over(Arc::clone(&watched));
+    let _ = store.lock("test", Wait::none()).unwrap_err();
     let before = (open_files(), support::names_below(&root));
 
     let slowest = Mutex::new(Duration::ZERO);
     for _ in 0..20 {
         let cancel = Cancel::new();
-        store.storage().busy.store(0, Ordering::SeqCst);
+        watched.busy.store(0, Ordering::SeqCst);
         thread::scope(|scope| {
             let waiter = scope.spawn(|| {
-                let error = store.lock("test", &Wait::forever().unless(&cancel)).unwrap_err();
+                let error = store.lock("test", Wait::forever().unless(&cancel)).unwrap_err();
                 assert_eq!(error.kind(), &ErrorKind::Cancelled);
                 Instant::now()
             });
-            store.storage().await_waiter();
+            watched.await_waiter();
             let cancelled = Instant::now();
             cancel.cancel();
             let mut slowest = slowest.lock().unwrap();
@@ -463,7 +461,7 @@ fn process_that_waits_in_vain() {
         });
         let limit = Duration::from_millis(5);
         let begun = Instant::now();
-        let error = store.lock("test", &Wait::at_most(limit)).unwrap_err();
+        let error = store.lock("test", limit).unwrap_err();
         assert_eq!(error.kind(), &ErrorKind::Locked(Box::new(held.info().clone())));
         assert!((limit..Duration::from_secs(1)).contains(&begun.elapsed()));
     }
@@ -486,7 +484,7 @@ fn a_child_that_shares_the_lock_holds_it_until_it_ends() {
 }
 
 #[test]
-fn a_child_does_not_hold_the_lock_that_was_not_shared_with_it() {
+fn a_child_does_not_hold_a_lock_that_is_not_shared() {
     let root = tempfile::tempdir().unwrap();
     let (mut partner, child) = process_with_child(root.path(), "kept");
     partner.kill();
@@ -507,7 +505,7 @@ fn unlocking_ends_the_hold_of_a_child_that_shared_the_lock() {
 }
 
 fn process_with_child(root: &Path, sharing: &str) -> (Partner, Pid) {
-    let mut command = support::process("process_that_holds_and_has_a_child", root);
+    let mut command = support::process("locks::process_that_holds_and_has_a_child", root);
     command.env("SHARING", sharing);
     let mut partner = Partner::start(command);
     let child = partner.hear().unwrap().parse().unwrap();
@@ -537,4 +535,129 @@ fn process_that_holds_and_has_a_child() {
     support::hear();
     lock.unlock().unwrap();
     support::tell("unlocked");
+}
+
+/// Somebody linked a file of 1024 bytes as `lock`: it was overwritten, wherever else it had a name.
+#[test]
+fn adopting_a_hard_link_spares_the_other_name() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(stack_directory(root.path())).unwrap();
+    let precious = root.path().join("precious");
+    fs::write(&precious, [b'p'; 1024]).unwrap();
+    fs::hard_link(&precious, marker(root.path())).unwrap();
+    let lock = lock(root.path());
+    assert!(lock.took_over().is_some());
+    lock.check().unwrap();
+    assert_eq!(busy(root.path()).unwrap(), *lock.info());
+    assert_eq!(fs::metadata(marker(root.path())).unwrap().nlink(), 1);
+    lock.unlock().unwrap();
+    assert_eq!(fs::read(&precious).unwrap(), [b'p'; 1024]);
+    assert!(support::leftovers(root.path()).is_empty());
+}
+
+/// A look took a shared flock for a moment, in which a try found a dead lock held: up to 9 of 100 tries failed.
+#[test]
+fn looking_makes_no_try_on_a_dead_lock_fail() {
+    let root = tempfile::tempdir().unwrap();
+    let looking = AtomicBool::new(true);
+    fs::create_dir_all(stack_directory(root.path())).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let backend = backend(root.path());
+                while looking.load(Ordering::SeqCst) {
+                    backend.lock_status().unwrap();
+                }
+            });
+        }
+        let store = store(root.path());
+        for turn in 0..300 {
+            fs::write(marker(root.path()), [b' '; 1024]).unwrap();
+            let lock = store.lock("test", Wait::none());
+            let is_held = lock.as_ref().is_ok_and(|lock| lock.took_over().is_some());
+            looking.store(is_held && turn < 299, Ordering::SeqCst);
+            lock.unwrap_or_else(|error| panic!("try {turn}: {error}"))
+                .unlock()
+                .unwrap();
+        }
+    });
+}
+
+/// A file server's lease on the marker ended a wait with `EAGAIN`.
+#[test]
+fn a_leased_marker_is_waited_for() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(stack_directory(root.path())).unwrap();
+    fs::write(marker(root.path()), "4711\n").unwrap();
+    let Some(mut server) = lessee(&marker(root.path())) else {
+        return;
+    };
+    let watched = Watched::new(root.path());
+    let store = store_over(Arc::clone(&watched));
+    let lock = thread::scope(|scope| {
+        let waiter = scope.spawn(|| store.lock("test", LONG));
+        watched.await_waiter();
+        server.expect("asked");
+        server.tell();
+        while server.hear().unwrap() != "given back" {}
+        unobin_unlocks(root.path());
+        waiter.join().unwrap().unwrap()
+    });
+    lock.unlock().unwrap();
+}
+
+/// So did one on the pointer or on a snapshot.
+#[test]
+fn a_leased_pointer_or_snapshot_is_waited_for() {
+    let root = tempfile::tempdir().unwrap();
+    create(&backend(root.path()), &nth(1));
+    support::point_at(root.path(), &nth(1)).unwrap();
+    for leased in [
+        stack_directory(root.path()).join("current"),
+        support::snapshot_file(root.path(), &nth(1)),
+    ] {
+        let Some(mut server) = lessee(&leased) else { return };
+        let root = root.path();
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                assert_eq!(current(root), Some(nth(1)));
+                assert_eq!(backend(root).read(&nth(1), 100).unwrap(), b"sealed");
+            });
+            server.expect("asked");
+            server.tell();
+            while server.hear().unwrap() != "given back" {}
+            reader.join().unwrap();
+        });
+    }
+}
+
+/// A process that has a write lease on a file, as a file server does for its clients, and gives it back when it is told.
+fn lessee(file: &Path) -> Option<Partner> {
+    const PROGRAM: &str = "
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, lambda *_: print('>asked', flush=True))
+file = os.open(sys.argv[1], os.O_RDONLY)
+try:
+    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+except OSError as error:
+    print('>refused', error, flush=True)
+    sys.exit()
+print('>leased', flush=True)
+sys.stdin.readline()
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+print('>given back', flush=True)
+";
+    let mut command = Command::new("python3");
+    command.args(["-c", PROGRAM]).arg(file);
+    let Ok(mut partner) = Partner::try_start(command) else {
+        support::skip("leases: there is no python3");
+        return None;
+    };
+    match partner.hear() {
+        Some(told) if told == "leased" => Some(partner),
+        told => {
+            support::skip(&format!("leases: {told:?}"));
+            None
+        }
+    }
 }
