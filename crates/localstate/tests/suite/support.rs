@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
 /// Long enough for any machine; a test that needs it has failed.
@@ -162,7 +162,9 @@ impl Watched {
 
     /// Returns once somebody has found the lock busy through it.
     pub(crate) fn await_waiter(&self) {
+        let begun = Instant::now();
         while self.busy.load(Ordering::SeqCst) == 0 {
+            assert!(begun.elapsed() < LONG, "nobody waits");
             std::thread::yield_now();
         }
     }
