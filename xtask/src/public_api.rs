@@ -11,14 +11,16 @@ use std::io;
 use std::process::ExitCode;
 use std::{fs, path::Path};
 
+/// Options of `cargo xtask public-api`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub struct Options {
     /// Writes the listings anew
     #[arg(long)]
     bless: bool,
 }
 
-pub(crate) fn run(options: &Options) -> ExitCode {
+/// Compares, or writes the listings.
+pub fn run(options: &Options) -> ExitCode {
     exit(run_all(options, &mut io::stdout().lock()))
 }
 

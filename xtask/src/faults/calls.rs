@@ -1,16 +1,20 @@
-use super::Trouble;
-use super::child::{BEGIN, ChildOptions, END};
-use super::operation::Operation;
-use super::verdict::{Fault, Unlink};
+//! The calls of an operation to the kernel, and the errors that each may meet.
+
+use super::operation::{BEGIN, END, Operation, Process};
+use crate::place::Place;
+use crate::report::Trouble;
+use crate::strace::traced;
+use crate::task::Role;
 use std::collections::HashMap;
-use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+/// The errors with which a call is failed, where it makes sense for the call.
+pub(super) const ERRORS: [&str; 5] = ["EIO", "ENOSPC", "EMFILE", "EINTR", "EACCES"];
 /// Calls that name a file or a handle. To fail what maps memory or sets up signals would test the allocator.
 const TRACED: &str = "trace=%file,%desc,getrandom";
-/// The gate's patience is 10 seconds: whatever takes longer than this hangs.
+/// The patience of the directory mutex is 10 seconds: whatever takes longer than this hangs.
 const LONGEST: &str = "30";
 
 /// A call of the operation to the kernel.
@@ -18,7 +22,7 @@ const LONGEST: &str = "30";
 pub(super) struct Call {
     pub(super) name: String,
     pub(super) arguments: String,
-    /// The how-manieth of that name it is since the process began: what strace counts.
+    /// Its number among the calls of that name since the process began: what strace counts.
     pub(super) ordinal: usize,
     pub(super) stage: Stage,
 }
@@ -32,82 +36,68 @@ pub(super) enum Stage {
 }
 
 impl Call {
-    pub(super) fn unlocks(&self) -> bool {
-        self.name == "flock" && self.arguments.contains("LOCK_UN")
+    /// The errors that the call may meet; none for calls that are not failed, such as those that only map memory.
+    pub(super) fn errors(&self) -> &'static [&'static str] {
+        match self.name.as_str() {
+            "openat" | "open" if self.names("O_CREAT") => &ERRORS,
+            "openat" | "open" => &["EIO", "EMFILE", "EINTR", "EACCES"],
+            "mkdir" | "mkdirat" | "rename" | "renameat" | "renameat2" | "link" | "linkat" => {
+                &["EIO", "ENOSPC", "EINTR", "EACCES"]
+            }
+            "unlink" | "unlinkat" | "chmod" | "fchmod" | "fchmodat" | "fchmodat2" => {
+                &["EIO", "EINTR", "EACCES"]
+            }
+            "write" | "pwrite64" | "fsync" | "fdatasync" => &["EIO", "ENOSPC", "EINTR"],
+            "stat" | "lstat" | "newfstatat" | "statx" => &["EIO", "EINTR", "EACCES"],
+            "fcntl" if self.names("F_DUPFD") => &["EMFILE"],
+            // With F_GETFD the standard library checks itself, in debug builds alone.
+            "fcntl" if self.names("F_GETFD") => &[],
+            "read" | "pread64" | "fstat" | "getdents64" | "fstatfs" | "flock" | "lseek" | "fcntl"
+            | "close" | "getrandom" => &["EIO", "EINTR"],
+            _ => &[],
+        }
     }
 
-    /// The flush of a file that has a random name, beginning with a dot, so far.
+    pub(super) fn names(&self, part: &str) -> bool {
+        self.arguments.contains(part)
+    }
+
+    /// The flush of a file whose name is random and begins with a dot, so far.
     pub(super) fn is_flush_of_temporary(&self) -> bool {
         let names = ["/.snapshot.", "/.current.", "/.lock."];
-        self.name == "fsync" && names.iter().any(|name| self.arguments.contains(name))
-    }
-
-    pub(super) fn is_about_the_boot_id(&self) -> bool {
-        self.arguments.contains("/proc/sys/kernel/random/boot_id")
-    }
-}
-
-/// Whether a process can be traced here and its calls failed; otherwise why not.
-pub(super) fn is_possible() -> Result<(), String> {
-    let output = Command::new("strace")
-        .args([
-            "-f",
-            "-qq",
-            "-e",
-            "trace=fsync",
-            "-e",
-            "inject=fsync:error=EIO:when=1",
-            "true",
-        ])
-        .output();
-    match output {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!(
-            "strace may not trace here ({}): allow ptrace, in a container with --cap-add=SYS_PTRACE",
-            String::from_utf8_lossy(&output.stderr).trim()
-        )),
-        Err(error) => Err(format!(
-            "strace cannot be started ({error}): install it, for instance with apt-get install strace"
-        )),
+        self.name == "fsync" && names.iter().any(|name| self.names(name))
     }
 }
 
 /// Runs the operation and lists its calls.
-pub(super) fn calls(operation: Operation, root: &Path, log: &Path) -> Result<Vec<Call>, Trouble> {
-    let output = run(operation, root, log, &[])?;
+pub(super) fn of(operation: Operation, place: &Place, log: &Path) -> Result<Vec<Call>, Trouble> {
+    let output = run(operation, place, log, &[])?;
     if !output.status.success() {
         return Err(format!("the operation fails without a fault: {output:?}").into());
     }
     parse(&fs::read_to_string(log)?, operation.change())
 }
 
-/// Runs the operation with the fault in it.
-pub(super) fn run_failing(fault: &Fault, root: &Path, log: &Path) -> Result<Output, Trouble> {
-    let Fault { call, errno, .. } = fault;
-    let mut inject = vec![format!(
-        "inject={}:error={errno}:when={}",
-        call.name, call.ordinal
-    )];
-    if fault.unlink == Unlink::Fails {
-        inject.push("inject=unlinkat:error=EIO".into());
-    }
-    let output = run(fault.operation, root, log, &inject)?;
+/// Runs the operation with the faults in it.
+pub(super) fn run_with_fault(
+    operation: Operation,
+    place: &Place,
+    log: &Path,
+    faults: &[String],
+) -> Result<Output, Trouble> {
+    let output = run(operation, place, log, faults)?;
     let log = fs::read_to_string(log)?;
-    let hit = log.lines().skip_while(|line| !is_marker(line, BEGIN));
-    if !hit
-        .take_while(|line| !is_marker(line, END))
-        .any(|line| line.contains("(INJECTED)"))
-    {
+    let mut hit = log
+        .lines()
+        .skip_while(|line| !is_marker(line, BEGIN))
+        .take_while(|line| !is_marker(line, END));
+    if !hit.any(|line| line.contains("(INJECTED)")) {
         return Err("the fault did not hit the operation: its calls differ from run to run".into());
     }
     Ok(output)
 }
 
-fn run(operation: Operation, root: &Path, log: &Path, inject: &[String]) -> Result<Output, Trouble> {
-    let options = ChildOptions {
-        root: root.into(),
-        operation,
-    };
+fn run(operation: Operation, place: &Place, log: &Path, faults: &[String]) -> Result<Output, Trouble> {
     let mut command = Command::new("timeout");
     command.args([
         LONGEST,
@@ -122,18 +112,14 @@ fn run(operation: Operation, root: &Path, log: &Path, inject: &[String]) -> Resu
         "-e",
         TRACED,
     ]);
-    for inject in inject {
-        command.args(["-e", inject]);
+    for fault in faults {
+        command.args(["-e", fault]);
     }
-    command
-        .arg("-o")
-        .arg(log)
-        .arg(env::current_exe()?)
-        .arg("faults-child")
-        .arg("--root")
-        .arg(options.root)
-        .args(["--operation", &operation.name()]);
-    Ok(command.output()?)
+    let process = Process {
+        place: place.clone(),
+        operation,
+    };
+    Ok(traced(command, log, &Role::Operation(process))?.output()?)
 }
 
 fn parse(log: &str, change: Option<(&str, &str)>) -> Result<Vec<Call>, Trouble> {
@@ -184,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_calls_of_the_operation_are_failed_and_counted_from_the_start_of_the_process() {
+    fn calls_are_counted_from_the_start_of_the_process() {
         let log = "7 fsync(3) = 0\n7 write(1<pipe:[1]>, \"begin\\n\", 6) = 6\n7 fsync(4) = 0\n7 linkat(4, \".lock.0\", 4, \"lock\", 0) = 0\n\
                    7 unlinkat(4, \".lock.0\", 0) = 0\n7 write(1<pipe:[1]>, \"end\\n\", 4) = 4\n7 fsync(5) = 0\n";
         let calls = parse(log, Some(("linkat", "\"lock\""))).unwrap();
