@@ -3,7 +3,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a helper of a test may panic")]
 
 mod binary;
+mod database;
 mod kit;
 mod lock;
-mod lost_commit;
 mod walkthrough;
