@@ -53,7 +53,7 @@ impl Slow {
 }
 
 impl Line {
-    /// A round trip, with the medium's work in the middle.
+    /// A round trip, with the work of the backend in the middle.
     fn trip<T>(&self, work: impl FnOnce() -> T) -> T {
         Wait::forever().pause(self.latency / 2);
         let answer = work();
