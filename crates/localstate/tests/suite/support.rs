@@ -384,19 +384,7 @@ impl Drop for Partner {
 /// `inject` says (`strace(1)`). The log; `None` where there is no strace.
 pub(crate) fn traced(command: &Command, calls: &[&str], inject: &str) -> Option<String> {
     let log = tempfile::NamedTempFile::new().unwrap();
-    let mut strace = Command::new("strace");
-    strace
-        .args(["--follow-forks", "--decode-fds=path", "-qq", "-e"])
-        .arg(format!("trace={}", calls.join(",")))
-        .arg("-o")
-        .arg(log.path());
-    if !inject.is_empty() {
-        strace.arg("-e").arg(format!("inject={inject}"));
-    }
-    strace.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        strace.env(name, value.unwrap());
-    }
+    let mut strace = under_strace(command, log.path(), &calls.join(","), inject);
     match strace.output() {
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stdout);
@@ -408,5 +396,58 @@ pub(crate) fn traced(command: &Command, calls: &[&str], inject: &str) -> Option<
             skip(&format!("strace: {error}"));
             None
         }
+    }
+}
+
+/// Starts a command of which certain system calls, such as `fsync:when=6+`, wait for a second before they begin; `None`
+/// where there is no strace.
+pub(crate) fn slowed(command: &Command, calls: &str) -> Option<Partner> {
+    let (call, when) = calls
+        .split_once(':')
+        .map_or((calls, ""), |(call, when)| (call, when));
+    let inject = format!(
+        "{call}:delay_enter=1000000{}{when}",
+        if when.is_empty() { "" } else { ":" }
+    );
+    match Partner::try_start(under_strace(command, Path::new("/dev/null"), call, &inject)) {
+        Ok(partner) => Some(partner),
+        Err(error) => {
+            skip(&format!("strace: {error}"));
+            None
+        }
+    }
+}
+
+fn under_strace(command: &Command, log: &Path, calls: &str, inject: &str) -> Command {
+    let mut strace = Command::new("strace");
+    strace
+        .args(["--follow-forks", "--decode-fds=path", "-qq", "-o"])
+        .arg(log)
+        .arg("-e")
+        .arg(format!("trace={calls}"));
+    if !inject.is_empty() {
+        strace.arg("-e").arg(format!("inject={inject}"));
+    }
+    strace.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        strace.env(name, value.unwrap());
+    }
+    strace
+}
+
+/// Returns once a temporary file whose name begins like this lies in the stack's directory below `root`.
+pub(crate) fn await_temporary(root: &Path, prefix: &str) {
+    let begun = Instant::now();
+    let is_there = || {
+        let names = names_below(&stack_directory(root));
+        names.iter().any(|name| {
+            name.rsplit('/')
+                .next()
+                .is_some_and(|name| name.starts_with(prefix))
+        })
+    };
+    while !is_there() {
+        assert!(begun.elapsed() < LONG, "there is no {prefix} file");
+        std::thread::yield_now();
     }
 }
