@@ -112,6 +112,25 @@ fn process_that_writes() {
     support::tell("written");
 }
 
+/// The look at the path after the write failed: the snapshot was stored, and the error said that nothing had changed.
+#[test]
+fn a_failed_look_after_a_write_is_an_unknown_outcome() {
+    let root = tempfile::tempdir().unwrap();
+    create(&backend(root.path()), &nth(2));
+    let command = support::process("moved::process_that_cannot_look", root.path());
+    // The first one is that for a snapshot of the same name.
+    support::traced(&command, &["newfstatat"], "newfstatat:error=EIO:when=LAST");
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_cannot_look() {
+    let Some(root) = support::given_root() else { return };
+    let error = backend(&root).create(&nth(1), b"sealed").unwrap_err();
+    assert!(error.is_outcome_unknown(), "{error}");
+    assert_eq!(error.revision(), Some(&nth(1)));
+}
+
 /// The stack is moved between the two looks of a move of `current`.
 #[test]
 fn a_move_of_current_during_a_move_is_lost() {
