@@ -52,6 +52,15 @@ fn a_document_is_written_as_it_was_read() {
 }
 
 #[test]
+fn the_text_is_as_long_as_was_reserved_for_it() {
+    for text in [FULL.to_owned(), document("[]"), second(&ENTRY.replace(r#""a""#, r#""b""#))] {
+        let state = State::decode(text.as_bytes()).unwrap();
+        let reserved = state.length();
+        assert!((text.len()..text.len() + 40).contains(&reserved), "{reserved}: {text}");
+    }
+}
+
+#[test]
 fn no_number_and_no_string_in_a_raw_value_changes() {
     for value in [
         "9007199254740993",
@@ -208,15 +217,15 @@ fn each_rule_that_an_entry_breaks_is_told_with_its_position() {
         ),
         (
             with(r#""kind":"k"}"#, r#""kind":"k"},"schema-version":1.0"#),
-            "schema-version: expected i64",
+            "schema-version: expected an integer of 64 bits",
         ),
         (
             with(r#""kind":"k"}"#, r#""kind":"k"},"schema-version":-0"#),
-            "schema-version: expected i64",
+            "schema-version: expected an integer of 64 bits",
         ),
         (
             with(r#""kind":"k"}"#, r#""kind":"k"},"depends-on":"a""#),
-            "depends-on: expected a sequence",
+            "depends-on: expected a list of strings",
         ),
         (
             with(r#""kind":"k"}"#, r#""kind":"k"},"depends-on":[null]"#),
@@ -266,11 +275,11 @@ fn each_rule_that_the_document_breaks_is_told() {
         ),
         (
             with(r#"-version":1"#, r#"-version":1.0"#),
-            "format-version: expected u64",
+            "format-version: expected an integer",
         ),
         (
             with(r#"-version":1"#, r#"-version":"1""#),
-            "format-version: expected u64",
+            "format-version: expected an integer",
         ),
         (with(r#""s""#, "1"), "stack: expected a string"),
         (
@@ -283,10 +292,10 @@ fn each_rule_that_the_document_breaks_is_told() {
         ),
         (with("[]", "{}"), "expected a list of entries"),
         (with("[]", r#"[],"outputs":[]"#), "outputs: expected an object"),
-        (with("[]", "[],"), "trailing comma"),
-        (format!("{empty} {{}}"), "trailing characters"),
+        (with("[]", "[],"), "expected the name of a member"),
+        (format!("{empty} {{}}"), "expected the end of the text"),
         ("[]".into(), "expected a snapshot"),
-        (String::new(), "EOF"),
+        (String::new(), "expected a snapshot, and the text ends"),
     ] {
         let error = refusal(&text);
         assert!(
@@ -547,6 +556,7 @@ fn a_state_that_breaks_a_rule_is_not_written() {
         let error = state.encode().unwrap_err();
         assert_eq!(error.kind(), &ErrorKind::InvalidSnapshot);
         assert!(error.to_string().contains(&format!("entry 2: {rule}")), "{error}");
+        assert_eq!(state.to_indented().unwrap_err().to_string(), error.to_string());
     }
     let mut state = new_state();
     state.generated_at = "soon".into();
