@@ -1,7 +1,8 @@
 //! Filesystems that only a real mount shows: overlays, and one directory that is mounted twice.
 
 use crate::support::{self, backend, create, current, lock, lock_and_token, nth, point_at};
-use sdk_state::{Backend as _, ErrorKind, Expect, Liveness};
+use localstate::LocalCatalog;
+use sdk_state::{Backend as _, Catalog as _, ErrorKind, Expect, Liveness};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -147,6 +148,29 @@ fn process_of_two_clients() {
     assert_eq!(left, [""; 0]);
 }
 
+/// Without the directory mutex a stack is removed under the lock.
+#[test]
+fn a_stack_on_a_share_is_removed_under_the_lock() {
+    in_a_share("mounts::process_that_removes_a_stack");
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_removes_a_stack() {
+    let Some(root) = support::given_root() else { return };
+    let (a, b) = clients(&root);
+    create(&backend(&a), &nth(1));
+    point_at(&a, &nth(1)).unwrap();
+    let id = "network/prod".parse().unwrap();
+    let held = lock(&b);
+    let error = LocalCatalog::new(&a).remove(&id).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Locked(Box::new(held.info().clone())));
+    held.unlock().unwrap();
+    LocalCatalog::new(&a).remove(&id).unwrap();
+    assert!(!support::stack_directory(&root.join("share")).exists());
+    LocalCatalog::new(&a).remove(&id).unwrap();
+}
+
 /// Between its last look at the lock and the move a holder was evicted from another client: it was told that it had moved
 /// `current`, after the next holder had begun.
 #[test]
@@ -161,7 +185,7 @@ fn process_that_is_evicted_in_a_move() {
     let (a, b) = clients(&root);
     create(&backend(&a), &nth(1));
     let command = support::process("moved::process_that_moves", &a);
-    let Some(mut mover) = support::slowed(&command, "renameat") else {
+    let Some(mut mover) = support::slowed(&command, "renameat", "1+") else {
         return;
     };
     // It is made between the two looks at the lock; an eviction before the second one is a `LockLost`.

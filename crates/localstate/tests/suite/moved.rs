@@ -89,7 +89,7 @@ fn a_write_during_a_move_goes_where_the_path_leads() {
     let root = tempfile::tempdir().unwrap();
     create(&backend(root.path()), &nth(2));
     let command = support::process("moved::process_that_writes", root.path());
-    let Some(mut writer) = support::slowed(&command, "renameat2") else {
+    let Some(mut writer) = support::slowed(&command, "renameat2", "1+") else {
         return;
     };
     support::await_temporary(root.path(), ".snapshot.");
@@ -118,8 +118,9 @@ fn a_failed_look_after_a_write_is_an_unknown_outcome() {
     let root = tempfile::tempdir().unwrap();
     create(&backend(root.path()), &nth(2));
     let command = support::process("moved::process_that_cannot_look", root.path());
-    // The first one is that for a snapshot of the same name.
-    support::traced(&command, &["newfstatat"], "newfstatat:error=EIO:when=LAST");
+    let stack = support::stack_directory(root.path());
+    let failing = ["-P", stack.to_str().unwrap(), "-e", "inject=newfstatat:error=EIO"];
+    support::traced(&command, "newfstatat", &failing);
 }
 
 #[test]
@@ -138,7 +139,7 @@ fn a_move_of_current_during_a_move_is_lost() {
     create(&backend(root.path()), &nth(1));
     let command = support::process("moved::process_that_moves", root.path());
     // The first flushes make the directories and the lock.
-    let Some(mut mover) = support::slowed(&command, "fsync:when=6+") else {
+    let Some(mut mover) = support::slowed(&command, "fsync", "6+") else {
         return;
     };
     support::await_temporary(root.path(), ".current.");

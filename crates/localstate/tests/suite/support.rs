@@ -380,11 +380,11 @@ impl Drop for Partner {
     }
 }
 
-/// Runs a command under strace, which logs these system calls with the paths of their handles, and makes calls fail as
-/// `inject` says (`strace(1)`). The log; `None` where there is no strace.
-pub(crate) fn traced(command: &Command, calls: &[&str], inject: &str) -> Option<String> {
+/// Runs a command under strace, which logs these system calls with the paths of their handles. `options` can make some
+/// fail (`strace(1)`). The log; `None` where there is no strace.
+pub(crate) fn traced(command: &Command, calls: &str, options: &[&str]) -> Option<String> {
     let log = tempfile::NamedTempFile::new().unwrap();
-    let mut strace = under_strace(command, log.path(), &calls.join(","), inject);
+    let mut strace = under_strace(command, log.path(), calls, options);
     match strace.output() {
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stdout);
@@ -399,17 +399,16 @@ pub(crate) fn traced(command: &Command, calls: &[&str], inject: &str) -> Option<
     }
 }
 
-/// Starts a command of which certain system calls, such as `fsync:when=6+`, wait for a second before they begin; `None`
-/// where there is no strace.
-pub(crate) fn slowed(command: &Command, calls: &str) -> Option<Partner> {
-    let (call, when) = calls
-        .split_once(':')
-        .map_or((calls, ""), |(call, when)| (call, when));
-    let inject = format!(
-        "{call}:delay_enter=1000000{}{when}",
-        if when.is_empty() { "" } else { ":" }
-    );
-    match Partner::try_start(under_strace(command, Path::new("/dev/null"), call, &inject)) {
+/// Starts a command of which a system call waits for a second before it begins, each or those that `when` selects, such as
+/// `6+`; `None` where there is no strace.
+pub(crate) fn slowed(command: &Command, call: &str, when: &str) -> Option<Partner> {
+    let inject = format!("inject={call}:delay_enter=1000000:when={when}");
+    match Partner::try_start(under_strace(
+        command,
+        Path::new("/dev/null"),
+        call,
+        &["-e", &inject],
+    )) {
         Ok(partner) => Some(partner),
         Err(error) => {
             skip(&format!("strace: {error}"));
@@ -418,17 +417,15 @@ pub(crate) fn slowed(command: &Command, calls: &str) -> Option<Partner> {
     }
 }
 
-fn under_strace(command: &Command, log: &Path, calls: &str, inject: &str) -> Command {
+fn under_strace(command: &Command, log: &Path, calls: &str, options: &[&str]) -> Command {
     let mut strace = Command::new("strace");
     strace
         .args(["--follow-forks", "--decode-fds=path", "-qq", "-o"])
         .arg(log)
-        .arg("-e")
-        .arg(format!("trace={calls}"));
-    if !inject.is_empty() {
-        strace.arg("-e").arg(format!("inject={inject}"));
-    }
-    strace.arg(command.get_program()).args(command.get_args());
+        .args(["-e", &format!("trace={calls}")])
+        .args(options)
+        .arg(command.get_program())
+        .args(command.get_args());
     for (name, value) in command.get_envs() {
         strace.env(name, value.unwrap());
     }
