@@ -1,6 +1,6 @@
 //! The measured part of docs/performance.md: the figures that have a goal, or that explain one that has.
 
-use super::figure::{Figure, Unit, digits};
+use super::figure::{Figure, digits};
 use super::machine::Machine;
 use crate::workspace::root;
 use std::fs;
@@ -127,7 +127,10 @@ fn at_scale(figures: &[Figure]) -> String {
         }
     }
     let line = |(size, costs): &(String, Vec<String>)| {
-        format!("- {size} cost so many times a tenth of it: {}.\n", costs.join(", "))
+        format!(
+            "- {size} cost so many times a tenth of it: {}.\n",
+            costs.join(", ")
+        )
     };
     lines.iter().map(line).collect()
 }
