@@ -5,16 +5,18 @@
 //! minutes), and its macros make public items that `missing_docs` refuses.
 
 use crate::bench::cargo;
+use crate::report::{Report, Trouble, report};
 use crate::workspace::root;
 use clap::Args;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+/// Options of `cargo xtask instructions`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub struct Options {
     /// Records today's figures as the ones to compare with
     #[arg(long)]
     bless: bool,
@@ -26,24 +28,15 @@ const TOLERANCE: f64 = 5.0;
 
 type Counts = BTreeMap<String, u64>;
 
-pub(crate) fn run(options: &Options) -> ExitCode {
-    let mut out = io::stdout().lock();
-    match check(options, &mut out) {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            let _ = writeln!(out, "BROKEN  the harness itself: {error}\n0 passed, 1 failed");
-            ExitCode::FAILURE
-        }
-    }
+/// Counts, and compares or records.
+pub fn run(options: &Options) -> ExitCode {
+    report(|report| check(options, report))
 }
 
-/// The number of operations that need a look.
-fn check(options: &Options, out: &mut impl io::Write) -> io::Result<usize> {
+fn check(options: &Options, report: &mut Report<'_>) -> Result<(), Trouble> {
     if !has_valgrind() {
-        writeln!(out, "SKIPPED  no valgrind here: apt-get install valgrind")?;
-        writeln!(out, "0 passed, 0 failed, {} skipped", OPERATIONS.len())?;
-        return Ok(0);
+        report.skips("no valgrind here: apt-get install valgrind");
+        return Ok(());
     }
     let program = cargo::bench_program("sdk-state", "instructions")?;
     let scratch = tempfile::tempdir()?;
@@ -52,26 +45,14 @@ fn check(options: &Options, out: &mut impl io::Write) -> io::Result<usize> {
         counts.insert(operation.into(), count(&program, operation, scratch.path())?);
     }
     if options.bless {
-        let text = serde_json::to_string_pretty(&counts).map_err(io::Error::other)?;
-        fs::write(recorded_in(), text + "\n")?;
+        fs::write(recorded_in(), serde_json::to_string_pretty(&counts)? + "\n")?;
     }
-    let recorded: Counts =
-        serde_json::from_str(&fs::read_to_string(recorded_in())?).map_err(io::Error::other)?;
-    let mut failed = 0;
+    let recorded: Counts = serde_json::from_str(&fs::read_to_string(recorded_in())?)?;
     for (operation, &count) in &counts {
-        let verdict = recorded
-            .get(operation)
-            .map_or(Verdict::Unknown, |&recorded| Verdict::of(recorded, count));
-        failed += usize::from(verdict != Verdict::Held);
-        writeln!(
-            out,
-            "{}{operation}: {count} instructions{}",
-            verdict.word(),
-            verdict.explanation()
-        )?;
+        let difference = difference(recorded.get(operation).copied(), count);
+        report.check(format_args!("{operation}: {count} instructions"), difference.as_slice());
     }
-    writeln!(out, "{} passed, {failed} failed", counts.len() - failed)?;
-    Ok(failed)
+    Ok(())
 }
 
 fn count(program: &Path, operation: &str, scratch: &Path) -> io::Result<u64> {
@@ -93,43 +74,19 @@ fn count(program: &Path, operation: &str, scratch: &Path) -> io::Result<u64> {
         .ok_or_else(|| io::Error::other(format!("callgrind counted nothing of {operation}")))
 }
 
-#[derive(Debug, PartialEq)]
-enum Verdict {
-    Held,
-    Risen(f64),
-    Fallen(f64),
-    Unknown,
-}
-
-impl Verdict {
-    fn of(recorded: u64, count: u64) -> Self {
-        let percent = (count.abs_diff(recorded) * 100) as f64 / recorded as f64;
-        if percent <= TOLERANCE {
-            Self::Held
-        } else if count > recorded {
-            Self::Risen(percent)
-        } else {
-            Self::Fallen(percent)
-        }
+/// What to do about a count that differs from the recorded one.
+fn difference(recorded: Option<u64>, count: u64) -> Option<String> {
+    let Some(recorded) = recorded else {
+        return Some("it was never recorded: use --bless".into());
+    };
+    let percent = (count.abs_diff(recorded) * 100) as f64 / recorded as f64;
+    if percent <= TOLERANCE {
+        return None;
     }
-
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Held => "holds   ",
-            _ => "BROKEN  ",
-        }
-    }
-
-    fn explanation(&self) -> String {
-        match self {
-            Self::Held => String::new(),
-            Self::Risen(percent) => {
-                format!(", {percent:.1} % more than recorded: make it faster, or say why and use --bless")
-            }
-            Self::Fallen(percent) => format!(", {percent:.1} % less than recorded: keep that with --bless"),
-            Self::Unknown => ", never recorded: use --bless".into(),
-        }
-    }
+    Some(match count > recorded {
+        true => format!("{percent:.1} % more than recorded: make it faster, or say why and use --bless"),
+        false => format!("{percent:.1} % less than recorded: keep that with --bless"),
+    })
 }
 
 fn has_valgrind() -> bool {
@@ -150,9 +107,10 @@ mod tests {
 
     #[test]
     fn more_than_five_percent_either_way_needs_a_look() {
-        assert_eq!(Verdict::of(1000, 1050), Verdict::Held);
-        assert_eq!(Verdict::of(1000, 950), Verdict::Held);
-        assert!(matches!(Verdict::of(1000, 1051), Verdict::Risen(_)));
-        assert!(matches!(Verdict::of(1000, 949), Verdict::Fallen(_)));
+        assert_eq!(difference(Some(1000), 1050), None);
+        assert_eq!(difference(Some(1000), 950), None);
+        assert!(difference(Some(1000), 1051).unwrap().contains("more"));
+        assert!(difference(Some(1000), 949).unwrap().contains("less"));
+        assert!(difference(None, 1000).is_some());
     }
 }

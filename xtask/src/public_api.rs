@@ -11,14 +11,16 @@ use std::io;
 use std::process::ExitCode;
 use std::{fs, path::Path};
 
+/// Options of `cargo xtask public-api`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub struct Options {
     /// Writes the listings anew
     #[arg(long)]
     bless: bool,
 }
 
-pub(crate) fn run(options: &Options) -> ExitCode {
+/// Compares, or writes the listings.
+pub fn run(options: &Options) -> ExitCode {
     exit(run_all(options, &mut io::stdout().lock()))
 }
 
@@ -49,21 +51,8 @@ fn run_all(options: &Options, out: &mut impl io::Write) -> io::Result<()> {
 
 fn list(package: &str) -> io::Result<String> {
     let mut command = unstable_cargo();
-    command.args([
-        "rustdoc",
-        "--quiet",
-        "--locked",
-        "--lib",
-        "--all-features",
-        "-p",
-        package,
-    ]);
-    command.args([
-        "--",
-        "-Zunstable-options",
-        "--output-format=json",
-        "--cap-lints=allow",
-    ]);
+    command.args(["rustdoc", "--quiet", "--locked", "--lib", "--all-features", "-p", package]);
+    command.args(["--", "-Zunstable-options", "--output-format=json", "--cap-lints=allow"]);
     run_command(&mut command)?;
     let file = format!("unstable/doc/{}.json", package.replace('-', "_"));
     let api = public_api::Builder::from_rustdoc_json(target().join(file))

@@ -10,7 +10,7 @@ mod support;
 
 use rustix::fs::FlockOperation;
 use rustix::time::{ClockId, clock_gettime};
-use sdk_state::{Backend as _, Wait, WriteOptions};
+use sdk_state::{Expect, Wait};
 use std::env;
 use std::fs::File;
 use std::hint::black_box;
@@ -74,7 +74,7 @@ impl Exclusion {
         match self {
             Self::Lock => {
                 let store = support::store(root, stack);
-                let lock = store.lock("bench", &Wait::forever()).unwrap();
+                let lock = store.lock("bench", Wait::forever()).unwrap();
                 Box::new(move || lock.unlock().unwrap())
             }
             Self::Flock => {
@@ -253,7 +253,7 @@ fn after_a_long_wait() {
 fn read_first(root: &Path) {
     let store = support::store(root, workload::STACK);
     let start = Instant::now();
-    let state = black_box(store.current().unwrap());
+    let state = black_box(store.head().unwrap());
     let time = start.elapsed();
     let peak = support::peak_memory().unwrap_or_default();
     drop(state);
@@ -267,8 +267,10 @@ fn read_first(root: &Path) {
 fn write_first(root: &Path, entries: usize) {
     let state = support::state(entries);
     let store = support::store(root, workload::STACK);
-    let revision = store.write(&state, &WriteOptions::new()).unwrap();
-    store.set_current(&revision).unwrap();
+    let lock = store.lock("bench", Wait::none()).unwrap();
+    store
+        .save(&state, None, Expect::Nothing, lock.token().unwrap())
+        .unwrap();
     println!("{}", support::peak_memory().unwrap_or_default());
 }
 

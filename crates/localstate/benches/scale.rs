@@ -9,8 +9,8 @@
 
 mod support;
 
-use localstate::LocalRoot;
-use sdk_state::{Backend as _, Root as _, Snapshot as _, State, WriteOptions};
+use localstate::LocalCatalog;
+use sdk_state::{Catalog as _, Expect, Snapshot as _, State, Wait};
 use std::env;
 use std::fs;
 use std::path::Path;
@@ -73,7 +73,7 @@ fn many_revisions(number: usize) {
     let size = format!("{number} revisions");
     let store = support::store(directory.path(), workload::STACK);
     let state = support::state(10);
-    let first = store.write(&state, &WriteOptions::new()).unwrap();
+    let first = store.write(&state, None).unwrap();
     store.set_current(&first).unwrap();
     let snapshots = support::snapshots(directory.path(), workload::STACK);
     let revisions = support::multiply(&snapshots, number);
@@ -84,15 +84,19 @@ fn many_revisions(number: usize) {
         report_time("scale: list", &size, || store.list().unwrap()).len(),
         number
     );
-    let second = median("scale: write", &size, |_| {
-        store.write(&state, &WriteOptions::new()).unwrap()
-    });
+    let second = median("scale: write", &size, |_| store.write(&state, None).unwrap());
+    let lock = store.lock("bench", Wait::none()).unwrap();
+    let token = lock.token().unwrap();
     median("scale: set_current", &size, |_| {
-        store.set_current(&second).unwrap();
+        store
+            .backend()
+            .set_current(Expect::Anything, &second, token)
+            .unwrap();
     });
-    median("scale: read current", &size, |_| store.current().unwrap());
+    lock.unlock().unwrap();
+    median("scale: read current", &size, |_| store.head().unwrap());
     median("scale: delete one", &size, |turn| {
-        store.delete(&revisions[turn * 7], None).unwrap();
+        store.delete(&revisions[turn * 7]).unwrap();
     });
     report_peak(&size);
 }
@@ -116,7 +120,7 @@ fn many_stacks(number: usize) {
     let size = format!("{number} stacks");
     let state = support::state(10);
     let store = support::store(directory.path(), workload::STACK);
-    let revision = store.write(&state, &WriteOptions::new()).unwrap();
+    let revision = store.write(&state, None).unwrap();
     store.set_current(&revision).unwrap();
     for number in 1..number {
         let stack = format!("s{number}");
@@ -124,18 +128,16 @@ fn many_stacks(number: usize) {
     }
     rustix::fs::sync();
 
-    let root = LocalRoot::new(directory.path());
+    let catalog = LocalCatalog::new(directory.path());
     assert_eq!(
-        report_time("scale: list stacks", &size, || root.stacks().unwrap()).len(),
+        report_time("scale: list stacks", &size, || catalog.stacks().unwrap()).len(),
         number
     );
     median("scale: open and read one", &size, |_| {
-        support::store(directory.path(), workload::STACK)
-            .current()
-            .unwrap()
+        support::store(directory.path(), workload::STACK).head().unwrap()
     });
     median("scale: write to a stack", &size, |_| {
-        store.write(&state, &WriteOptions::new()).unwrap()
+        store.write(&state, None).unwrap()
     });
     report_peak(&size);
 }
@@ -145,16 +147,13 @@ fn many_entries(number: usize) {
     let size = format!("{number} entries");
     let mut state = support::state(number);
     let store = support::store(directory.path(), workload::STACK);
-    let mut json = Vec::new();
-    report_time("scale: encode", &size, || state.encode(&mut json).unwrap());
+    let json = report_time("scale: encode", &size, || state.encode().unwrap());
     report_time("scale: decode", &size, || State::decode(&json).unwrap());
     report("scale: JSON", &size, "bytes", json.len() as f64);
     drop(json);
-    let revision = report_time("scale: write", &size, || {
-        store.write(&state, &WriteOptions::new()).unwrap()
-    });
+    let revision = report_time("scale: write", &size, || store.write(&state, None).unwrap());
     store.set_current(&revision).unwrap();
-    report_time("scale: read current", &size, || store.current().unwrap());
+    report_time("scale: read current", &size, || store.head().unwrap());
     let addresses: Vec<String> = (0..number)
         .step_by(2)
         .map(|n| format!("resource.r{n:06}"))
@@ -168,7 +167,7 @@ fn many_entries(number: usize) {
     report_peak(&size);
 }
 
-/// A run of a tool: a write and a move of `current` after each resource.
+/// A run of a tool: the lock, and a write and a move of `current` after each resource.
 fn create(resources: usize, is_timed: bool) {
     let directory = support::directory();
     let size = format!("{resources} resources");
@@ -180,11 +179,14 @@ fn create(resources: usize, is_timed: bool) {
     let store = support::store(directory.path(), workload::STACK);
     let before = bytes_written();
     let start = Instant::now();
+    let lock = store.lock("bench", Wait::none()).unwrap();
     for entry in source.entries() {
         state.upsert(entry.clone());
-        let revision = store.write(&state, &WriteOptions::new()).unwrap();
-        store.set_current(&revision).unwrap();
+        store
+            .save(&state, None, Expect::Anything, lock.token().unwrap())
+            .unwrap();
     }
+    lock.unlock().unwrap();
     let time = start.elapsed();
     if is_timed {
         report("create: time", &size, "s", time.as_secs_f64());

@@ -10,7 +10,7 @@
 
 mod support;
 
-use sdk_state::{Backend as _, Revision, WriteOptions};
+use sdk_state::{Expect, Revision, Wait};
 use std::env;
 use std::fs;
 use std::hint::black_box;
@@ -40,9 +40,15 @@ fn snapshots(entries: usize, rounds: usize) {
     let size = format!("{entries} entries");
     let state = support::state(entries);
     let store = support::store(&root, workload::STACK);
-    let options = WriteOptions::new();
-    let revision = store.write(&state, &options).unwrap();
-    store.set_current(&revision).unwrap();
+    let lock = store.lock("bench", Wait::none()).unwrap();
+    let token = lock.token().unwrap();
+    let set_current = |revision: &Revision| {
+        store
+            .backend()
+            .set_current(Expect::Anything, revision, token)
+            .unwrap();
+    };
+    let revision = store.save(&state, None, Expect::Nothing, token).unwrap();
     let file = support::only_file(&support::snapshots(&root, workload::STACK));
     let sealed = fs::read(&file).unwrap();
 
@@ -57,7 +63,7 @@ fn snapshots(entries: usize, rounds: usize) {
 
     let (time, least) = alternate(
         rounds,
-        || timed(|| store.write(&state, &options).unwrap()).0,
+        || timed(|| store.write(&state, None).unwrap()).0,
         || {
             let name = next_name();
             timed(|| floor::write(&floor_snapshots, &name, &sealed)).0
@@ -71,7 +77,7 @@ fn snapshots(entries: usize, rounds: usize) {
         rounds,
         || {
             let revision = turn.next().unwrap_or(&revision);
-            timed(|| store.set_current(revision).unwrap()).0
+            timed(|| set_current(revision)).0
         },
         || timed(|| floor::replace(&floor_stack, "current", pointer.as_bytes())).0,
     );
@@ -85,13 +91,7 @@ fn snapshots(entries: usize, rounds: usize) {
 
     let (time, least) = alternate(
         rounds,
-        || {
-            timed(|| {
-                let revision = store.write(&state, &options).unwrap();
-                store.set_current(&revision).unwrap();
-            })
-            .0
-        },
+        || timed(|| store.save(&state, None, Expect::Anything, token).unwrap()).0,
         || {
             let name = next_name();
             timed(|| {
@@ -111,7 +111,7 @@ fn snapshots(entries: usize, rounds: usize) {
 
     let (time, least) = alternate(
         rounds * 2,
-        || timed(|| store.current().unwrap()).0,
+        || timed(|| store.head().unwrap()).0,
         || timed(|| floor::read(&file)).0,
     );
     report_with_floor("read current", &size, time, "the same file's bytes", least);
@@ -121,7 +121,7 @@ fn snapshots(entries: usize, rounds: usize) {
 fn list(revisions: usize, rounds: usize) {
     let directory = support::directory();
     let store = support::store(directory.path(), workload::STACK);
-    store.write(&support::state(10), &WriteOptions::new()).unwrap();
+    store.write(&support::state(10), None).unwrap();
     let snapshots = support::snapshots(directory.path(), workload::STACK);
     support::multiply(&snapshots, revisions);
     assert_eq!(store.list().unwrap().len(), revisions);

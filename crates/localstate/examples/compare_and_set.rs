@@ -1,19 +1,16 @@
-//! Two writers without a lock: each reads, changes, writes and moves `current` only if it is still what was read. Whoever
-//! loses starts over from what is current now, so that no change of the other is lost.
+//! Two workers of one run share its lock: each reads, changes, writes, and moves `current` only if it is still what was
+//! read. The worker that loses starts over from what is current now, so that no change of the other is lost.
 //!
-//! This suits small changes. A run that manages resources takes the lock instead: what was made cannot be made again
-//! because somebody moved `current`. On a network filesystem a move without the lock is `Unsupported`.
+//! The lock keeps other runs away; the comparison keeps the workers of this one apart.
 //!
 //! `cargo run -p localstate --example compare_and_set`
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 #![expect(clippy::disallowed_methods, reason = "here the clock enters the program")]
 
-use localstate::LocalStore;
 use sdk_state::encrypt::Noop;
-use sdk_state::{Backend as _, Binding, Category, Entry, EntryKind, ErrorKind, Expect, State, WriteOptions};
+use sdk_state::{Binding, Category, Entry, EntryKind, Expect, LockToken, State, Store, Wait};
 use std::error::Error;
-use std::path::Path;
 use std::thread;
 use time::OffsetDateTime;
 
@@ -21,37 +18,43 @@ const CHANGES: usize = 20;
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let root = tempfile::tempdir()?;
-    let store = open(root.path())?;
+    let store = localstate::open(root.path(), "network", "prod", Noop)?;
+    let lock = store.lock("apply", Wait::none())?;
+    let token = lock.token()?;
     let empty = State::new(store.id(), "v1.2.0", "8c1f", OffsetDateTime::now_utc())?;
-    store.set_current(&store.write(&empty, &WriteOptions::new())?)?;
+    store.save(&empty, "begin", Expect::Nothing, token)?;
 
     thread::scope(|scope| {
-        let writers = ["east", "west"].map(|writer| scope.spawn(|| write_all(root.path(), writer)));
-        for writer in writers {
-            let losses = writer.join().map_err(|_| "a writer panicked")??;
+        let workers = ["east", "west"].map(|worker| {
+            let store = store.clone();
+            scope.spawn(move || change_all(&store, worker, token))
+        });
+        for worker in workers {
+            let losses = worker.join().map_err(|_| "a worker panicked")??;
             println!("{CHANGES} changes, started over {losses} times");
         }
         Ok::<_, Box<dyn Error>>(())
     })?;
+    lock.unlock()?;
 
-    let (rev, state) = store.head()?;
+    let head = store.head()?.ok_or("nothing is current")?;
     println!(
-        "{rev} has {} entries, and {} snapshots exist",
-        state.len(),
+        "{} has {} entries, and {} snapshots exist",
+        head.revision,
+        head.document.len(),
         store.list()?.len()
     );
-    assert_eq!(state.len(), 2 * CHANGES, "no change is lost");
+    assert_eq!(head.document.len(), 2 * CHANGES, "no change is lost");
     Ok(())
 }
 
-/// As many changes as a writer has to make; the number of times that the other one was faster.
-fn write_all(root: &Path, writer: &str) -> Result<usize, sdk_state::Error> {
-    let store = open(root)?;
+/// All the changes of one worker; how often the other one was faster.
+fn change_all(store: &Store, worker: &str, token: &LockToken) -> Result<usize, sdk_state::Error> {
     let mut losses = 0;
     for n in 0..CHANGES {
-        losses += change(&store, |state| {
+        losses += change(store, token, |state| {
             let binding = Binding::new("aws", "instance");
-            let address = format!("resource.{writer}-{n}");
+            let address = format!("resource.{worker}-{n}");
             state.upsert(Entry::new(address, EntryKind::Leaf, Category::Resource, binding));
         })?;
     }
@@ -59,24 +62,21 @@ fn write_all(root: &Path, writer: &str) -> Result<usize, sdk_state::Error> {
 }
 
 /// The loop. `apply` may be called several times, each time with the state that is current then.
-fn change(store: &LocalStore, apply: impl Fn(&mut State)) -> Result<usize, sdk_state::Error> {
+fn change(store: &Store, token: &LockToken, apply: impl Fn(&mut State)) -> Result<usize, sdk_state::Error> {
     let mut losses = 0;
-    loop {
-        let (current, mut state) = store.head()?;
-        apply(&mut state);
-        let next = store.write(&state, &WriteOptions::new().with_parent(current.clone()))?;
-        match store.compare_and_set_current(Expect::Exactly(Some(&current)), &next, None) {
-            Ok(()) => return Ok(losses),
-            Err(error) if matches!(error.kind(), ErrorKind::CurrentMoved { .. }) => {
-                // It was never current. It would stay for ever, and do no harm.
-                store.delete(&next, None)?;
+    while let Some(mut head) = store.head()? {
+        apply(&mut head.document);
+        match store.save(&head.document, None, &head.revision, token) {
+            Ok(_) => break,
+            Err(error) if error.is_current_moved() => {
                 losses += 1;
+                // The revision was written and never became current: it would stay for ever, and do no harm.
+                if let Some(rev) = error.revision() {
+                    store.backend().remove(rev, Some(token))?;
+                }
             }
             Err(error) => return Err(error),
         }
     }
-}
-
-fn open(root: &Path) -> Result<LocalStore, sdk_state::Error> {
-    localstate::open(root, "network", "prod", Noop)
+    Ok(losses)
 }

@@ -5,16 +5,14 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 #![expect(clippy::disallowed_methods, reason = "here the clock enters the program")]
 
-use localstate::LocalStore;
 use sdk_state::encrypt::{EnvKey, Keyring, MasterKey};
-use sdk_state::{Backend as _, ErrorKind, Expect, State, Wait, WriteOptions};
+use sdk_state::{ErrorKind, Expect, State, Wait};
 use std::error::Error;
 use time::OffsetDateTime;
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let root = tempfile::tempdir()?;
-    let open =
-        |ring: Keyring| -> Result<LocalStore, _> { localstate::open(root.path(), "network", "prod", ring) };
+    let open = |keys: Keyring| localstate::open(root.path(), "network", "prod", keys);
     // What two variables would hold.
     let (old, new) = (
         MasterKey::generate()?.to_base64(),
@@ -24,20 +22,22 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let new = || MasterKey::from_base64(&new).map(|key| EnvKey::new("STATE_KEY", key));
 
     let before = open(old()?.into())?;
+    let lock = before.lock("apply", Wait::none())?;
     let state = State::new(before.id(), "v1.2.0", "8c1f", OffsetDateTime::now_utc())?;
-    let first = before.write(&state, &WriteOptions::new())?;
-    before.set_current(&first)?;
+    let first = before.save(&state, "begin", Expect::Nothing, lock.token()?)?;
+    lock.unlock()?;
     println!("{first} is sealed for {}", old()?.fingerprint());
 
-    // While a ring opens with both keys, old revisions stay readable and every write is for the new one.
+    // While a keyring opens with both keys, old revisions stay readable, and every write is sealed for the new key.
     let both = open(Keyring::from(new()?).also_open(old()?)?)?;
-    let lock = both.lock("rotate-key", &Wait::none())?;
-    let (current, state) = both.head()?;
-    let second = both.write(
-        &state,
-        &WriteOptions::new().with_message("sealed for the new key"),
+    let lock = both.lock("rotate-key", Wait::none())?;
+    let head = both.head()?.ok_or("nothing is current")?;
+    let second = both.save(
+        &head.document,
+        "sealed for the new key",
+        &head.revision,
+        lock.token()?,
     )?;
-    both.compare_and_set_current(Expect::Exactly(Some(&current)), &second, Some(&*lock))?;
     println!("{second} is sealed for {}", new()?.fingerprint());
 
     // The old key no longer opens what is current.
@@ -45,14 +45,15 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         Err(error) if error.kind() == &ErrorKind::WrongKey => println!("{error}"),
         other => return Err(format!("the old key should not open it: {other:?}").into()),
     }
-    // It still opens what was sealed for it, for everybody who has a copy. Passwords in there are changed, or known.
+    // It still opens what was sealed for it, for everybody who has a copy: change the passwords in there.
     assert_eq!(before.get(&first)?, state);
 
-    // Once nobody wants to go back to them, the old revisions go, and the old key with them.
-    both.delete(&first, Some(&*lock))?;
+    // Once nobody wants to go back to them, delete the old revisions, then destroy the old key.
+    both.backend().remove(&first, Some(lock.token()?))?;
     lock.unlock()?;
     let after = open(new()?.into())?;
-    assert_eq!(after.head()?, (second, state));
-    println!("{} opens with the new key alone", after.current_rev()?);
+    let head = after.head()?.ok_or("nothing is current")?;
+    assert_eq!((&head.revision, &head.document), (&second, &state));
+    println!("{second} opens with the new key alone");
     Ok(())
 }

@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use sdk_state::encrypt::Noop;
-use sdk_state::{Backend as _, Cancel, ErrorKind, Wait};
+use sdk_state::{Cancel, ErrorKind, Wait};
 use std::error::Error;
 use std::thread;
 use std::time::Duration;
@@ -15,11 +15,11 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let open = || localstate::open(root.path(), "network", "prod", Noop);
 
     let holder = open()?;
-    let held = holder.lock("apply", &Wait::none())?;
+    let held = holder.lock("apply", Wait::none())?;
 
-    // The deadline ends the wait, and the kind of the error has the holder: no message need be parsed.
+    // The deadline ends the wait. The kind of the error has the holder, so no message need be parsed.
     let store = open()?;
-    match store.lock("plan", &Wait::at_most(Duration::from_millis(100))) {
+    match store.lock("plan", Duration::from_millis(100)) {
         Ok(_) => return Err("two hold the lock".into()),
         Err(error) => match error.kind() {
             ErrorKind::Locked(info) => println!("gave up: {info} holds it"),
@@ -27,10 +27,10 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         },
     }
 
-    // A signal handler's thread would pull the cord.
+    // The thread of a signal handler would cancel it.
     let cancel = Cancel::new();
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| store.lock("plan", &Wait::forever().unless(&cancel)));
+        let waiter = scope.spawn(|| store.lock("plan", Wait::forever().unless(&cancel)));
         cancel.cancel();
         match waiter.join() {
             Ok(Err(error)) if error.kind() == &ErrorKind::Cancelled => println!("{error}"),
@@ -39,9 +39,9 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         Ok(())
     })?;
 
-    // Whoever waits when the lock is given back has it within milliseconds.
+    // A waiter has the lock within milliseconds once it is given back.
     let lock = thread::scope(|scope| {
-        let waiter = scope.spawn(|| store.lock("plan", &Wait::at_most(Duration::from_secs(60))));
+        let waiter = scope.spawn(|| store.lock("plan", Duration::from_secs(60)));
         held.unlock()?;
         waiter
             .join()

@@ -1,12 +1,17 @@
 use crate::failure::Failure;
 use crate::filesystem::Filesystem;
-use crate::layout;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
-use std::ffi::CStr;
+use sdk_state::Wait;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long an open waits until somebody gives back a lease on the file, such as a file server; the kernel takes a lease by
+/// force after `/proc/sys/fs/lease-break-time`, 45 seconds.
+const LEASE_PATIENCE: Duration = Duration::from_secs(5);
+const LEASE_PAUSE: Duration = Duration::from_millis(2);
 
 const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
 const PRIVATE_DIRECTORY: Mode = Mode::RWXU;
@@ -16,8 +21,26 @@ const PRIVATE_DIRECTORY: Mode = Mode::RWXU;
 #[derive(Debug)]
 pub(crate) struct Directory {
     handle: File,
-    /// For messages alone: nothing is reached through it.
+    /// For messages, and to see whether it still leads here.
     path: PathBuf,
+    inode: Inode,
+}
+
+/// Which file something is. No other one has the same as long as it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Inode {
+    device: u64,
+    number: u64,
+}
+
+impl From<Stat> for Inode {
+    #[allow(clippy::unnecessary_cast, reason = "the types differ between systems")]
+    fn from(stat: Stat) -> Self {
+        Self {
+            device: stat.st_dev as u64,
+            number: stat.st_ino as u64,
+        }
+    }
 }
 
 impl Directory {
@@ -25,10 +48,7 @@ impl Directory {
     pub(crate) fn open_root(path: &Path) -> Result<Option<Self>, Failure> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())) {
-            Ok(handle) => Ok(Some(Self {
-                handle: handle.into(),
-                path: path.into(),
-            })),
+            Ok(handle) => Ok(Some(Self::opened(handle.into(), path.into())?)),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(io_failure("open the directory", path.into(), errno)),
         }
@@ -38,13 +58,21 @@ impl Directory {
     pub(crate) fn open_directory(&self, name: &str) -> Result<Option<Self>, Failure> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match retry_on_intr(|| rustix::fs::openat(&self.handle, name, flags, Mode::empty())) {
-            Ok(handle) => Ok(Some(Self {
-                handle: handle.into(),
-                path: self.path.join(name),
-            })),
+            Ok(handle) => Ok(Some(Self::opened(handle.into(), self.path.join(name))?)),
             Err(Errno::NOENT) => Ok(None),
             Err(Errno::NOTDIR | Errno::LOOP) => Err(Failure::NotADirectory(self.path.join(name))),
             Err(errno) => Err(self.failure("open the directory", name, errno)),
+        }
+    }
+
+    fn opened(handle: File, path: PathBuf) -> Result<Self, Failure> {
+        match stat(&handle) {
+            Ok(stat) => Ok(Self {
+                handle,
+                path,
+                inode: stat.into(),
+            }),
+            Err(errno) => Err(io_failure("look at the directory", path, errno)),
         }
     }
 
@@ -88,14 +116,21 @@ impl Directory {
             .map_err(|errno| io_failure("open the directory", self.path.clone(), errno))
     }
 
-    /// Opens a file without waiting for the other end of a pipe; links and what is no regular file are for the caller to
-    /// refuse, through [`Directory::is_plain`].
-    pub(crate) fn open_file(&self, name: &str, access: Access) -> Result<File, Errno> {
-        let access = match access {
-            Access::Read => OFlags::RDONLY,
-            Access::ReadWrite => OFlags::RDWR,
-        };
-        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    /// Opens a file for reading, without waiting for the other end of a pipe; links and what is no regular file are for
+    /// the caller to refuse, through [`Directory::is_plain`]. Waits for a lease on it to be given back, `EAGAIN` if it is not.
+    pub(crate) fn open_file(&self, name: &str) -> Result<File, Errno> {
+        let wait = Wait::at_most(LEASE_PATIENCE);
+        loop {
+            match self.try_open_file(name) {
+                Err(Errno::AGAIN) if wait.pause(LEASE_PAUSE) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// The same without waiting: `EAGAIN` while somebody has a lease on the file, who is asked to give it back.
+    pub(crate) fn try_open_file(&self, name: &str) -> Result<File, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         retry_on_intr(|| rustix::fs::openat(&self.handle, name, flags, Mode::empty())).map(File::from)
     }
 
@@ -126,7 +161,17 @@ impl Directory {
             return Ok(false);
         };
         let by_handle = stat(file).map_err(|errno| self.failure("look at", name, errno))?;
-        Ok((by_name.st_dev, by_name.st_ino) == (by_handle.st_dev, by_handle.st_ino))
+        Ok(Inode::from(by_name) == Inode::from(by_handle))
+    }
+
+    /// Whether `name` in this directory leads to that one.
+    pub(crate) fn leads_to_directory(&self, name: &str, directory: &Self) -> Result<bool, Failure> {
+        Ok(self.stat(name)?.map(Inode::from) == Some(directory.inode))
+    }
+
+    /// Whether its path still leads here. Its last name is no link then.
+    pub(crate) fn is_at_its_path(&self) -> Result<bool, Failure> {
+        Ok(lstat(&self.path)?.map(Inode::from) == Some(self.inode))
     }
 
     /// Gives a file a new name in this directory, in place of whatever has it.
@@ -141,6 +186,13 @@ impl Directory {
         })
     }
 
+    /// Two names in this directory swap what they lead to, in one step.
+    pub(crate) fn exchange(&self, one: &str, other: &str) -> Result<(), Errno> {
+        retry_on_intr(|| {
+            rustix::fs::renameat_with(&self.handle, one, &self.handle, other, RenameFlags::EXCHANGE)
+        })
+    }
+
     /// Gives a file a second name unless that is taken (`EEXIST`).
     pub(crate) fn link(&self, from: &str, to: &str) -> Result<(), Errno> {
         retry_on_intr(|| rustix::fs::linkat(&self.handle, from, &self.handle, to, AtFlags::empty()))
@@ -150,51 +202,52 @@ impl Directory {
         retry_on_intr(|| rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()))
     }
 
+    /// Removes an empty directory.
+    pub(crate) fn remove_directory(&self, name: &str) -> Result<(), Errno> {
+        retry_on_intr(|| rustix::fs::unlinkat(&self.handle, name, AtFlags::REMOVEDIR))
+    }
+
     /// Makes the names in this directory durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
         sync(&self.handle)
     }
 
-    /// Calls `visit` with every name but `.` and `..`.
-    pub(crate) fn names(&self, mut visit: impl FnMut(&CStr, FileType)) -> Result<(), Failure> {
+    /// Everything in it but `.` and `..`.
+    pub(crate) fn entries(&self) -> Result<impl Iterator<Item = Result<DirEntry, Failure>>, Failure> {
         let failure = |errno| io_failure("list the directory", self.path.clone(), errno);
-        for entry in retry_on_intr(|| Dir::read_from(&self.handle)).map_err(failure)? {
-            let entry = entry.map_err(failure)?;
-            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                visit(entry.file_name(), entry.file_type());
-            }
-        }
-        Ok(())
+        let entries = retry_on_intr(|| Dir::read_from(&self.handle)).map_err(failure)?;
+        let is_own = |entry: &DirEntry| matches!(entry.file_name().to_bytes(), b"." | b"..");
+        Ok(entries
+            .map(move |entry| entry.map_err(failure))
+            .filter(move |entry| !entry.as_ref().is_ok_and(is_own)))
     }
 
-    /// The names of the directories in this one that `accept`s.
+    /// The names of the directories in this one that `accept` accepts, sorted.
     pub(crate) fn directories(&self, accept: impl Fn(&str) -> bool) -> Result<Vec<String>, Failure> {
         let mut names = Vec::new();
-        self.names(|name, kind| {
-            if let Ok(name) = name.to_str()
+        for entry in self.entries()? {
+            let entry = entry?;
+            if let Ok(name) = entry.file_name().to_str()
                 && accept(name)
-                && matches!(kind, FileType::Directory | FileType::Unknown)
+                && matches!(entry.file_type(), FileType::Directory | FileType::Unknown)
             {
                 names.push(name.to_owned());
             }
-        })?;
+        }
         names.sort_unstable();
         Ok(names)
     }
 
     pub(crate) fn filesystem(&self) -> Result<Filesystem, Failure> {
-        let statistics = retry_on_intr(|| rustix::fs::fstatfs(&self.handle))
-            .map_err(|errno| io_failure("look at the filesystem of", self.path.clone(), errno))?;
-        Ok(Filesystem::of(&statistics))
-    }
-
-    /// Whether somebody has removed the directory while it was open.
-    pub(crate) fn is_removed(&self) -> bool {
-        stat(&self.handle).is_ok_and(|stat| stat.st_nlink == 0)
+        Filesystem::of(&self.handle).map_err(|errno| self.own_failure("look at the filesystem of", errno))
     }
 
     pub(crate) fn is_plain(stat: &Stat) -> bool {
         FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn path_of(&self, name: &str) -> PathBuf {
@@ -216,10 +269,27 @@ impl Directory {
     }
 
     fn lists_exactly(&self, name: &str) -> Result<bool, Failure> {
-        let mut found = false;
-        self.names(|entry, _| found |= entry.to_bytes() == name.as_bytes())?;
-        Ok(found)
+        for entry in self.entries()? {
+            if entry?.file_name().to_bytes() == name.as_bytes() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
+}
+
+/// The status of a path, of a link itself if it ends in one; `None` when it leads nowhere.
+fn lstat(path: &Path) -> Result<Option<Stat>, Failure> {
+    match retry_on_intr(|| rustix::fs::lstat(path)) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(errno) => Err(io_failure("look at", path.into(), errno)),
+    }
+}
+
+/// Whether a path leads to a directory, and not through a link in the end.
+pub(crate) fn is_directory(path: &Path) -> Result<bool, Failure> {
+    Ok(lstat(path)?.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory))
 }
 
 /// Makes the names in the open `directory` durable. A filesystem that cannot flush a directory has nothing to flush.
@@ -239,67 +309,8 @@ pub(crate) fn stat(file: &File) -> Result<Stat, Errno> {
     retry_on_intr(|| rustix::fs::fstat(file))
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Access {
-    Read,
-    ReadWrite,
-}
-
-/// The open directories of one stack.
-#[derive(Debug)]
-pub(crate) struct StackDirectory {
-    /// Holds `current` and `lock`.
-    pub(crate) stack: Directory,
-    /// Holds the snapshots; missing where the original has only locked so far.
-    snapshots: Option<Directory>,
-    pub(crate) filesystem: Filesystem,
-}
-
-impl StackDirectory {
-    /// Opens what exists and makes nothing; `None` when the stack does not exist.
-    pub(crate) fn open(root: &Path, factory: &str, stack: &str) -> Result<Option<Self>, Failure> {
-        let Some(root) = Directory::open_root(root)? else {
-            return Ok(None);
-        };
-        let Some(factory) = root.open_directory(factory)? else {
-            return Ok(None);
-        };
-        let Some(stack) = factory.open_directory(stack)? else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
-            filesystem: stack.filesystem()?,
-            snapshots: stack.open_directory(layout::SNAPSHOTS)?,
-            stack,
-        }))
-    }
-
-    /// Makes every level that is missing, and the existence of each durable.
-    pub(crate) fn make(root: &Path, factory: &str, stack: &str) -> Result<Self, Failure> {
-        let stack = make_root(root)?.make_directory(factory)?.make_directory(stack)?;
-        Ok(Self {
-            filesystem: stack.filesystem()?,
-            snapshots: Some(stack.make_directory(layout::SNAPSHOTS)?),
-            stack,
-        })
-    }
-
-    pub(crate) fn snapshots(&self) -> Option<&Directory> {
-        self.snapshots.as_ref()
-    }
-
-    /// Whether files can be made in it: it is complete, and nobody has removed it since it was opened.
-    pub(crate) fn is_usable(&self) -> bool {
-        !self.stack.is_removed()
-            && self
-                .snapshots
-                .as_ref()
-                .is_some_and(|snapshots| !snapshots.is_removed())
-    }
-}
-
 /// Makes the root and its ancestors from the first missing one down.
-fn make_root(root: &Path) -> Result<Directory, Failure> {
+pub(crate) fn make_root(root: &Path) -> Result<Directory, Failure> {
     let parent = match root.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,

@@ -18,18 +18,13 @@ pub(crate) enum Failure {
     SnapshotTooLarge { rev: Revision, bytes: u64, limit: u64 },
     #[error("a write cannot get this name: it tells no moment")]
     NotWritable(Revision),
-    #[error("the current revision is not deleted: move `current` first")]
+    #[error("the current revision is not deleted: make another one current first")]
     IsCurrent(Revision),
-    /// What the contract's own functions report is passed on as it is.
+    /// An error of the contract's own functions is passed on as it is.
     #[error("{0}")]
     Contract(Error),
-    #[error("`current` is no regular file: choose a revision with set_current, which replaces it")]
+    #[error("`current` is no regular file: make a revision current, which replaces it")]
     PointerNotPlain(PathBuf),
-    #[error("`current` moved")]
-    Moved {
-        expected: Option<Revision>,
-        found: Option<Revision>,
-    },
     #[error(
         "the disk did not confirm that this is durable, so it may be gone after a power cut: \
          check the disk, open the store anew, read the revision and write again"
@@ -40,22 +35,43 @@ pub(crate) enum Failure {
         source: Option<io::Error>,
     },
     #[error(
-        "it is deleted, and the disk did not confirm it: after a power cut it may be back, so delete it again"
+        "the snapshot is deleted, and the disk did not confirm it, so it may be back after a power cut: \
+         check the disk, open the store anew and delete it again"
     )]
-    DeletionUnknown { rev: Revision, source: io::Error },
+    DeletionUnknown {
+        rev: Revision,
+        #[source]
+        source: Option<io::Error>,
+    },
+    #[error(
+        "the disk has failed to confirm an earlier change, so nothing is deleted, which a power cut could make \
+         `current` point at: check the disk and open the store anew"
+    )]
+    PointerUnconfirmed(PathBuf),
+    #[error(
+        "the lock, or an answer, was lost during this change, which may have happened all the same: \
+         read what is current before doing anything else"
+    )]
+    ChangedWithoutLock {
+        rev: Revision,
+        #[source]
+        source: Option<io::Error>,
+    },
     #[error("the lock marker is no regular file: remove what somebody put in its place")]
     MarkerNotPlain(PathBuf),
     #[error("the lock is no longer held: lock again before changing anything")]
     LockLost,
     #[error("the lock belongs to another process")]
     LockOfAnotherProcess,
-    #[error("the lock is held by another")]
-    OtherHolder(Box<LockInfo>),
+    #[error("the lock is held")]
+    Locked(Box<LockInfo>),
     #[error(
-        "another process has kept this stack busy for {0} seconds: is it stopped? try again once it goes on or ends"
+        "another process has kept this stack busy for {seconds} seconds: is it stopped? try again once it goes on or ends"
     )]
-    GateHeld(u64),
-    #[error("on a network filesystem this needs the lock: take it first and pass it on")]
+    Busy { path: PathBuf, seconds: u64 },
+    #[error("the path leads to another directory than a moment ago: somebody moves it, try again")]
+    DirectoryMoved(PathBuf),
+    #[error("on a network filesystem this needs the lock: take it first and pass its token")]
     Unguarded,
     #[error("a directory on the way is a symbolic link or no directory: only the root may be a link")]
     NotADirectory(PathBuf),
@@ -63,6 +79,16 @@ pub(crate) enum Failure {
         "the name differs from the stored one in upper and lower case: this filesystem would mix them up"
     )]
     OtherSpelling(PathBuf),
+    #[error("this is no file of the store's, so the stack is not removed: move it elsewhere first")]
+    ForeignFile(PathBuf),
+    #[error("others keep using the stack, which is removed in part: try again once they are done")]
+    InUse(PathBuf),
+    #[error(
+        "the stack is removed, and the disk did not confirm it, so it may be back after a power cut: remove it again"
+    )]
+    RemovalUnknown { path: PathBuf, source: io::Error },
+    #[error("the path is empty, or relative to a working directory that is gone: give an absolute one")]
+    NoWorkingDirectory(PathBuf),
     #[error("cannot {action}{}", hint(source))]
     Io {
         action: &'static str,
@@ -85,44 +111,65 @@ impl From<Failure> for Error {
             Failure::NotWritable(rev) => Self::new(ErrorKind::InvalidName, message).at_revision(&rev),
             Failure::IsCurrent(rev) => Self::new(ErrorKind::RevisionIsCurrent, message).at_revision(&rev),
             Failure::Contract(error) => error,
-            Failure::PointerNotPlain(path) | Failure::MarkerNotPlain(path) | Failure::NotADirectory(path) => {
-                Self::new(ErrorKind::Damaged, message).at_path(path)
-            }
-            Failure::Moved { expected, found } => Self::current_moved(expected, found),
-            Failure::DurabilityUnknown { rev, source } => {
-                let error =
-                    Self::new(ErrorKind::DurabilityUnknown { rev: rev.clone() }, message).at_revision(&rev);
+            Failure::PointerNotPlain(path)
+            | Failure::MarkerNotPlain(path)
+            | Failure::NotADirectory(path)
+            | Failure::ForeignFile(path) => Self::new(ErrorKind::Damaged, message).at_path(path),
+            Failure::DurabilityUnknown { rev, source }
+            | Failure::DeletionUnknown { rev, source }
+            | Failure::ChangedWithoutLock { rev, source } => {
+                let error = Self::new(ErrorKind::OutcomeUnknown, message).at_revision(&rev);
                 match source {
                     Some(source) => error.with_source(source),
                     None => error,
                 }
             }
-            Failure::DeletionUnknown { rev, source } => {
-                Self::new(ErrorKind::DurabilityUnknown { rev: rev.clone() }, message)
-                    .at_revision(&rev)
-                    .with_source(source)
-            }
             Failure::LockLost | Failure::LockOfAnotherProcess => Self::new(ErrorKind::LockLost, message),
-            Failure::OtherHolder(info) => Self::other_holder(*info),
-            Failure::GateHeld(_) => Self::new(ErrorKind::Unavailable, message),
-            Failure::Unguarded => Self::new(ErrorKind::Unsupported, message),
-            Failure::OtherSpelling(path) => Self::new(ErrorKind::InvalidName, message).at_path(path),
-            Failure::Io { path, source, .. } => Self::new(ErrorKind::Io, message)
+            Failure::Locked(info) => Self::locked(*info),
+            Failure::Busy { path, .. } | Failure::DirectoryMoved(path) | Failure::InUse(path) => {
+                Self::new(ErrorKind::Unavailable, message).at_path(path)
+            }
+            Failure::RemovalUnknown { path, source } => Self::new(ErrorKind::OutcomeUnknown, message)
                 .at_path(path)
                 .with_source(source),
+            Failure::Unguarded => Self::new(ErrorKind::Unsupported, message),
+            Failure::OtherSpelling(path) => Self::new(ErrorKind::InvalidName, message).at_path(path),
+            Failure::PointerUnconfirmed(path) | Failure::NoWorkingDirectory(path) => {
+                Self::new(ErrorKind::Io, message).at_path(path)
+            }
+            Failure::Io { path, source, .. } => {
+                let kind = match is_leased(&source) {
+                    true => ErrorKind::Unavailable,
+                    false => ErrorKind::Io,
+                };
+                Self::new(kind, message).at_path(path).with_source(source)
+            }
         }
     }
 }
 
+/// Whether a file could not be opened because of a lease (`fcntl(2)`, `F_SETLEASE`).
+fn is_leased(source: &io::Error) -> bool {
+    errno(source) == Some(Errno::AGAIN)
+}
+
+fn errno(source: &io::Error) -> Option<Errno> {
+    source.raw_os_error().map(Errno::from_raw_os_error)
+}
+
 /// What to do about the commonest troubles.
 fn hint(source: &io::Error) -> &'static str {
-    match source.raw_os_error().map(Errno::from_raw_os_error) {
+    if source.kind() == io::ErrorKind::OutOfMemory {
+        return ": there is not enough memory";
+    }
+    match errno(source) {
         Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => {
             ": the disk is full, free some space and try again"
         }
         Some(Errno::ROFS) => ": the filesystem is read-only",
-        Some(Errno::ACCESS | Errno::PERM) => ": permission denied, check who owns the directory",
+        Some(Errno::ACCESS | Errno::PERM) => ": permission denied, check who owns the file and its directory",
         Some(Errno::MFILE | Errno::NFILE) => ": too many files are open, close some and try again",
+        Some(Errno::AGAIN) => ": another program, such as a file server, keeps it leased, try again",
         _ => "",
     }
 }

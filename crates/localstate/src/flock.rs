@@ -12,15 +12,20 @@ pub(crate) fn try_exclusive(file: &File) -> io::Result<bool> {
     taken(|| lock.try_write().map(std::mem::forget))
 }
 
-/// Takes a shared flock without waiting; false when another handle has an exclusive one.
-pub(crate) fn try_shared(file: &File) -> io::Result<bool> {
+/// Whether nobody has the exclusive flock of an open file. Any number of processes can look at once: each takes a shared
+/// flock for a moment, which stands in nobody else's way.
+pub(crate) fn is_free(file: &File) -> io::Result<bool> {
     let lock = RwLock::new(file);
-    taken(|| lock.try_read().map(std::mem::forget))
+    let is_free = taken(|| lock.try_read().map(std::mem::forget))?;
+    if is_free {
+        unlock(file);
+    }
+    Ok(is_free)
 }
 
-/// Gives it back at once, also where a child has inherited the handle.
+/// Gives the flock back at once, also where a child has inherited the handle.
 pub(crate) fn unlock(file: &File) {
-    // What can fail is a handle that is no file.
+    // This fails only for a handle that is no file.
     let _ = rustix::io::retry_on_intr(|| rustix::fs::flock(file, FlockOperation::Unlock));
 }
 
@@ -29,7 +34,7 @@ fn taken(mut attempt: impl FnMut() -> io::Result<()>) -> io::Result<bool> {
         return match attempt() {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            // Not to wait does not keep signals away where the server of a network filesystem is asked.
+            // A network filesystem asks its server, so a signal can interrupt even a call that does not wait.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => Err(error),
         };

@@ -45,7 +45,7 @@ impl Purpose {
 
 const RANDOM_DIGITS: usize = 16;
 
-/// A name that nobody else has: it begins with a dot and ends in 16 random hexadecimal digits, unlike the original's
+/// A name that nobody else has: it begins with a dot and ends in 16 random hexadecimal digits, unlike unobin's
 /// `.<name>.tmp`.
 pub(crate) fn temporary(purpose: Purpose) -> io::Result<String> {
     let random = SysRng.try_next_u64().map_err(io::Error::other)?;
@@ -60,12 +60,17 @@ pub(crate) fn is_temporary(file_name: &[u8]) -> bool {
         .any(|random| random.len() == RANDOM_DIGITS && random.iter().all(u8::is_ascii_hexdigit))
 }
 
+/// Whether a file is a temporary of unobin, `.<name>.tmp`.
+pub(crate) fn is_temporary_of_unobin(file_name: &[u8]) -> bool {
+    file_name.starts_with(b".") && file_name.ends_with(b".tmp")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_temporary_is_told_from_a_snapshot_and_from_the_originals_temporaries() {
+    fn a_temporary_is_told_from_snapshots_and_from_unobins() {
         for purpose in [Purpose::Snapshot, Purpose::Current, Purpose::Lock] {
             let name = temporary(purpose).unwrap();
             assert!(is_temporary(name.as_bytes()), "{name}");

@@ -1,8 +1,8 @@
 //! Infrastructure state in a local directory: atomic, durable, locked.
 //!
 //! ```
-//! use sdk_state::{Backend as _, State, Wait, WriteOptions};
 //! use sdk_state::encrypt::{EnvKey, MasterKey};
+//! use sdk_state::{State, Wait};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
@@ -10,37 +10,37 @@
 //! # let state = State::new(&"network/prod".parse()?, "v1", "8c1f", time::OffsetDateTime::UNIX_EPOCH)?;
 //! let key = EnvKey::new("STATE_KEY", MasterKey::generate()?);
 //! let store = localstate::open(root, "network", "prod", key)?;
-//! let lock = store.lock("apply", &Wait::none())?;
-//! let revision = store.write(&state, &WriteOptions::new())?;
-//! store.set_current(&revision)?;
+//! let lock = store.lock("apply", Wait::none())?;
+//! let current = store.current()?;
+//! let revision = store.save(&state, "made the network", current.as_ref(), lock.token()?)?;
 //! lock.unlock()?;
-//! assert_eq!(store.current_rev()?, revision);
+//! assert_eq!(store.current()?, Some(revision));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A run of a tool writes after every resource: see the examples `write_and_read_back`, `wait_with_deadline`,
+//! A tool saves after every resource that it makes: see the examples `write_and_read_back`, `wait_with_deadline`,
 //! `compare_and_set` and `rotate_key` of this crate.
 //!
 //! # Where to go from here
 //!
 //! | you want to | look at |
 //! |---|---|
-//! | open a stack and work with it | [`open`], and the methods of [`Backend`](sdk_state::Backend) |
-//! | keep another document than [`State`] | [`LocalStorage`], over which you make a [`Store`] |
-//! | offer `local:DIR` beside other backends | [`LocalRoot`] |
-//! | know what is recorded of a writer | [`this_process`] |
+//! | open a stack and work with it | [`open`], and the methods of [`Store`] |
+//! | keep another document than [`State`](sdk_state::State) | [`Store::document`] |
+//! | offer `local:DIR` beside other backends | [`LocalCatalog`] |
+//! | know how files, errors and a moved directory are treated | [`LocalBackend`] |
 //! | handle an error | [`ErrorKind`](sdk_state::ErrorKind) |
 //!
 //! # Guarantees
 //!
-//! On a *trusted* filesystem (ext2, ext3, ext4, xfs, btrfs, f2fs, zfs, tmpfs, overlayfs, apfs, hfs+) whose disk honours
-//! flushes; a tmpfs does not outlive its machine:
+//! On a *trusted* filesystem (ext2, ext3, ext4, xfs, btrfs, f2fs, zfs, tmpfs, overlayfs without `volatile`, apfs, hfs+)
+//! whose disk honours flushes; a tmpfs does not outlive its machine:
 //!
 //! * A write that returned survives a kill, a crash of the kernel and a power cut (W1), appears whole or not at all (W2), and
 //!   replaces nothing (W3).
 //! * `current` names a readable revision, before and after a crash, and of two movers that expect the same one wins (C1, C2).
-//! * One holder has the lock, among threads, processes and the Go tool whose format this is (L1). One that dies is replaced
+//! * One holder has the lock, among threads, processes and unobin, the Go implementation (L1). One that dies is replaced
 //!   by the next waiter at once, which is told whose lock it was (L2). An evicted one moves nothing (L4).
 //! * Directories have mode 0700 and files 0600, whatever the umask (N2). No name leads out of the stack's directory, and no
 //!   symbolic link in it is followed (N1).
@@ -50,67 +50,70 @@
 //! # Limitations
 //!
 //! * Linux, and macOS by construction (untested). Revisions contain colons, which Windows does not allow in names.
-//! * On other filesystems, network filesystems and FUSE among them, a dead holder's lock stays until it is forced, and
-//!   comparing moves and deletes without the lock are [`Unsupported`](sdk_state::ErrorKind::Unsupported).
+//! * On other filesystems, network filesystems and FUSE among them, a dead holder's lock stays until it is forced, and every
+//!   deletion needs the lock. There the server and its clients need not see one order of events: a change whose lock was lost
+//!   meanwhile is reported as [`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown), and may have been made. An eviction
+//!   while another holder is just taking the lock can evict that one too.
+//! * On overlayfs a process that uses the upper directory directly sees no lock of those that use the merged one, and takes
+//!   over a lock that a living container holds. Use one path to a stack.
 //! * Two running machines must not mount one local disk.
-//! * That the whole directory was put back to an older state is not noticed.
+//! * Files belong to the user who wrote them, and nobody else reads them: after one `sudo`, the owner of the directory can
+//!   neither read what it wrote nor tell whether its lock is held. Give the files back with `chown`.
+//! * Nobody notices that the whole directory was put back to an older state.
 //! * A process that is stopped (`SIGSTOP`, a debugger) inside a change that takes microseconds keeps the others out: after ten
-//!   seconds they fail as [`Unavailable`](sdk_state::ErrorKind::Unavailable).
+//!   seconds they fail as [`Unavailable`](sdk_state::ErrorKind::Unavailable). On a filesystem that is frozen (`fsfreeze`) or
+//!   whose server does not answer, a call returns when the kernel does, whatever the deadline of a wait.
+//! * The kernel frees the lock of a dead process once it has freed its memory, which takes up to 0.6 s for 6 GB.
 //!
 //! # Features
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `legacy-aes-gcm` | no | reading and writing the encrypted files of envelope version 1, which the Go tool writes: see `sdk-encrypt` |
+//! | `legacy-aes-gcm` | no | reading and writing the encrypted files of envelope version 1, which unobin writes: see `sdk-encrypt` |
 
 #[cfg(not(unix))]
 compile_error!(
     "localstate needs a Unix-like system (Linux or macOS): the names of revisions contain `:`, which Windows does not allow in file names"
 );
 
+mod backend;
+mod catalog;
 mod directory;
 mod failure;
 mod filesystem;
 mod flock;
-mod gate;
 mod layout;
 mod lock;
 mod marker;
+mod mutex;
 mod pointer;
 mod process;
-mod root;
 mod snapshots;
-mod storage;
+mod stack;
 mod temporary;
-#[cfg(test)]
 mod untrusted;
 
 use sdk_state::encrypt::Keyring;
-use sdk_state::{Error, StackId, State, Store};
-use std::path::PathBuf;
+use sdk_state::{Error, Provenance, StackId, Store};
+use std::path::Path;
 
-pub use process::this_process;
-pub use root::LocalRoot;
-pub use storage::LocalStorage;
+pub use backend::LocalBackend;
+pub use catalog::LocalCatalog;
 
-/// A store in a local directory.
-pub type LocalStore<T = State> = Store<LocalStorage, T>;
-
-/// Opens the store of one stack under `root`, recording [`this_process`] with each write. Creates nothing: the first write
-/// or lock makes the directories, those above `root` included.
-///
-/// For another document than [`State`] make a [`Store`] over a [`LocalStorage`].
+/// Opens the store of one stack under `root`, and records the author and host of this process with each write
+/// ([`Provenance::of_this_process`]). Creates nothing: the first write or lock makes the directories, those above `root`
+/// included.
 ///
 /// # Errors
 ///
-/// [`InvalidName`](sdk_state::ErrorKind::InvalidName) when a name of [`StackId`] would not be one. A `root` that cannot be
-/// used is found out at the first use.
+/// [`InvalidName`](sdk_state::ErrorKind::InvalidName) for a name that [`StackId`] does not allow. A `root` that cannot be
+/// used is reported by the first use.
 pub fn open(
-    root: impl Into<PathBuf>,
+    root: impl AsRef<Path>,
     factory: &str,
     stack: &str,
-    keyring: impl Into<Keyring>,
-) -> Result<LocalStore, Error> {
+    keys: impl Into<Keyring>,
+) -> Result<Store, Error> {
     let id = StackId::new(factory, stack)?;
-    Ok(Store::new(LocalStorage::new(root, id), keyring).with_provenance(this_process()))
+    Ok(Store::new(LocalBackend::new(root, id), keys).with_provenance(Provenance::of_this_process()))
 }

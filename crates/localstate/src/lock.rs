@@ -1,65 +1,86 @@
-use crate::directory::{self, Access, Directory, StackDirectory};
+use crate::directory::Directory;
 use crate::failure::Failure;
-use crate::gate::Gate;
 use crate::layout::{self, Purpose};
+use crate::marker::{self, Found, Marker};
+use crate::mutex::DirectoryMutex;
+use crate::process::{ProcessIdentity, boot_id};
+use crate::stack::StackDirectory;
 use crate::temporary::Temporary;
-use crate::{flock, marker};
 use rustix::io::{Errno, FdFlags};
 use sdk_state::{Error, Holder, Liveness, Lock, LockInfo, LockStatus, LockToken, TryLock};
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::process;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// A marker that changes its owner while we look is looked at again; not for ever, since the caller has a deadline.
+/// A marker that changes its owner during a look is looked at again; not for ever, since the caller has a deadline.
 const LOOKS: u32 = 16;
-/// How long an adoption waits for the gate: it may be tried again at the next look.
-const ADOPTION_PATIENCE: Duration = Duration::from_millis(5);
+/// How long a try waits for the directory mutex: the next try comes soon.
+const MUTEX_PATIENCE: Duration = Duration::from_millis(10);
 /// A look and the waking up for it cost some 20 microseconds, most of it the waking up, so a waiter that looks this often
 /// needs less than a hundredth of a core. With the jitter it learns of a free lock within 3.2 milliseconds.
 const POLL: Duration = Duration::from_micros(2500);
 const POLL_UNTRUSTED: Duration = Duration::from_millis(100);
-/// More of a foreign marker is not read.
-const LONGEST_MARKER: u64 = 4096;
 
 /// One try to take the lock; see `docs/architecture.md`, "The lock".
 pub(crate) fn try_lock(directory: &Arc<StackDirectory>, holder: &Holder) -> Result<TryLock, Failure> {
-    let mut previous = LockInfo::default();
+    let unknown = || LockStatus::new(LockInfo::default(), Liveness::Unknown);
     for _ in 0..LOOKS {
-        let Some(marker) = Marker::open(directory, Access::ReadWrite)? else {
-            let info = own_info(holder)?;
-            match create(directory, &marker::encode(&info))? {
-                Some(file) => return Ok(held(directory, file, info, None)),
+        // Without the directory mutex: a waiter looks often, and in vain.
+        let dead = match Marker::try_open(directory)? {
+            Found::Nothing => None,
+            Found::Leased => return Ok(busy(directory, unknown())),
+            Found::Marker(marker) => match marker.status()? {
                 None => continue,
-            }
+                Some(status) if status.liveness == Liveness::Dead => Some((marker.file, status.info)),
+                Some(status) => return Ok(busy(directory, status)),
+            },
         };
-        previous = marker.read()?;
-        match marker.claim(holder)? {
-            Claim::Adopted(info) => return Ok(held(directory, marker.file, *info, Some(previous))),
-            Claim::Refused => break,
-            Claim::Vanished => {}
+        let info = own_info(holder)?;
+        let new = NewMarker::write(directory, &info)?;
+        let Some(mutex) = DirectoryMutex::try_for(MUTEX_PATIENCE, directory)? else {
+            let status = dead.map(|(_, info)| LockStatus::new(info, Liveness::Dead));
+            return Ok(busy(directory, status.unwrap_or_else(unknown)));
+        };
+        directory.demand_at_its_path()?;
+        let published = new.publish(dead.as_ref().map(|(file, _)| file))?;
+        drop(mutex);
+        if let Some(file) = published {
+            return Ok(TryLock::Held(Box::new(LocalLock {
+                directory: Arc::clone(directory),
+                file,
+                owner: ProcessIdentity::current(),
+                info,
+                took_over: dead.map(|(_, info)| info),
+                is_lost: AtomicBool::new(false),
+                is_given_back: false,
+            })));
         }
     }
-    Ok(TryLock::Busy {
-        info: Box::new(previous),
+    Ok(busy(directory, status(directory)?.unwrap_or_else(unknown)))
+}
+
+fn busy(directory: &StackDirectory, status: LockStatus) -> TryLock {
+    TryLock::Busy {
+        status: Box::new(status),
         poll: if directory.filesystem.is_trusted() {
             POLL
         } else {
             POLL_UNTRUSTED
         },
-    })
+    }
 }
 
+/// Who holds the lock. The flock that it takes to find out is in nobody's way.
 pub(crate) fn status(directory: &StackDirectory) -> Result<Option<LockStatus>, Failure> {
     for _ in 0..LOOKS {
-        let Some(marker) = Marker::open(directory, Access::Read)? else {
+        let Some(marker) = Marker::open(directory)? else {
             return Ok(None);
         };
-        let info = marker.read()?;
-        if let Some(liveness) = marker.liveness()? {
-            return Ok(Some(LockStatus::new(info, liveness)));
+        if let Some(status) = marker.status()? {
+            return Ok(Some(status));
         }
     }
     Ok(None)
@@ -69,164 +90,130 @@ pub(crate) fn force_unlock(
     directory: &StackDirectory,
     expected: Option<&LockToken>,
 ) -> Result<Option<LockInfo>, Failure> {
-    let _gate = Gate::enter(&directory.stack, directory.filesystem)?;
-    let Some(marker) = Marker::open(directory, Access::Read)? else {
+    let _mutex = DirectoryMutex::lock(directory)?;
+    let Some(marker) = Marker::open(directory)? else {
         return Ok(None);
     };
     let info = marker.read()?;
     if expected.is_some() && info.token.as_ref() != expected {
-        return Err(Failure::OtherHolder(Box::new(info)));
+        return Err(Failure::Locked(Box::new(info)));
     }
-    match directory.stack.unlink(layout::LOCK) {
-        Ok(()) | Err(Errno::NOENT) => Ok(Some(info)),
-        Err(errno) => Err(directory
-            .stack
-            .failure("remove the lock marker", layout::LOCK, errno)),
-    }
+    remove_marker(directory, &info)?;
+    Ok(Some(info))
 }
 
-/// Whether the marker carries this token. To be asked inside the gate.
+/// Whether the marker carries this token. To be asked under the directory mutex.
 pub(crate) fn demand_token(directory: &StackDirectory, token: &LockToken) -> Result<(), Failure> {
-    match Marker::open(directory, Access::Read)? {
+    match Marker::open(directory)? {
         Some(marker) if marker.read()?.token.as_ref() == Some(token) => Ok(()),
         _ => Err(Failure::LockLost),
     }
 }
 
+/// Whether nobody holds the lock, or somebody who is dead. To be asked under the directory mutex.
+pub(crate) fn demand_nobody(directory: &StackDirectory) -> Result<(), Failure> {
+    match status(directory)? {
+        Some(status) if status.liveness != Liveness::Dead => Err(Failure::Locked(Box::new(status.info))),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the marker that says this, under the directory mutex. Where that keeps nobody out, another one may lie there by
+/// now: the marker is moved aside, looked at, and moved back if it is another's.
+fn remove_marker(directory: &StackDirectory, info: &LockInfo) -> Result<(), Failure> {
+    let stack = &directory.stack;
+    let failure = |errno| stack.failure("remove the lock marker", layout::LOCK, errno);
+    if directory.filesystem.is_trusted() {
+        return match stack.unlink(layout::LOCK) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(failure(errno)),
+        };
+    }
+    let aside = layout::temporary(Purpose::Lock)
+        .map_err(|source| stack.own_failure("draw a random name in", source))?;
+    match stack.rename(layout::LOCK, &aside) {
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(failure(errno)),
+    }
+    let moved = stack.open_file(&aside).map_err(failure)?;
+    let found =
+        marker::read(&moved).map_err(|source| stack.failure("read the lock marker", &aside, source))?;
+    let is_same = match &info.token {
+        // Long texts are cut in the marker.
+        Some(token) => found.token.as_ref() == Some(token),
+        None => found == *info,
+    };
+    if is_same {
+        stack.unlink(&aside).map_err(failure)?;
+        return Ok(());
+    }
+    // If somebody else has locked in between, the one who is moved aside has been evicted: its token lies nowhere.
+    match stack.rename_new(&aside, layout::LOCK) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            let _ = stack.link(&aside, layout::LOCK);
+            let _ = stack.unlink(&aside);
+        }
+        Err(_) => {
+            let _ = stack.unlink(&aside);
+        }
+        Ok(()) => {}
+    }
+    Err(Failure::Locked(Box::new(found)))
+}
+
 /// What this process says of itself, with a fresh token.
 fn own_info(holder: &Holder) -> Result<LockInfo, Failure> {
-    let mut info = LockInfo::of(holder, LockToken::generate().map_err(Failure::Contract)?);
+    let mut info = LockInfo::new(holder, LockToken::generate().map_err(Failure::Contract)?);
     info.pid = Some(process::id());
     info.boot_id = boot_id();
     Ok(info)
 }
 
-/// The marker that lies there, open.
-struct Marker<'a> {
+/// A marker that is complete, durable and flocked before it appears.
+struct NewMarker<'a> {
     directory: &'a StackDirectory,
-    file: File,
-    bytes: u64,
-    /// Only our own markers are flocked by their holders, and only a trusted filesystem tells it.
-    is_proof: bool,
+    content: [u8; marker::BYTES],
+    temporary: Temporary<'a>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Claim {
-    /// The holder was dead, and the marker is the caller's now, with this in it.
-    Adopted(Box<LockInfo>),
-    /// The holder lives, or cannot be proved dead.
-    Refused,
-    /// The marker is another one by now.
-    Vanished,
-}
-
-impl<'a> Marker<'a> {
-    fn open(directory: &'a StackDirectory, access: Access) -> Result<Option<Self>, Failure> {
-        let stack = &directory.stack;
-        let file = match stack.open_file(layout::LOCK, access) {
-            Ok(file) => file,
-            Err(Errno::NOENT) => return Ok(None),
-            // A link, a socket, a directory.
-            Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => {
-                return Err(Failure::MarkerNotPlain(stack.path_of(layout::LOCK)));
-            }
-            Err(errno) => return Err(stack.failure("open the lock marker", layout::LOCK, errno)),
-        };
-        let stat = directory::stat(&file)
-            .map_err(|errno| stack.failure("look at the lock marker", layout::LOCK, errno))?;
-        if !Directory::is_plain(&stat) {
-            return Err(Failure::MarkerNotPlain(stack.path_of(layout::LOCK)));
-        }
-        let bytes = stat.st_size as u64;
-        Ok(Some(Self {
+impl<'a> NewMarker<'a> {
+    fn write(directory: &'a StackDirectory, info: &LockInfo) -> Result<Self, Failure> {
+        let content = marker::encode(info);
+        let bytes = Self::bytes(directory, &content);
+        Ok(Self {
+            temporary: Temporary::write(&directory.stack, directory.filesystem, Purpose::Lock, bytes)?,
             directory,
-            file,
-            bytes,
-            is_proof: directory.filesystem.is_trusted() && bytes == marker::BYTES as u64,
-        }))
+            content,
+        })
     }
 
-    fn read(&self) -> Result<LockInfo, Failure> {
-        let mut content = vec![0; self.bytes.min(LONGEST_MARKER) as usize];
-        match self.file.read_exact_at(&mut content, 0) {
-            Ok(()) => Ok(marker::decode(&content)),
-            Err(source) => Err(self.failure("read the lock marker", source)),
+    fn bytes<'b>(directory: &StackDirectory, content: &'b [u8; marker::BYTES]) -> &'b [u8] {
+        match directory.filesystem.is_trusted() {
+            true => content,
+            false => &content[..marker::BYTES_UNTRUSTED],
         }
     }
 
-    /// Whether the holder lives; `None` when it has given the lock back since the marker was opened.
-    fn liveness(&self) -> Result<Option<Liveness>, Failure> {
-        if !self.is_proof {
-            return Ok(Some(Liveness::Unknown));
-        }
-        // Shared, so that two who look do not take each other for the holder.
-        match flock::try_shared(&self.file) {
-            Ok(true) => flock::unlock(&self.file),
-            Ok(false) => return Ok(Some(Liveness::Alive)),
-            Err(_) => return Ok(Some(Liveness::Unknown)),
-        }
-        // A holder removes the marker before it gives its flock back.
-        let lies_there = self.directory.stack.leads_to(layout::LOCK, &self.file)?;
-        Ok(lies_there.then_some(Liveness::Dead))
-    }
-
-    /// Makes a dead holder's marker the caller's.
-    fn claim(&self, holder: &Holder) -> Result<Claim, Failure> {
-        if !self.is_proof {
-            return Ok(Claim::Refused);
-        }
-        match flock::try_exclusive(&self.file) {
-            Ok(true) => {}
-            Ok(false) => return Ok(Claim::Refused),
-            Err(source) => return Err(self.failure("lock the lock marker", source)),
-        }
-        let claim = self.adopt(holder);
-        if !matches!(claim, Ok(Claim::Adopted(_))) {
-            // Closing is not enough: a child that was forked meanwhile would keep it, and the dead holder would live on.
-            flock::unlock(&self.file);
-        }
-        claim
-    }
-
-    /// Writes over a dead holder's marker in place, with its flock. It never disappears, so nobody slips in between; and
-    /// it is never shorter, so a crash leaves a marker that can be adopted again.
-    fn adopt(&self, holder: &Holder) -> Result<Claim, Failure> {
+    /// Makes it the lock marker, under the directory mutex: in the place of the marker of a dead holder, or where there is
+    /// none. The file keeps the flock; `None` when somebody was faster.
+    fn publish(mut self, dead: Option<&File>) -> Result<Option<File>, Failure> {
         let stack = &self.directory.stack;
-        let Some(_gate) = Gate::try_for(ADOPTION_PATIENCE, stack, self.directory.filesystem)? else {
-            return Ok(Claim::Refused);
+        let is_published = match dead {
+            Some(dead) => self.temporary.supplant(layout::LOCK, dead)?,
+            // It fails where the name exists, as unobin's `O_EXCL` does: the two exclude each other.
+            None => match self.temporary.link(layout::LOCK) {
+                Ok(is_published) => is_published,
+                Err(Errno::NOENT) => false,
+                Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::OPNOTSUPP)
+                    if !self.directory.filesystem.is_trusted() =>
+                {
+                    return create_without_links(stack, Self::bytes(self.directory, &self.content));
+                }
+                Err(errno) => return Err(stack.failure("create the lock marker", layout::LOCK, errno)),
+            },
         };
-        let info = own_info(holder)?;
-        self.file
-            .write_all_at(&marker::encode(&info), 0)
-            .map_err(|source| self.failure("write the lock marker", source))?;
-        match stack.leads_to(layout::LOCK, &self.file)? {
-            true => Ok(Claim::Adopted(Box::new(info))),
-            false => Ok(Claim::Vanished),
-        }
-    }
-
-    fn failure(&self, action: &'static str, source: io::Error) -> Failure {
-        self.directory.stack.failure(action, layout::LOCK, source)
-    }
-}
-
-/// Makes a marker that is complete, durable and already flocked when it appears; `None` when somebody was faster.
-fn create(directory: &StackDirectory, content: &[u8; marker::BYTES]) -> Result<Option<File>, Failure> {
-    let stack = &directory.stack;
-    let content = match directory.filesystem.is_trusted() {
-        true => content.as_slice(),
-        false => &content[..marker::BYTES_UNTRUSTED],
-    };
-    let temporary = Temporary::write(stack, directory.filesystem, Purpose::Lock, content)?;
-    match temporary.link(layout::LOCK) {
-        Ok(true) => Ok(Some(temporary.into_file())),
-        Ok(false) | Err(Errno::NOENT) => Ok(None),
-        Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::OPNOTSUPP)
-            if !directory.filesystem.is_trusted() =>
-        {
-            create_without_links(stack, content)
-        }
-        Err(errno) => Err(stack.failure("create the lock marker", layout::LOCK, errno)),
+        Ok(is_published.then(|| self.temporary.into_file()))
     }
 }
 
@@ -246,53 +233,57 @@ fn create_without_links(stack: &Directory, content: &[u8]) -> Result<Option<File
     }
 }
 
-fn held(directory: &Arc<StackDirectory>, file: File, info: LockInfo, took_over: Option<LockInfo>) -> TryLock {
-    TryLock::Held(Box::new(LocalLock {
-        directory: Arc::clone(directory),
-        file,
-        pid: process::id(),
-        info,
-        took_over,
-        is_given_back: false,
-    }))
-}
-
 /// The lock, held by this process: the marker's file with its flock.
 #[derive(Debug)]
 struct LocalLock {
     directory: Arc<StackDirectory>,
     file: File,
     /// A forked child has a copy of this value and shares the flock, but does not hold the lock.
-    pid: u32,
+    owner: ProcessIdentity,
     info: LockInfo,
     took_over: Option<LockInfo>,
+    is_lost: AtomicBool,
     is_given_back: bool,
 }
 
 impl LocalLock {
-    /// Held means that the marker says so: nobody else ever writes our token. The number of its file would say less, since
-    /// some network filesystems give a file another one with each name. To be asked inside the gate.
-    fn demand_held(&self) -> Result<(), Failure> {
-        demand_token(&self.directory, self.own_token()?)
-    }
-
     fn own_token(&self) -> Result<&LockToken, Failure> {
-        if self.pid != process::id() {
+        if self.owner != ProcessIdentity::current() {
             return Err(Failure::LockOfAnotherProcess);
         }
         self.info.token.as_ref().ok_or(Failure::LockLost)
     }
 
+    /// Held means that the marker at the path says so: nobody else ever writes our token. The number of its file would say
+    /// less, since some network filesystems give a file another one with each name.
+    fn look(&self) -> Result<(), Failure> {
+        let token = self.own_token()?;
+        let _mutex = DirectoryMutex::lock_wherever(&self.directory)?;
+        self.demand_at_the_path()?;
+        demand_token(&self.directory, token)
+    }
+
     fn give_back(&mut self) -> Result<(), Failure> {
         self.is_given_back = true;
-        self.own_token()?;
-        let stack = &self.directory.stack;
-        let _gate = Gate::enter(stack, self.directory.filesystem)?;
-        self.demand_held()?;
-        stack
-            .unlink(layout::LOCK)
-            .map_err(|errno| stack.failure("remove the lock marker", layout::LOCK, errno))?;
+        let token = self.own_token()?;
+        // Also in directories that somebody has moved away: there it would keep everybody out who finds them again.
+        let mutex = DirectoryMutex::lock_wherever(&self.directory)?;
+        demand_token(&self.directory, token)?;
+        match remove_marker(&self.directory, &self.info) {
+            Err(Failure::Locked(_)) => return Err(Failure::LockLost),
+            result => result?,
+        }
+        drop(mutex);
+        self.demand_at_the_path()?;
+        self.directory.clean_now_and_then();
         Ok(())
+    }
+
+    fn demand_at_the_path(&self) -> Result<(), Failure> {
+        match self.directory.is_lock_at_its_path()? {
+            true => Ok(()),
+            false => Err(Failure::LockLost),
+        }
     }
 }
 
@@ -310,9 +301,15 @@ impl Lock for LocalLock {
     }
 
     fn check(&self) -> Result<(), Error> {
-        self.own_token()?;
-        let _gate = Gate::enter(&self.directory.stack, self.directory.filesystem)?;
-        Ok(self.demand_held()?)
+        let looked: Result<(), Error> = self.look().map_err(Error::from);
+        if looked.as_ref().is_err_and(Error::is_lock_lost) {
+            self.is_lost.store(true, Ordering::Relaxed);
+        }
+        looked
+    }
+
+    fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Relaxed) || self.own_token().is_err()
     }
 
     fn share_with_children(&self) -> Result<(), Error> {
@@ -333,38 +330,28 @@ impl Lock for LocalLock {
 impl Drop for LocalLock {
     fn drop(&mut self) {
         if !self.is_given_back {
-            // Who wants to hear of an error calls `unlock`. The flock goes with the file in any case.
+            // Call `unlock` to hear of an error. The flock goes with the file in any case.
             let _ = self.give_back();
         }
     }
-}
-
-/// This boot of this machine, where the system tells it.
-fn boot_id() -> Option<String> {
-    static BOOT_ID: OnceLock<Option<String>> = OnceLock::new();
-    BOOT_ID
-        .get_or_init(|| {
-            let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-            Some(id.trim().into())
-        })
-        .clone()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::filesystem::Filesystem;
+    use sdk_state::StackId;
+    use std::fs;
     use std::path::Path;
-    use time::OffsetDateTime;
 
     fn directory(root: &Path, filesystem: Filesystem) -> Arc<StackDirectory> {
-        let mut directory = StackDirectory::make(root, "network", "prod").unwrap();
+        let mut directory = StackDirectory::make(root, &StackId::new("network", "prod").unwrap()).unwrap();
         directory.filesystem = filesystem;
         Arc::new(directory)
     }
 
     fn holder() -> Holder {
-        Holder::new("test", OffsetDateTime::UNIX_EPOCH)
+        Holder::new("test")
     }
 
     fn try_to_lock(directory: &Arc<StackDirectory>) -> Option<Box<dyn Lock>> {
@@ -374,56 +361,74 @@ mod tests {
         }
     }
 
+    fn liveness(directory: &StackDirectory) -> Option<Liveness> {
+        status(directory).unwrap().map(|status| status.liveness)
+    }
+
     /// The kernel takes the flock of the dead, and leaves the marker: so does this, in one process.
-    fn die(directory: &Arc<StackDirectory>) {
-        let info = {
-            let lock = try_to_lock(directory).unwrap();
-            let info = lock.info().clone();
-            lock.unlock().unwrap();
-            info
-        };
+    fn die(directory: &Arc<StackDirectory>) -> LockInfo {
+        let lock = try_to_lock(directory).unwrap();
+        let info = lock.info().clone();
+        lock.unlock().unwrap();
         fs::write(directory.stack.path_of(layout::LOCK), marker::encode(&info)).unwrap();
+        info
+    }
+
+    fn names(directory: &StackDirectory) -> Vec<String> {
+        let entries = directory.stack.entries().unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().to_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
     }
 
     #[test]
-    fn a_lock_that_is_given_back_during_a_look_is_not_that_of_a_dead_holder() {
+    fn a_lock_given_back_during_a_look_is_no_dead_holders() {
         let root = tempfile::tempdir().unwrap();
         let directory = directory(root.path(), Filesystem::Trusted);
         let lock = try_to_lock(&directory).unwrap();
-        let looked_at = Marker::open(&directory, Access::Read).unwrap().unwrap();
-        assert_eq!(looked_at.liveness().unwrap(), Some(Liveness::Alive));
+        let looked_at = Marker::open(&directory).unwrap().unwrap();
+        assert_eq!(liveness(&directory), Some(Liveness::Alive));
         lock.unlock().unwrap();
-        assert_eq!(looked_at.liveness().unwrap(), None);
-        assert_eq!(status(&directory).unwrap(), None);
+        assert!(looked_at.status().unwrap().is_none());
+        assert_eq!(liveness(&directory), None);
     }
 
+    /// Between the look that finds a dead holder and the adoption under the mutex others may have been faster.
     #[test]
-    fn a_marker_that_was_released_or_replaced_during_a_look_is_not_adopted() {
-        let root = tempfile::tempdir().unwrap();
-        let directory = directory(root.path(), Filesystem::Trusted);
-        let lock = try_to_lock(&directory).unwrap();
-        let looked_at = Marker::open(&directory, Access::ReadWrite).unwrap().unwrap();
-        assert_eq!(looked_at.claim(&holder()).unwrap(), Claim::Refused);
-        lock.unlock().unwrap();
-        assert_eq!(looked_at.claim(&holder()).unwrap(), Claim::Vanished);
-        let next = try_to_lock(&directory).unwrap();
-        assert_eq!(looked_at.claim(&holder()).unwrap(), Claim::Vanished);
-        next.check().unwrap();
-    }
-
-    /// While somebody is inside the gate a dead lock stays what it is, also for whoever has just tried to adopt it: its
-    /// flock is given back, or the dead holder would look alive for as long as a child that was forked meanwhile.
-    #[test]
-    fn an_adoption_that_finds_the_gate_closed_leaves_a_dead_lock_dead() {
+    fn a_marker_that_was_replaced_meanwhile_is_not_adopted() {
         let root = tempfile::tempdir().unwrap();
         let directory = directory(root.path(), Filesystem::Trusted);
         die(&directory);
-        let gate = Gate::enter(&directory.stack, directory.filesystem).unwrap();
-        let adopter = Marker::open(&directory, Access::ReadWrite).unwrap().unwrap();
-        let _inherited = adopter.file.try_clone().unwrap();
-        assert_eq!(adopter.claim(&holder()).unwrap(), Claim::Refused);
-        drop(gate);
-        assert_eq!(status(&directory).unwrap().unwrap().liveness, Liveness::Dead);
+        let dead = Marker::open(&directory).unwrap().unwrap().file;
+        let adopt = || {
+            let new = NewMarker::write(&directory, &own_info(&holder()).unwrap()).unwrap();
+            new.publish(Some(&dead)).unwrap()
+        };
+        let next = try_to_lock(&directory).unwrap();
+        assert!(next.took_over().is_some());
+        assert!(adopt().is_none());
+        next.check().unwrap();
+        next.unlock().unwrap();
+        assert!(adopt().is_none());
+        assert_eq!(liveness(&directory), None);
+        assert_eq!(names(&directory), [layout::SNAPSHOTS]);
+    }
+
+    /// While somebody is inside the directory mutex a dead lock stays what it is.
+    #[test]
+    fn an_adoption_that_finds_the_mutex_held_changes_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = directory(root.path(), Filesystem::Trusted);
+        let dead = die(&directory);
+        let mutex = DirectoryMutex::lock(&directory).unwrap();
+        let TryLock::Busy { status, .. } = try_lock(&directory, &holder()).unwrap() else {
+            panic!("it was adopted");
+        };
+        assert_eq!((status.info.token, status.liveness), (dead.token, Liveness::Dead));
+        drop(mutex);
+        assert_eq!(names(&directory), [layout::LOCK, layout::SNAPSHOTS]);
         assert!(try_to_lock(&directory).unwrap().took_over().is_some());
     }
 
@@ -431,9 +436,8 @@ mod tests {
     fn of_many_who_adopt_a_dead_lock_one_has_it() {
         let root = tempfile::tempdir().unwrap();
         let directory = directory(root.path(), Filesystem::Trusted);
-        let mut takeovers = 0;
         for _ in 0..50 {
-            die(&directory);
+            let dead = die(&directory);
             let held: Vec<_> = std::thread::scope(|scope| {
                 let adopters: Vec<_> = (0..4).map(|_| scope.spawn(|| try_to_lock(&directory))).collect();
                 adopters
@@ -441,24 +445,23 @@ mod tests {
                     .filter_map(|adopter| adopter.join().unwrap())
                     .collect()
             });
-            assert!(held.len() <= 1);
+            assert_eq!(held.len(), 1);
             for lock in held {
-                assert!(lock.took_over().is_some());
+                assert_eq!(lock.took_over().unwrap().token, dead.token);
+                lock.check().unwrap();
                 lock.unlock().unwrap();
-                takeovers += 1;
             }
-            force_unlock(&directory, None).unwrap();
+            assert_eq!(names(&directory), [layout::SNAPSHOTS]);
         }
-        assert!(takeovers > 0);
     }
 
     #[test]
-    fn on_an_untrusted_filesystem_the_marker_alone_excludes_and_nobody_is_taken_for_dead() {
+    fn on_an_untrusted_filesystem_nobody_is_taken_for_dead() {
         let root = tempfile::tempdir().unwrap();
         let directory = directory(root.path(), Filesystem::Untrusted);
         let lock = try_to_lock(&directory).unwrap();
         assert!(try_to_lock(&directory).is_none());
-        assert_eq!(status(&directory).unwrap().unwrap().liveness, Liveness::Unknown);
+        assert_eq!(liveness(&directory), Some(Liveness::Unknown));
         lock.check().unwrap();
         lock.unlock().unwrap();
         die(&directory);
@@ -467,21 +470,35 @@ mod tests {
         assert!(try_to_lock(&directory).is_some());
     }
 
+    /// On an untrusted filesystem the marker may be another's by the time that it is removed: the next holder's was.
+    #[test]
+    fn removing_an_old_marker_spares_the_next_holders() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = directory(root.path(), Filesystem::Untrusted);
+        let old = try_to_lock(&directory).unwrap();
+        force_unlock(&directory, None).unwrap();
+        let new = try_to_lock(&directory).unwrap();
+        let error = remove_marker(&directory, old.info()).unwrap_err();
+        assert!(matches!(error, Failure::Locked(info) if info.token == new.info().token));
+        new.check().unwrap();
+        assert!(Error::is_lock_lost(&old.unlock().unwrap_err()));
+        new.unlock().unwrap();
+        assert_eq!(names(&directory), [layout::SNAPSHOTS]);
+    }
+
     /// The client of a network share sees an untrusted filesystem, its server a local disk. The client's marker had the
     /// length that promises an flock; the server found none there, and both held the lock.
     #[test]
-    fn a_lock_taken_over_the_network_is_not_taken_over_by_the_server() {
+    fn a_lock_taken_over_the_network_is_not_adopted_by_the_server() {
         let root = tempfile::tempdir().unwrap();
         let client = directory(root.path(), Filesystem::Untrusted);
         let server = directory(root.path(), Filesystem::Trusted);
         let lock = try_to_lock(&client).unwrap();
         // A network filesystem keeps its flocks to itself.
-        let marker = Marker::open(&client, Access::ReadWrite).unwrap().unwrap();
-        assert!(!marker.is_proof);
-        let seen = Marker::open(&server, Access::ReadWrite).unwrap().unwrap();
-        assert!(!seen.is_proof);
-        assert_eq!(seen.claim(&holder()).unwrap(), Claim::Refused);
-        assert_eq!(status(&server).unwrap().unwrap().liveness, Liveness::Unknown);
+        let marker = fs::read(client.stack.path_of(layout::LOCK)).unwrap();
+        assert_eq!(marker.len(), marker::BYTES_UNTRUSTED);
+        assert_eq!(liveness(&server), Some(Liveness::Unknown));
+        assert!(try_to_lock(&server).is_none());
         lock.unlock().unwrap();
         let lock = try_to_lock(&server).unwrap();
         assert!(try_to_lock(&client).is_none());
@@ -489,19 +506,12 @@ mod tests {
     }
 
     #[test]
-    fn where_links_are_refused_the_marker_is_made_at_its_final_name_and_replaces_nothing() {
+    fn a_marker_without_links_replaces_nothing() {
         let root = tempfile::tempdir().unwrap();
         let directory = directory(root.path(), Filesystem::Untrusted);
-        assert!(
-            create_without_links(&directory.stack, b"first")
-                .unwrap()
-                .is_some()
-        );
-        assert!(
-            create_without_links(&directory.stack, b"second")
-                .unwrap()
-                .is_none()
-        );
+        let create = |content: &[u8]| create_without_links(&directory.stack, content).unwrap();
+        assert!(create(b"first").is_some());
+        assert!(create(b"second").is_none());
         let content = fs::read(directory.stack.path_of(layout::LOCK)).unwrap();
         assert_eq!(content, b"first");
     }

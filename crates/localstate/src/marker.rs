@@ -1,11 +1,15 @@
-//! The content of the lock marker: who holds the lock.
+//! The lock marker: a file that says who holds the lock.
 
-use sdk_state::{LockInfo, LockToken};
-use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use crate::directory::{self, Directory};
+use crate::failure::Failure;
+use crate::stack::StackDirectory;
+use crate::{flock, layout};
+use rustix::io::Errno;
+use sdk_state::{Liveness, LockInfo, LockStatus};
+use std::fs::File;
+use std::io::{self, Read as _};
 
-/// Every marker that its holder keeps flocked has exactly this length, and no other does, the original's least of all:
+/// Every marker that its holder keeps flocked has exactly this length, and no other does, unobin's least of all:
 /// the length says whether a missing flock proves the holder dead.
 pub(crate) const BYTES: usize = 1024;
 /// The length of a marker that is made where an flock proves nothing. The same directory may be a trusted filesystem to
@@ -15,24 +19,14 @@ pub(crate) const BYTES_UNTRUSTED: usize = BYTES - 1;
 const LONGEST_TEXT: usize = 128;
 /// Room for the decimal digits of a process id, and two line feeds.
 const FRAME_BYTES: usize = 12;
+/// More of a foreign marker is not read.
+const LONGEST_MARKER: u64 = 4096;
 
-#[derive(Serialize, Deserialize, Default)]
-#[serde(rename_all = "kebab-case", default)]
-struct Record {
-    token: Option<String>,
-    boot_id: Option<String>,
-    host: Option<String>,
-    user: Option<String>,
-    tool: Option<String>,
-    operation: Option<String>,
-    since: Option<String>,
-}
-
-/// The process id as the original writes it, one JSON object, and blanks up to the fixed length.
+/// The process id as unobin writes it, one JSON object, and blanks up to the fixed length.
 pub(crate) fn encode(info: &LockInfo) -> [u8; BYTES] {
     let mut longest = LONGEST_TEXT;
     let json = loop {
-        let json = serde_json::to_string(&Record::of(info, longest)).unwrap_or_default();
+        let json = serde_json::to_string(&with_short_texts(info, longest)).unwrap_or_default();
         if json.len() <= BYTES - FRAME_BYTES {
             break json;
         }
@@ -45,95 +39,180 @@ pub(crate) fn encode(info: &LockInfo) -> [u8; BYTES] {
     marker
 }
 
-/// What a marker says, as far as it can be read: it may be the original's, or damaged.
+/// What a marker says, as far as it can be read: it may be unobin's, or damaged.
 pub(crate) fn decode(content: &[u8]) -> LockInfo {
-    let mut info = LockInfo::default();
     let mut lines = content.splitn(2, |&byte| byte == b'\n');
     let pid = lines
         .next()
         .and_then(|line| str::from_utf8(line.trim_ascii()).ok());
-    info.pid = pid.and_then(|pid| pid.parse().ok());
-    let record = lines
-        .next()
-        .and_then(|line| serde_json::from_slice::<Record>(line.trim_ascii()).ok());
-    if let Some(record) = record {
-        info.token = record.token.and_then(|token| token.parse::<LockToken>().ok());
-        info.boot_id = record.boot_id;
-        info.host = record.host;
-        info.user = record.user;
-        info.tool = record.tool;
-        info.operation = record.operation;
-        info.since = record
-            .since
-            .and_then(|since| OffsetDateTime::parse(&since, &Rfc3339).ok());
-    }
+    let json = lines.next().unwrap_or_default().trim_ascii();
+    let mut info: LockInfo = serde_json::from_slice(json).unwrap_or_default();
+    info.pid = pid.and_then(|pid| pid.parse().ok()).or(info.pid);
     info
 }
 
-impl Record {
-    fn of(info: &LockInfo, longest: usize) -> Self {
-        let cut = |text: &Option<String>| text.as_ref().map(|text| text.chars().take(longest).collect());
-        Self {
-            token: info.token.as_ref().map(ToString::to_string),
-            boot_id: cut(&info.boot_id),
-            host: cut(&info.host),
-            user: cut(&info.user),
-            tool: cut(&info.tool),
-            operation: cut(&info.operation),
-            since: info.since.and_then(|since| since.format(&Rfc3339).ok()),
+fn with_short_texts(info: &LockInfo, longest: usize) -> LockInfo {
+    let mut info = info.clone();
+    let provenance = &mut info.holder.provenance;
+    for text in [
+        &mut provenance.run,
+        &mut provenance.author,
+        &mut provenance.host,
+        &mut provenance.tool,
+        &mut info.boot_id,
+    ] {
+        *text = text.as_ref().map(|text| text.chars().take(longest).collect());
+    }
+    info.holder.operation = info.holder.operation.chars().take(longest).collect();
+    info
+}
+
+/// The marker that lies there, open. It is never written: another file takes its place.
+pub(crate) struct Marker<'a> {
+    directory: &'a StackDirectory,
+    pub(crate) file: File,
+    /// Only our own markers are flocked by their holders, and only a trusted filesystem tells it.
+    is_proof: bool,
+}
+
+/// What [`Marker::try_open`] finds.
+pub(crate) enum Found<'a> {
+    Nothing,
+    Marker(Marker<'a>),
+    /// Somebody, such as a file server, has a lease on the marker.
+    Leased,
+}
+
+impl<'a> Marker<'a> {
+    /// `None` when there is none. Waits for a lease on it to be given back.
+    pub(crate) fn open(directory: &'a StackDirectory) -> Result<Option<Self>, Failure> {
+        let opened = directory.stack.open_file(layout::LOCK);
+        match Self::of(directory, opened)? {
+            Found::Nothing => Ok(None),
+            Found::Marker(marker) => Ok(Some(marker)),
+            Found::Leased => Err(directory
+                .stack
+                .failure("open the lock marker", layout::LOCK, Errno::AGAIN)),
         }
     }
+
+    /// The same at once.
+    pub(crate) fn try_open(directory: &'a StackDirectory) -> Result<Found<'a>, Failure> {
+        Self::of(directory, directory.stack.try_open_file(layout::LOCK))
+    }
+
+    fn of(directory: &'a StackDirectory, opened: Result<File, Errno>) -> Result<Found<'a>, Failure> {
+        let stack = &directory.stack;
+        let file = match opened {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(Found::Nothing),
+            Err(Errno::AGAIN) => return Ok(Found::Leased),
+            // A link, a socket, a directory.
+            Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => {
+                return Err(Failure::MarkerNotPlain(stack.path_of(layout::LOCK)));
+            }
+            Err(errno) => return Err(stack.failure("open the lock marker", layout::LOCK, errno)),
+        };
+        let stat = directory::stat(&file)
+            .map_err(|errno| stack.failure("look at the lock marker", layout::LOCK, errno))?;
+        if !Directory::is_plain(&stat) {
+            return Err(Failure::MarkerNotPlain(stack.path_of(layout::LOCK)));
+        }
+        Ok(Found::Marker(Self {
+            directory,
+            file,
+            is_proof: directory.filesystem.is_trusted() && stat.st_size == BYTES as i64,
+        }))
+    }
+
+    pub(crate) fn read(&self) -> Result<LockInfo, Failure> {
+        read(&self.file).map_err(|source| {
+            self.directory
+                .stack
+                .failure("read the lock marker", layout::LOCK, source)
+        })
+    }
+
+    /// Whose it is and whether the holder lives; `None` when the lock was given back since the marker was opened. A dead
+    /// holder stays dead: nobody ever flocks its marker again.
+    pub(crate) fn status(&self) -> Result<Option<LockStatus>, Failure> {
+        let info = self.read()?;
+        if !self.is_proof {
+            return Ok(Some(LockStatus::new(info, Liveness::Unknown)));
+        }
+        match flock::is_free(&self.file) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Some(LockStatus::new(info, Liveness::Alive))),
+            Err(_) => return Ok(Some(LockStatus::new(info, Liveness::Unknown))),
+        }
+        // A holder removes the marker before it gives its flock back.
+        let lies_there = self.directory.stack.leads_to(layout::LOCK, &self.file)?;
+        Ok(lies_there.then(|| LockStatus::new(info, Liveness::Dead)))
+    }
+}
+
+/// What the marker in an open file says.
+pub(crate) fn read(file: &File) -> io::Result<LockInfo> {
+    let mut content = Vec::with_capacity(LONGEST_MARKER as usize);
+    file.take(LONGEST_MARKER).read_to_end(&mut content)?;
+    Ok(decode(&content))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sdk_state::Holder;
+    use sdk_state::{Holder, LockToken, Provenance};
+    use time::OffsetDateTime;
 
     fn info() -> LockInfo {
-        let mut holder = Holder::new("push", OffsetDateTime::UNIX_EPOCH);
-        holder.user = Some("alice".into());
-        holder.host = Some("build-7".into());
-        let mut info = LockInfo::of(&holder, LockToken::generate().unwrap());
+        let holder = Holder::new("push")
+            .with_provenance(Provenance::new().with_author("alice").with_host("build-7"))
+            .with_since(OffsetDateTime::UNIX_EPOCH);
+        let mut info = LockInfo::new(&holder, LockToken::generate().unwrap());
         info.pid = Some(4711);
         info
     }
 
     #[test]
-    fn a_marker_tells_who_holds_the_lock_and_begins_as_the_originals_does() {
+    fn a_marker_begins_like_unobins_and_names_the_holder() {
         let marker = encode(&info());
         assert!(marker.starts_with(b"4711\n{"));
         assert!(marker.ends_with(b" \n"));
         let read = decode(&marker);
+        let holder = &read.holder;
         assert_eq!(
-            (read.pid, read.user.as_deref(), read.host.as_deref()),
+            (
+                read.pid,
+                holder.provenance.author.as_deref(),
+                holder.provenance.host.as_deref()
+            ),
             (Some(4711), Some("alice"), Some("build-7"))
         );
-        assert_eq!(read.since, Some(OffsetDateTime::UNIX_EPOCH));
+        assert_eq!(holder.since, Some(OffsetDateTime::UNIX_EPOCH));
         assert!(read.token.is_some());
     }
 
     #[test]
-    fn texts_that_are_too_long_are_cut_and_the_token_never_is() {
+    fn long_texts_are_cut_and_the_token_never_is() {
         let mut long = info();
+        let provenance = &mut long.holder.provenance;
         for text in [
-            &mut long.user,
-            &mut long.host,
-            &mut long.tool,
-            &mut long.operation,
+            &mut provenance.run,
+            &mut provenance.author,
+            &mut provenance.host,
+            &mut provenance.tool,
         ] {
             *text = Some("\u{1}".repeat(5000));
         }
+        long.holder.operation = "\u{1}".repeat(5000);
         let read = decode(&encode(&long));
         assert_eq!(read.token, long.token);
-        assert!(
-            read.user
-                .is_some_and(|user| !user.is_empty() && user.len() < 5000)
-        );
+        let author = read.holder.provenance.author.unwrap();
+        assert!((1..5000).contains(&author.len()));
     }
 
     #[test]
-    fn whatever_the_marker_holds_it_is_read_without_a_panic() {
+    fn any_marker_is_read_without_a_panic() {
         for content in [
             &b""[..],
             b"\n",
@@ -148,5 +227,6 @@ mod tests {
             assert_eq!(decode(content).token, None, "{content:?}");
         }
         assert_eq!(decode(b"4711\n").pid, Some(4711));
+        assert_eq!(decode(b"x\n{\"pid\":4711}").pid, Some(4711));
     }
 }

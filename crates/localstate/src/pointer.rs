@@ -1,25 +1,25 @@
-use crate::directory::{self, Access, Directory, StackDirectory};
+use crate::directory::{self, Directory};
 use crate::failure::Failure;
-use crate::gate::Gate;
 use crate::layout::{self, Purpose};
-use crate::storage::Flushes;
+use crate::mutex::DirectoryMutex;
+use crate::snapshots::{self, Flushes};
+use crate::stack::StackDirectory;
 use crate::temporary::Temporary;
-use crate::{lock, snapshots};
+use crate::{lock, untrusted};
 use rustix::io::Errno;
-use sdk_state::{Expect, LockToken, Revision};
+use sdk_state::{Expect, LockToken, Pointer, Revision};
 use std::fs::File;
 use std::io::Read as _;
-use std::sync::Mutex;
 
 /// A name has 128 bytes at most; what is longer than this, blanks included, is no pointer.
 const LONGEST_POINTER: u64 = 4096;
 
-/// The pointer as it lies there now. Each move puts another file in its place.
-pub(crate) struct Pointer(Option<File>);
+/// The file `current` as it lies there now. Each move puts another file in its place.
+pub(crate) struct PointerFile(Option<File>);
 
-impl Pointer {
+impl PointerFile {
     pub(crate) fn open(stack: &Directory) -> Result<Self, Failure> {
-        match stack.open_file(layout::CURRENT, Access::Read) {
+        match stack.open_file(layout::CURRENT) {
             Ok(file) => Ok(Self(Some(file))),
             Err(Errno::NOENT) => Ok(Self(None)),
             Err(Errno::LOOP | Errno::NXIO) => Err(Failure::PointerNotPlain(stack.path_of(layout::CURRENT))),
@@ -60,41 +60,44 @@ impl Pointer {
 
 /// What `current` names; `None` when there is no such file.
 pub(crate) fn read(stack: &Directory) -> Result<Option<Revision>, Failure> {
-    Pointer::open(stack)?.read(stack)
+    PointerFile::open(stack)?.read(stack)
+}
+
+/// A pointer to `rev`. Its version is always 0: nothing can arrive late here.
+pub(crate) fn to(rev: Revision) -> Pointer {
+    Pointer::new(rev, 0)
 }
 
 /// Moves `current`: to a durable revision, by a durable file, in one step with all that is expected, durably.
 pub(crate) fn set(
     directory: &StackDirectory,
-    flushes: &Mutex<Flushes>,
+    flushes: &Flushes,
     expect: Expect<'_>,
     rev: &Revision,
-    held: Option<&LockToken>,
-) -> Result<(), Failure> {
-    if matches!(expect, Expect::Exactly(_)) && held.is_none() && !directory.filesystem.is_trusted() {
-        return Err(Failure::Unguarded);
-    }
+    token: &LockToken,
+) -> Result<Pointer, Failure> {
     let stack = &directory.stack;
     let content = format!("{rev}\n");
     loop {
-        // Asked twice: now, so that a mover who has lost touches nothing, and inside the gate, where it counts.
-        demand(directory, expect, rev, held)?;
+        // Asked twice: now, so that a mover who has lost touches nothing, and under the mutex, where it counts.
+        demand(directory, expect, rev, token)?;
         let durable = snapshots::durable(directory, flushes, rev)?;
         let temporary = Temporary::write(stack, directory.filesystem, Purpose::Current, content.as_bytes())?;
-        let gate = Gate::enter(stack, directory.filesystem)?;
-        demand(directory, expect, rev, held)?;
+        let mutex = DirectoryMutex::lock(directory)?;
+        demand(directory, expect, rev, token)?;
         // Somebody may have deleted the revision and given its name to another one, which is not flushed yet: a power cut
         // could leave `current` naming nothing.
         if !snapshots::leads_to(directory, rev, &durable)? {
             continue;
         }
-        temporary.replace(layout::CURRENT)?;
-        return gate
-            .leave_and_sync()
-            .map_err(|source| Failure::DurabilityUnknown {
-                rev: rev.clone(),
-                source: Some(source),
-            });
+        untrusted::second_look(directory, rev, temporary.replace(layout::CURRENT), || {
+            lock::demand_token(directory, token)?;
+            Ok(read(stack)?.as_ref() == Some(rev))
+        })?;
+        return match mutex.unlock_and_sync() {
+            Ok(()) => Ok(to(rev.clone())),
+            Err(source) => Err(flushes.note_unconfirmed_pointer(rev, source)),
+        };
     }
 }
 
@@ -102,22 +105,15 @@ fn demand(
     directory: &StackDirectory,
     expect: Expect<'_>,
     rev: &Revision,
-    held: Option<&LockToken>,
+    token: &LockToken,
 ) -> Result<(), Failure> {
+    lock::demand_token(directory, token)?;
     if !snapshots::exists(directory, rev)? {
         return Err(Failure::NoSuchRevision(rev.clone()));
     }
-    if let Some(token) = held {
-        lock::demand_token(directory, token)?;
-    }
-    if let Expect::Exactly(expected) = expect {
-        let found = read(&directory.stack)?;
-        if found.as_ref() != expected {
-            return Err(Failure::Moved {
-                expected: expected.cloned(),
-                found,
-            });
-        }
+    if expect.reads_pointer() {
+        let found = read(&directory.stack)?.map(to);
+        expect.check(found.as_ref()).map_err(Failure::Contract)?;
     }
     Ok(())
 }

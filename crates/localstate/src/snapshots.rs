@@ -1,32 +1,99 @@
-use crate::directory::{self, Access, Directory, StackDirectory};
+use crate::directory::{self, Directory, Inode};
 use crate::failure::Failure;
-use crate::gate::Gate;
 use crate::layout::{self, Purpose};
-use crate::lock;
-use crate::pointer::Pointer;
-use crate::storage::{Flushes, guard};
+use crate::mutex::DirectoryMutex;
+use crate::pointer::{self, PointerFile};
+use crate::stack::StackDirectory;
 use crate::temporary::{Published, Temporary};
+use crate::{lock, untrusted};
 use rustix::io::Errno;
 use sdk_state::{Created, LockToken, Prefix, Revision};
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Read as _;
-use std::sync::{Arc, Mutex};
+use std::io::{self, Read as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a failure to read says was tried.
 const READ: &str = "read the snapshot";
 
-/// Complete and durable under a temporary name, then visible under its own, then durable under its own. Whether that is
-/// a name that a write may get has been asked before.
+/// What one handle of the backend knows of the durability of revisions and of the pointer.
+#[derive(Debug, Default)]
+pub(crate) struct Flushes(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The last revision that a write through this handle made durable, and its file. While that is open no other file
+    /// gets its number, so it can be told from one that was given the same name after this one was deleted.
+    durable: Option<(Revision, Arc<File>)>,
+    /// Revisions that are visible and may not be durable. A second flush would wrongly say that they are.
+    unknown: BTreeSet<Revision>,
+    /// Whether a flush of the snapshots has ever failed: no later one proves anything about older revisions.
+    has_failed: bool,
+    /// The same for the directory of the pointer.
+    has_failed_for_pointer: bool,
+}
+
+impl Flushes {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // It is whole at every moment, so a thread that panicked with it did no harm.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers that a move of `current` to `rev` was not confirmed.
+    pub(crate) fn note_unconfirmed_pointer(&self, rev: &Revision, source: io::Error) -> Failure {
+        self.known().has_failed_for_pointer = true;
+        Failure::DurabilityUnknown {
+            rev: rev.clone(),
+            source: Some(source),
+        }
+    }
+
+    /// As after a flush that failed.
+    #[cfg(test)]
+    pub(crate) fn fail(&self, rev: &Revision) -> Failure {
+        self.known().note(Err(io::Error::other("no")), rev).unwrap_err()
+    }
+
+    /// Makes durable what `current` is, by whomever it was moved.
+    fn make_pointer_durable(&self, stack: &Directory) -> Result<(), Failure> {
+        // Kept while flushing: see `durable`.
+        let mut known = self.known();
+        if known.has_failed_for_pointer {
+            return Err(Failure::PointerUnconfirmed(stack.path().into()));
+        }
+        stack.sync().map_err(|source| {
+            known.has_failed_for_pointer = true;
+            stack.own_failure("flush the directory", source)
+        })
+    }
+}
+
+impl Known {
+    /// Remembers for `rev` whether the names of the snapshots became durable.
+    fn note(&mut self, flushed: io::Result<()>, rev: &Revision) -> Result<(), Failure> {
+        flushed.map_err(|source| {
+            self.has_failed = true;
+            self.unknown.insert(rev.clone());
+            Failure::DurabilityUnknown {
+                rev: rev.clone(),
+                source: Some(source),
+            }
+        })
+    }
+}
+
+/// Makes a snapshot: complete and durable under a temporary name, then visible under its own, then durable under its own.
+/// The caller has asked whether a write may get that name.
 pub(crate) fn create(
     directory: &StackDirectory,
-    flushes: &Mutex<Flushes>,
+    flushes: &Flushes,
     rev: &Revision,
     sealed: &[u8],
 ) -> Result<Created, Failure> {
     let snapshots = existing(directory, rev)?;
     let name = layout::snapshot(rev);
     // An open file keeps its space when it is deleted, and this write may need it.
-    guard(flushes).durable = None;
+    flushes.known().durable = None;
     let (names, file) = loop {
         // Saves writing a file in vain; it decides nothing.
         if snapshots.stat(&name)?.is_some() {
@@ -41,36 +108,47 @@ pub(crate) fn create(
         }
     };
     let flushed = directory::sync(&names);
-    let mut flushes = guard(flushes);
-    flushes.note(flushed, rev)?;
-    flushes.durable = Some((rev.clone(), Arc::new(file)));
+    if !directory.is_at_its_path()? {
+        // Nobody would find it where it is now.
+        let _ = snapshots.unlink(&name);
+        return Err(Failure::DirectoryMoved(directory.stack.path().into()));
+    }
+    let mut known = flushes.known();
+    known.note(flushed, rev)?;
+    known.durable = Some((rev.clone(), Arc::new(file)));
     Ok(Created::Created)
 }
 
-/// For re-keying, by the holder of the lock.
+/// Replaces the bytes of a snapshot, for re-keying.
 pub(crate) fn replace(
     directory: &StackDirectory,
-    flushes: &Mutex<Flushes>,
+    flushes: &Flushes,
     rev: &Revision,
     sealed: &[u8],
+    token: &LockToken,
 ) -> Result<(), Failure> {
+    lock::demand_token(directory, token)?;
     let snapshots = existing(directory, rev)?;
     let name = layout::snapshot(rev);
     let names = snapshots.reopen()?;
     let inode = || match snapshots.stat(&name)? {
-        Some(stat) if Directory::is_plain(&stat) => Ok((stat.st_dev, stat.st_ino)),
+        Some(stat) if Directory::is_plain(&stat) => Ok(Inode::from(stat)),
         _ => Err(Failure::NoSuchRevision(rev.clone())),
     };
     let before = inode()?;
     let temporary = Temporary::write(snapshots, directory.filesystem, Purpose::Snapshot, sealed)?;
-    let gate = Gate::enter(&directory.stack, directory.filesystem)?;
+    let mutex = DirectoryMutex::lock(directory)?;
     if inode()? != before {
         return Err(Failure::NoSuchRevision(rev.clone()));
     }
-    temporary.replace(&name)?;
-    drop(gate);
+    lock::demand_token(directory, token)?;
+    untrusted::second_look(directory, rev, temporary.replace(&name), || {
+        lock::demand_token(directory, token)?;
+        Ok(inode()? != before)
+    })?;
+    drop(mutex);
     let flushed = directory::sync(&names);
-    guard(flushes).note(flushed, rev)
+    flushes.known().note(flushed, rev)
 }
 
 /// Reads as many bytes as the file has, after comparing that with the limit.
@@ -99,47 +177,64 @@ pub(crate) fn read_prefix(
     Ok(Prefix { bytes, stored_bytes })
 }
 
-/// Removes a snapshot unless it is current, or may become current again in a power cut.
+/// Removes a snapshot unless it is current, or may become current again in a power cut: as the holder of the lock, or while
+/// nobody holds it.
 pub(crate) fn remove(
     directory: &StackDirectory,
+    flushes: &Flushes,
     rev: &Revision,
-    held: Option<&LockToken>,
+    token: Option<&LockToken>,
 ) -> Result<(), Failure> {
-    if held.is_none() && !directory.filesystem.is_trusted() {
+    if token.is_none() && !directory.filesystem.is_trusted() {
         return Err(Failure::Unguarded);
     }
-    let Some(snapshots) = directory.snapshots() else {
-        return held.map_or(Ok(()), |token| lock::demand_token(directory, token));
+    let demand_lock = || match token {
+        Some(token) => lock::demand_token(directory, token),
+        None => lock::demand_nobody(directory),
     };
     let stack = &directory.stack;
+    let Some(snapshots) = directory.snapshots() else {
+        let _mutex = DirectoryMutex::lock(directory)?;
+        return demand_lock();
+    };
+    let name = layout::snapshot(rev);
     let names = snapshots.reopen()?;
     loop {
+        demand_lock()?;
         // Somebody may have moved `current` away from this revision and not have flushed that yet: were it removed now,
-        // a power cut could leave `current` naming it. So what is compared inside the gate must have been flushed before.
-        let flushed = Pointer::open(stack)?;
-        stack
-            .sync()
-            .map_err(|source| stack.own_failure("flush the directory", source))?;
-        let _gate = Gate::enter(stack, directory.filesystem)?;
+        // a power cut could leave `current` naming it. So what is compared under the mutex must have been flushed before.
+        let flushed = PointerFile::open(stack)?;
+        flushes.make_pointer_durable(stack)?;
+        let _mutex = DirectoryMutex::lock(directory)?;
         let pointer = match directory.filesystem.is_trusted() {
             true if !flushed.is_unmoved(stack)? => continue,
             true => flushed,
             // A name and a handle of one file may have different numbers there, now and the next time.
-            false => Pointer::open(stack)?,
+            false => PointerFile::open(stack)?,
         };
-        if let Some(token) = held {
-            lock::demand_token(directory, token)?;
-        }
+        demand_lock()?;
         if pointer.read(stack)?.as_ref() == Some(rev) {
             return Err(Failure::IsCurrent(rev.clone()));
         }
-        let name = layout::snapshot(rev);
-        match snapshots.unlink(&name) {
-            Ok(()) | Err(Errno::NOENT) => break,
-            Err(errno) => return Err(snapshots.failure("remove the snapshot", &name, errno)),
-        }
+        let unlinked = match snapshots.unlink(&name) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(snapshots.failure("remove the snapshot", &name, errno)),
+        };
+        untrusted::second_look(directory, rev, unlinked, || {
+            demand_lock()?;
+            Ok(pointer::read(stack)?.as_ref() != Some(rev) && snapshots.stat(&name)?.is_none())
+        })?;
+        break;
     }
-    directory::sync(&names).map_err(|source| Failure::DeletionUnknown {
+    let mut known = flushes.known();
+    let source = match directory::sync(&names) {
+        Ok(()) if !known.has_failed => return Ok(()),
+        // The kernel tells a failure once, and the names that it could not write may have been those of this deletion.
+        Ok(()) => None,
+        Err(source) => Some(source),
+    };
+    known.has_failed = true;
+    Err(Failure::DeletionUnknown {
         rev: rev.clone(),
         source,
     })
@@ -149,7 +244,9 @@ pub(crate) fn remove(
 pub(crate) fn list(directory: &StackDirectory) -> Result<Vec<Revision>, Failure> {
     let mut revisions = Vec::new();
     if let Some(snapshots) = directory.snapshots() {
-        snapshots.names(|name, _| revisions.extend(layout::revision(name.to_bytes())))?;
+        for entry in snapshots.entries()? {
+            revisions.extend(layout::revision(entry?.file_name().to_bytes()));
+        }
     }
     Ok(revisions)
 }
@@ -163,11 +260,11 @@ pub(crate) fn exists(directory: &StackDirectory, rev: &Revision) -> Result<bool,
 /// The file of a revision whose name is durable, open: as long as the name leads to it, a power cut takes neither.
 pub(crate) fn durable(
     directory: &StackDirectory,
-    flushes: &Mutex<Flushes>,
+    flushes: &Flushes,
     rev: &Revision,
 ) -> Result<Arc<File>, Failure> {
     let snapshots = existing(directory, rev)?;
-    let written = guard(flushes).durable.clone();
+    let written = flushes.known().durable.clone();
     if let Some((written, file)) = written
         && written == *rev
         && leads_to(directory, rev, &file)?
@@ -176,8 +273,8 @@ pub(crate) fn durable(
     }
     // Kept while flushing: the kernel tells a failure to one of the threads that share the handle, and the others must not
     // get by before it has been noted.
-    let mut flushes = guard(flushes);
-    if flushes.failed || flushes.unknown.contains(rev) {
+    let mut known = flushes.known();
+    if known.has_failed || known.unknown.contains(rev) {
         return Err(Failure::DurabilityUnknown {
             rev: rev.clone(),
             source: None,
@@ -185,12 +282,12 @@ pub(crate) fn durable(
     }
     // Another process may have written it and not have flushed it yet.
     let name = layout::snapshot(rev);
-    let file = match snapshots.open_file(&name, Access::Read) {
+    let file = match snapshots.open_file(&name) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Err(Failure::NoSuchRevision(rev.clone())),
         Err(errno) => return Err(snapshots.failure("open the snapshot", &name, errno)),
     };
-    flushes.note(snapshots.sync(), rev)?;
+    known.note(snapshots.sync(), rev)?;
     Ok(Arc::new(file))
 }
 
@@ -215,7 +312,7 @@ impl<'a> Stored<'a> {
     fn open(directory: &'a StackDirectory, rev: &Revision) -> Result<Self, Failure> {
         let snapshots = existing(directory, rev)?;
         let name = layout::snapshot(rev);
-        let file = match snapshots.open_file(&name, Access::Read) {
+        let file = match snapshots.open_file(&name) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Err(Failure::NoSuchRevision(rev.clone())),
             // A link, or a socket.
@@ -239,11 +336,13 @@ impl<'a> Stored<'a> {
 
     /// The first `bytes` bytes, at one go.
     fn read(self, bytes: u64) -> Result<Vec<u8>, Failure> {
-        let mut read = Vec::with_capacity(bytes as usize);
-        match self.file.take(bytes).read_to_end(&mut read) {
-            Ok(_) => Ok(read),
-            Err(source) => Err(self.snapshots.failure(READ, &self.name, source)),
-        }
+        let failure = |source| self.snapshots.failure(READ, &self.name, source);
+        let mut read = Vec::new();
+        // Whoever can write to the directory must not end this process with a file that is all hole.
+        read.try_reserve_exact(bytes as usize)
+            .map_err(|error| failure(io::Error::new(io::ErrorKind::OutOfMemory, error)))?;
+        self.file.take(bytes).read_to_end(&mut read).map_err(failure)?;
+        Ok(read)
     }
 }
 

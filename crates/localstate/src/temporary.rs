@@ -1,4 +1,4 @@
-use crate::directory::{Access, Directory};
+use crate::directory::Directory;
 use crate::failure::Failure;
 use crate::filesystem::Filesystem;
 use crate::flock;
@@ -6,7 +6,7 @@ use crate::layout::{self, Purpose};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Younger temporaries may belong to a process that has not come to locking them yet.
 const STALE_AFTER: Duration = Duration::from_secs(3600);
@@ -54,7 +54,7 @@ impl<'a> Temporary<'a> {
             _ if !filesystem.is_trusted() => {}
             // A cleaner whose clock has jumped is about to remove it. A lock marker that is published without its flock
             // would look dead.
-            Ok(false) => return Err(directory.failure("lock the file", &name.name, Errno::WOULDBLOCK)),
+            Ok(false) => return Err(directory.failure("lock the file", &name.name, Errno::BUSY)),
             Err(source) => return Err(directory.failure("lock the file", &name.name, source)),
         }
         match (&file).write_all(content).and_then(|()| file.sync_all()) {
@@ -100,11 +100,66 @@ impl<'a> Temporary<'a> {
     /// Puts the file in the place of whatever has the name.
     pub(crate) fn replace(mut self, name: &str) -> Result<(), Failure> {
         let directory = self.name.directory;
+        match directory.rename(&self.name.name, name) {
+            Ok(()) => {
+                self.name.is_ours = false;
+                Ok(())
+            }
+            Err(Errno::ISDIR) => self.replace_directory(name),
+            Err(errno) => Err(directory.failure("replace the file", name, errno)),
+        }
+    }
+
+    /// Puts the file in the place of a directory. One that is not empty stays, under the temporary name.
+    fn replace_directory(mut self, name: &str) -> Result<(), Failure> {
+        let directory = self.name.directory;
+        let aside = &self.name.name;
         directory
-            .rename(&self.name.name, name)
-            .map_err(|errno| directory.failure("replace the file", name, errno))?;
+            .exchange(aside, name)
+            .map_err(|errno| directory.failure("replace the directory", name, errno))?;
+        let _ = directory.remove_directory(aside);
         self.name.is_ours = false;
         Ok(())
+    }
+
+    /// Puts the file in the place of `old`; false when `name` leads to another one by now. To be called under the directory
+    /// mutex, which keeps our own processes away: unobin may still remove `old` and make a file of its own, which is never
+    /// replaced.
+    pub(crate) fn supplant(&mut self, name: &str, old: &File) -> Result<bool, Failure> {
+        let directory = self.name.directory;
+        if !directory.leads_to(name, old)? {
+            return Ok(false);
+        }
+        match directory.exchange(&self.name.name, name) {
+            Ok(()) => self.judge_exchange(name, old),
+            Err(Errno::NOENT) => Ok(false),
+            // A filesystem that knows no exchange: there it stays a look and a change.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                directory
+                    .rename(&self.name.name, name)
+                    .map_err(|errno| directory.failure("replace the file", name, errno))?;
+                self.name.is_ours = false;
+                Ok(true)
+            }
+            Err(errno) => Err(directory.failure("replace the file", name, errno)),
+        }
+    }
+
+    /// What was replaced has the temporary name now, and goes with it, if it is `old`. Anything else gets its name back.
+    fn judge_exchange(&mut self, name: &str, old: &File) -> Result<bool, Failure> {
+        let directory = self.name.directory;
+        // Only somebody who cleans removes a temporary, and only of the dead.
+        if directory.stat(&self.name.name)?.is_none() || directory.leads_to(&self.name.name, old)? {
+            return Ok(true);
+        }
+        match directory.exchange(&self.name.name, name) {
+            // The other one may have given up its name meanwhile.
+            Ok(()) | Err(Errno::NOENT) => Ok(false),
+            Err(errno) => {
+                self.name.is_ours = false;
+                Err(directory.failure("replace the file", name, errno))
+            }
+        }
     }
 
     /// The open file, and with it the flock; the temporary name goes.
@@ -130,30 +185,39 @@ impl Drop for TemporaryName<'_> {
     }
 }
 
-/// Removes temporaries whose process is gone: old, ours by name, and locked by nobody.
-pub(crate) fn remove_stale(directory: &Directory, filesystem: Filesystem) -> Result<(), Failure> {
+/// Removes temporaries whose process is gone: old, ours by name, and locked by nobody. What is not done at the deadline is
+/// left.
+pub(crate) fn remove_stale(
+    directory: &Directory,
+    filesystem: Filesystem,
+    deadline: Instant,
+) -> Result<(), Failure> {
     if !filesystem.is_trusted() {
         return Ok(());
     }
     let mut names = Vec::new();
-    directory.names(|name, _| {
-        if layout::is_temporary(name.to_bytes())
-            && let Ok(name) = name.to_str()
+    for entry in directory.entries()? {
+        let entry = entry?;
+        if layout::is_temporary(entry.file_name().to_bytes())
+            && let Ok(name) = entry.file_name().to_str()
         {
             names.push(name.to_owned());
         }
-    })?;
+        if Instant::now() > deadline {
+            break;
+        }
+    }
     for name in names {
-        // Cleaning is a courtesy: what resists is left to the next one.
-        if let Ok(file) = directory.open_file(&name, Access::Read)
+        if Instant::now() > deadline {
+            break;
+        }
+        // What resists is left to the next look.
+        if let Ok(file) = directory.try_open_file(&name)
             && is_old(&file)
-            && flock::try_exclusive(&file).unwrap_or(false)
+            && flock::is_free(&file).unwrap_or(false)
+            && directory.leads_to(&name, &file).unwrap_or(false)
         {
-            if directory.leads_to(&name, &file).unwrap_or(false) {
-                let _ = directory.unlink(&name);
-            }
-            // It may be the second name of a dead holder's marker, which a child that is forked now must not keep.
-            flock::unlock(&file);
+            let _ = directory.unlink(&name);
         }
     }
     Ok(())
@@ -183,6 +247,10 @@ mod tests {
         Directory::open_root(root).unwrap().unwrap()
     }
 
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
     fn make_old(path: &Path) {
         let file = File::options().write(true).open(path).unwrap();
         let now = file.metadata().unwrap().modified().unwrap();
@@ -200,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn only_old_temporaries_of_ours_that_nobody_holds_are_removed() {
+    fn only_old_temporaries_that_nobody_holds_are_removed() {
         let root = tempfile::tempdir().unwrap();
         let directory = open(root.path());
         let held = Temporary::write(&directory, Filesystem::Trusted, Purpose::Snapshot, b"held").unwrap();
@@ -226,10 +294,10 @@ mod tests {
         std::os::unix::fs::symlink("current", root.path().join(".current.0000000000000000")).unwrap();
         let mut expected = names(root.path());
 
-        remove_stale(&directory, Filesystem::Untrusted).unwrap();
+        remove_stale(&directory, Filesystem::Untrusted, soon()).unwrap();
         assert_eq!(names(root.path()), expected);
 
-        remove_stale(&directory, Filesystem::Trusted).unwrap();
+        remove_stale(&directory, Filesystem::Trusted, soon()).unwrap();
         expected.retain(|name| name == &held_name || !name.ends_with(".0123456789abcdef"));
         assert_eq!(names(root.path()), expected);
 
@@ -240,7 +308,7 @@ mod tests {
     /// A creator that was killed between linking its marker and removing the temporary name left the lock two names. The
     /// lock was adopted, and is old.
     #[test]
-    fn the_second_name_of_a_held_marker_is_not_removed_and_goes_once_the_lock_is_free() {
+    fn the_second_name_of_a_marker_stays_while_it_is_held() {
         let root = tempfile::tempdir().unwrap();
         let directory = open(root.path());
         let temporary = Temporary::write(&directory, Filesystem::Trusted, Purpose::Lock, b"marker").unwrap();
@@ -253,15 +321,15 @@ mod tests {
         let held = temporary.into_file();
         make_old(&root.path().join("lock"));
         assert_eq!(names(root.path()), [".lock.0123456789abcdef", "lock"]);
-        remove_stale(&directory, Filesystem::Trusted).unwrap();
+        remove_stale(&directory, Filesystem::Trusted, soon()).unwrap();
         assert_eq!(names(root.path()), [".lock.0123456789abcdef", "lock"]);
         drop(held);
-        remove_stale(&directory, Filesystem::Trusted).unwrap();
+        remove_stale(&directory, Filesystem::Trusted, soon()).unwrap();
         assert_eq!(names(root.path()), ["lock"]);
     }
 
     #[test]
-    fn publishing_replaces_nothing_and_says_whether_the_name_or_the_temporary_is_gone() {
+    fn publishing_replaces_nothing_and_says_what_is_gone() {
         let root = tempfile::tempdir().unwrap();
         let directory = open(root.path());
         let write = |content: &[u8]| {
@@ -279,7 +347,7 @@ mod tests {
     /// Two links of a file were taken as a proof that the second one is the real name. A backup that is made of links, of
     /// the temporary as of all else, adds a link too: two processes believed that they had created the lock marker.
     #[test]
-    fn a_backup_made_of_links_is_not_taken_for_a_name_that_was_won() {
+    fn a_backup_made_of_links_is_no_name_that_was_won() {
         let root = tempfile::tempdir().unwrap();
         let directory = open(root.path());
         fs::write(root.path().join("lock"), "another's").unwrap();
@@ -289,5 +357,51 @@ mod tests {
         // Its own name is a name that was won, whoever says that it is taken.
         directory.link(&temporary.name.name, "own").unwrap();
         assert!(temporary.link("own").unwrap());
+    }
+
+    /// A marker that unobin made while a dead one was adopted was overwritten: both held the lock.
+    #[test]
+    fn supplanting_spares_a_file_that_came_meanwhile() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = open(root.path());
+        let lock = root.path().join("lock");
+        fs::write(&lock, "dead").unwrap();
+        let old = File::open(&lock).unwrap();
+        let write = || Temporary::write(&directory, Filesystem::Trusted, Purpose::Lock, b"ours").unwrap();
+
+        let mut ours = write();
+        assert!(ours.supplant("lock", &old).unwrap());
+        assert_eq!(fs::read(&lock).unwrap(), b"ours");
+        drop(ours);
+        assert_eq!(names(root.path()), ["lock"]);
+
+        assert!(!write().supplant("lock", &old).unwrap());
+        // It comes after the look and before the exchange.
+        fs::write(&lock, "unobin's").unwrap();
+        let mut late = write();
+        directory.exchange(&late.name.name, "lock").unwrap();
+        assert!(!late.judge_exchange("lock", &old).unwrap());
+        drop(late);
+        assert_eq!(fs::read(&lock).unwrap(), b"unobin's");
+
+        fs::remove_file(&lock).unwrap();
+        assert!(!write().supplant("lock", &old).unwrap());
+        assert_eq!(names(root.path()), [""; 0]);
+    }
+
+    /// Leftover files of a hundred thousand dead processes were removed in one go, by the holder of the lock.
+    #[test]
+    fn cleaning_ends_at_its_deadline() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = open(root.path());
+        for number in 0..10 {
+            let path = root.path().join(format!(".snapshot.000000000000000{number}"));
+            fs::write(&path, "").unwrap();
+            make_old(&path);
+        }
+        remove_stale(&directory, Filesystem::Trusted, Instant::now()).unwrap();
+        assert_eq!(names(root.path()).len(), 10);
+        remove_stale(&directory, Filesystem::Trusted, soon()).unwrap();
+        assert_eq!(names(root.path()).len(), 0);
     }
 }

@@ -1,66 +1,85 @@
-//! The rules of the contract on a filesystem where nothing proves that a holder is dead.
+use crate::failure::Failure;
+use crate::stack::StackDirectory;
+use rustix::io::Errno;
+use sdk_state::Revision;
+use std::io;
 
-use crate::LocalStorage;
-use crate::filesystem::Filesystem;
-use sdk_conformance::Medium;
-use sdk_state::{Error, Revision, StackId, Storage};
-use std::fs;
-use std::path::PathBuf;
-use tempfile::TempDir;
-
-/// A temporary directory that is taken for a share.
-struct Share(TempDir);
-
-impl Share {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+/// Judges a change that was made under the directory mutex. On a trusted filesystem the mutex kept everybody else out, and
+/// the answer is right.
+///
+/// On an untrusted one neither holds: another machine may have evicted the holder between the last look and the change, and
+/// the answer of a change that happened may have been lost. There `is_seen` looks a second time. If the marker still carries
+/// the holder's token, the lock was held all the time, since no token comes back.
+pub(crate) fn second_look(
+    directory: &StackDirectory,
+    rev: &Revision,
+    changed: Result<(), Failure>,
+    is_seen: impl FnOnce() -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    if directory.filesystem.is_trusted() {
+        return changed;
     }
-
-    fn directory(&self, id: &StackId) -> PathBuf {
-        self.0.path().join(id.factory()).join(id.stack())
-    }
-}
-
-impl Medium for Share {
-    fn open(&self, id: &StackId) -> Result<Box<dyn Storage>, Error> {
-        let storage = LocalStorage::on(Filesystem::Untrusted, self.0.path(), id.clone());
-        Ok(Box::new(storage))
-    }
-
-    fn overwrite_pointer(&self, id: &StackId, content: &[u8]) -> Option<()> {
-        fs::write(self.directory(id).join("current"), content).unwrap();
-        Some(())
-    }
-
-    fn overwrite_snapshot(&self, id: &StackId, rev: &Revision, content: &[u8]) -> Option<()> {
-        let file = self.directory(id).join(format!("snapshots/{rev}.json.enc"));
-        fs::write(file, content).unwrap();
-        Some(())
-    }
-
-    /// A marker that nobody keeps flocked: what a holder that was killed leaves behind.
-    fn kill_holder(&self, id: &StackId) -> Option<()> {
-        let (marker, copy) = (self.directory(id).join("lock"), self.directory(id).join("copy"));
-        fs::copy(&marker, &copy).unwrap();
-        fs::rename(copy, marker).unwrap();
-        Some(())
-    }
-
-    fn exists(&self, _: &StackId) -> Option<bool> {
-        Some(fs::read_dir(self.0.path()).unwrap().next().is_some())
+    let source = match changed {
+        Ok(()) => None,
+        // The server refused it.
+        Err(Failure::Io { source, action, path }) if is_refusal(&source) => {
+            return Err(Failure::Io { action, path, source });
+        }
+        Err(Failure::Io { source, .. }) => Some(source),
+        Err(other) => return Err(other),
+    };
+    match is_seen() {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(_) => Err(Failure::ChangedWithoutLock {
+            rev: rev.clone(),
+            source,
+        }),
     }
 }
 
-mod storage {
-    sdk_conformance::storage_tests!(
-        super::Share::new,
-        except "LOCK-13": "on a network filesystem it cannot be proved that a holder is dead",
-    );
+fn is_refusal(source: &io::Error) -> bool {
+    matches!(
+        source.raw_os_error().map(Errno::from_raw_os_error),
+        Some(Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::NOSPC | Errno::DQUOT | Errno::NAMETOOLONG)
+    )
 }
 
-mod backend {
-    sdk_conformance::backend_tests!(
-        || sdk_conformance::Stores(super::Share::new()),
-        except "BACKEND-23": "on a network filesystem it cannot be proved that a holder is dead",
-    );
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filesystem::Filesystem;
+    use sdk_state::{Error, ErrorKind, StackId};
+
+    /// A holder that had been evicted from another machine moved `current` and was told that all went well.
+    #[test]
+    fn a_change_without_the_lock_is_never_a_success() {
+        let root = tempfile::tempdir().unwrap();
+        let id = StackId::new("network", "prod").unwrap();
+        let rev: Revision = "2026-07-10T12:00:00Z".parse().unwrap();
+        let mut directory = StackDirectory::make(root.path(), &id).unwrap();
+        directory.filesystem = Filesystem::Untrusted;
+        let failed = |errno: Errno| Err(directory.stack.failure("replace the file", "current", errno));
+        let judge = |changed, seen| {
+            second_look(&directory, &rev, changed, || seen)
+                .map_err(|failure| Error::from(failure).kind().clone())
+        };
+        assert_eq!(judge(Ok(()), Ok(true)), Ok(()));
+        assert_eq!(judge(Ok(()), Ok(false)), Err(ErrorKind::OutcomeUnknown));
+        assert_eq!(
+            judge(Ok(()), Err(Failure::LockLost)),
+            Err(ErrorKind::OutcomeUnknown)
+        );
+        // The answer was lost, and the change was made, or not.
+        assert_eq!(judge(failed(Errno::IO), Ok(true)), Ok(()));
+        assert_eq!(
+            judge(failed(Errno::NOENT), Ok(false)),
+            Err(ErrorKind::OutcomeUnknown)
+        );
+        // The server refused it.
+        assert_eq!(judge(failed(Errno::ROFS), Ok(true)), Err(ErrorKind::Io));
+
+        directory.filesystem = Filesystem::Trusted;
+        let looked = second_look(&directory, &rev, Ok(()), || panic!("it looked"));
+        assert!(looked.is_ok());
+    }
 }

@@ -91,11 +91,11 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
     ///
     /// [`OtherPayload`](ErrorKind::OtherPayload) when that is not [`PAYLOAD`](Snapshot::PAYLOAD), and those of
     /// [`decode`](Snapshot::decode).
-    fn decode_payload(payload: &str, bytes: &[u8]) -> Result<Self, Error> {
+    fn decode_payload(payload: &str, bytes: Vec<u8>) -> Result<Self, Error> {
         if payload != Self::PAYLOAD {
             return Err(Error::other_payload(Self::PAYLOAD, payload));
         }
-        Self::decode(bytes)
+        Self::decode(&bytes)
     }
 }
 
@@ -128,17 +128,17 @@ impl Snapshot for Raw {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        Self::decode_payload(Self::PAYLOAD, bytes)
+        Self::decode_payload(Self::PAYLOAD, bytes.into())
     }
 
     fn payload(&self) -> &str {
         &self.payload
     }
 
-    fn decode_payload(payload: &str, bytes: &[u8]) -> Result<Self, Error> {
+    fn decode_payload(payload: &str, bytes: Vec<u8>) -> Result<Self, Error> {
         Ok(Self {
             payload: payload.into(),
-            bytes: bytes.into(),
+            bytes,
         })
     }
 }

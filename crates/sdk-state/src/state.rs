@@ -225,9 +225,8 @@ fn belongs_to(factory: &Factory, stack: &str, id: &StackId) -> Result<(), Error>
     Err(Error::new(
         ErrorKind::InvalidSnapshot,
         format!(
-            "the snapshot belongs to {}/{}, not to {id}: write it where it belongs",
-            Excerpt(&factory.name),
-            Excerpt(stack)
+            "the snapshot belongs to {}, not to \"{id}\"",
+            Excerpt(&format!("{}/{stack}", factory.name))
         ),
     ))
 }

@@ -243,7 +243,7 @@ impl<D: Snapshot> Store<D> {
         envelope::open_any(self.zstd()?, &inner.keyring, place, sealed, inner.limit)
             .and_then(|(payload, plaintext)| {
                 // Old files of version 1 do not say what they hold.
-                D::decode_payload(payload.as_deref().unwrap_or(D::PAYLOAD), &plaintext)
+                D::decode_payload(payload.as_deref().unwrap_or(D::PAYLOAD), plaintext)
             })
             .map_err(|error| error.at_revision(rev))
     }

@@ -22,9 +22,9 @@ pub fn seal(keyring: &Keyring, subject: Subject<'_>, header: &str, body: &[u8], 
     let header = match keyring.recipients().first() {
         Some(encrypter) => {
             let mut bound_to = context.clone();
-            push_field(&mut bound_to, encrypter.name());
-            let wrapped = encrypter.encrypt(&DATA_KEY, &bound_to).expect("random bytes");
-            header.replace("@key@", &STANDARD.encode(wrapped.bytes))
+            push_field(&mut bound_to, &encrypter.recipient().name);
+            let wrapped = encrypter.wrap(&DATA_KEY, &bound_to).expect("random bytes");
+            header.replace("@key@", &STANDARD.encode(wrapped))
         }
         None => header,
     };

@@ -1,12 +1,10 @@
 //! Crashes a trace everywhere.
 
-use super::disk::Disk;
-use super::observe::{Observation, observe};
-use super::promises::{Expected, Violation};
-use super::record;
-use super::states::{Bounds, State, Tree, after_crash};
+use super::disk::{Bounds, Disk, State, Tree, after_crash};
+use super::promises::{Expected, Observation, Violation, observe};
 use super::trace::{Op, Trace};
-use proptest::test_runner::{RngAlgorithm, TestRng};
+use crate::place::scratch;
+use crate::props::random;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -33,7 +31,7 @@ pub(super) enum Thoroughness {
 
 /// A violation, and the crash that shows it.
 #[derive(Debug)]
-pub(super) struct Story {
+pub(super) struct Found {
     pub(super) violation: Violation,
     during: String,
     after: String,
@@ -57,14 +55,12 @@ impl Explorer {
     }
 
     /// Crashes after each operation; the first one is a mark, which changes nothing.
-    pub(super) fn explore(&mut self, trace: &Trace, thoroughness: Thoroughness) -> io::Result<Vec<Story>> {
-        let mut seed = [0; 32];
-        seed[..8].copy_from_slice(&self.seed.to_le_bytes());
-        let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+    pub(super) fn explore(&mut self, trace: &Trace, thoroughness: Thoroughness) -> io::Result<Vec<Found>> {
+        let mut random = random(self.seed);
         let mut disk = Disk::new(trace);
         let mut expected = Expected::new();
         let mut left = after_crash(&disk, self.bounds, &mut random);
-        let mut stories: Vec<Story> = Vec::new();
+        let mut found: Vec<Found> = Vec::new();
         for (at, op) in trace.ops.iter().enumerate() {
             if let Op::Mark(mark) = op {
                 expected.note(mark);
@@ -79,36 +75,36 @@ impl Explorer {
                 let seen = self.observe(state)?;
                 for violation in expected.check(&seen) {
                     // The same one at the next crash point tells nothing new.
-                    if stories.iter().any(|story| story.violation == violation) {
+                    if found.iter().any(|known| known.violation == violation) {
                         continue;
                     }
-                    stories.push(Story {
+                    found.push(Found {
                         violation,
                         during: expected.in_progress(),
                         after: format!("operation {at}: {}", trace.describe(op)),
                         survived: state.survived.clone(),
                     });
                     if thoroughness == Thoroughness::UntilOneIsFound {
-                        return Ok(stories);
+                        return Ok(found);
                     }
                 }
             }
         }
-        Ok(stories)
+        Ok(found)
     }
 
     fn observe(&mut self, state: &State) -> io::Result<Rc<Observation>> {
         if let Some(seen) = self.seen.get(&state.tree) {
             return Ok(Rc::clone(seen));
         }
-        let place = record::scratch()?;
+        let place = scratch()?;
         let seen = Rc::new(observe(&state.tree, place.path()));
         self.seen.insert(state.tree.clone(), Rc::clone(&seen));
         Ok(seen)
     }
 }
 
-impl fmt::Display for Story {
+impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let survived = match self.survived.as_str() {
             "" => "nothing was pending",

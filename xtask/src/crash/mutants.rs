@@ -1,8 +1,8 @@
 //! What a careless library would have done: edits of a trace, each of which the promises must notice.
 
-use super::mark::{Mark, Request};
-use super::script::{CURRENT, FACTORY, LOCK, ROOT, SNAPSHOTS, STACK};
+use super::script::{Mark, ROOT, Request};
 use super::trace::{BASE, Inode, Op, Trace};
+use crate::place::{CURRENT, FACTORY, LOCK, SNAPSHOTS, STACK};
 use std::collections::BTreeMap;
 
 pub(super) struct Mutant {
@@ -94,7 +94,7 @@ pub(super) const MUTANTS: [Mutant; 22] = [
     Mutant {
         sentence: "the old pointer is removed before the new one gets its name",
         edit: |trace| {
-            with_before(trace, |op, _| match op {
+            with_before(trace, |op| match op {
                 Op::Rename { dir, to, .. } if to == CURRENT => Some(Op::Unlink {
                     dir: *dir,
                     name: to.clone(),
@@ -104,11 +104,11 @@ pub(super) const MUTANTS: [Mutant; 22] = [
         },
     },
     Mutant {
-        sentence: "a dead holder's marker is cut before it is written over",
+        sentence: "a dead holder's marker is cut before it is replaced",
         edit: |trace| {
-            with_before(trace, |op, names| match op {
-                Op::Write { inode, .. } if names.get(LOCK) == Some(inode) => Some(Op::Truncate {
-                    inode: *inode,
+            with_before(trace, |op| match op {
+                Op::Exchange { other, .. } if other.0 == LOCK => Some(Op::Truncate {
+                    inode: other.1,
                     length: 0,
                 }),
                 _ => None,
@@ -199,7 +199,7 @@ fn without_flushes(trace: &Trace, is_dropped: impl Fn(&Flush<'_>) -> bool) -> Ve
 fn published_before_the_flush(trace: &Trace, temporary: &str) -> Vec<Op> {
     let mut ops = trace.ops.clone();
     for at in 0..ops.len() {
-        let (Op::Rename { inode, .. } | Op::Link { inode, .. }) = ops[at] else {
+        let (Op::Rename { inode, .. } | Op::Link { inode, .. } | Op::Exchange { one: (_, inode), .. }) = ops[at] else {
             continue;
         };
         let is_its_flush = |op: &Op| matches!(op, Op::Flush { inode: flushed } if *flushed == inode);
@@ -212,24 +212,10 @@ fn published_before_the_flush(trace: &Trace, temporary: &str) -> Vec<Op> {
     ops
 }
 
-/// Adds an operation before those for which `before` gives one. It is told what the names in all directories lead to.
-fn with_before(trace: &Trace, before: impl Fn(&Op, &BTreeMap<&str, Inode>) -> Option<Op>) -> Vec<Op> {
-    let mut names = BTreeMap::new();
-    let mut ops = Vec::new();
-    for op in &trace.ops {
-        ops.extend(before(op, &names));
-        match op {
-            Op::Link { name, inode, .. } | Op::Rename { to: name, inode, .. } => {
-                names.insert(name.as_str(), *inode);
-            }
-            Op::Unlink { name, .. } => {
-                names.remove(name.as_str());
-            }
-            _ => {}
-        }
-        ops.push(op.clone());
-    }
-    ops
+/// Adds an operation before those for which `before` gives one.
+fn with_before(trace: &Trace, before: impl Fn(&Op) -> Option<Op>) -> Vec<Op> {
+    let both = |op: &Op| before(op).into_iter().chain([op.clone()]);
+    trace.ops.iter().flat_map(both).collect()
 }
 
 fn last_name(path: &str) -> &str {

@@ -1,10 +1,12 @@
-//! The promises, held against what is found after a crash.
+//! The promises, held against what the library finds after a crash.
 
-use super::mark::{Mark, Request};
-use super::observe::Observation;
-use sdk_state::Revision;
+use super::disk::Tree;
+use super::script::{Mark, Request, path_to, place};
+use crate::place::{LOCK, Note};
+use sdk_state::{Error, ErrorKind, Expect, Revision, Wait};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 
 /// The length of every marker that can be taken over, as docs/architecture.md says.
 const MARKER_BYTES: usize = 1024;
@@ -13,9 +15,9 @@ const MARKER_BYTES: usize = 1024;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Expected {
     /// Returned, and no delete of them has begun: they must be there.
-    written: BTreeMap<Revision, String>,
+    written: BTreeMap<String, String>,
     /// The delete has returned: they must not be there.
-    deleted: BTreeMap<Revision, String>,
+    deleted: BTreeMap<String, String>,
     /// Of all writes that have begun.
     texts: BTreeSet<String>,
     moves: Vec<Move>,
@@ -25,7 +27,7 @@ pub(super) struct Expected {
     /// What the revisions hold whose delete has begun.
     deleting: BTreeMap<usize, String>,
     /// When the last delete of each revision, and the last request of each process, has begun.
-    deletes: BTreeMap<Revision, usize>,
+    deletes: BTreeMap<String, usize>,
     begun: BTreeMap<usize, usize>,
     /// Counts the marks.
     now: usize,
@@ -34,7 +36,7 @@ pub(super) struct Expected {
 /// A move of the pointer that happens at some moment between its begin and its end, or not at all if it does not return.
 #[derive(Debug, Clone, Default)]
 struct Move {
-    rev: Option<Revision>,
+    rev: Option<String>,
     by: usize,
     begun: usize,
     ended: Option<usize>,
@@ -109,7 +111,7 @@ impl Expected {
     pub(super) fn in_progress(&self) -> String {
         let requests = self.requests.iter();
         let words: Vec<String> = requests
-            .map(|(process, request)| format!("{request} of process {process} in progress"))
+            .map(|(process, request)| format!("{request:?} of process {process} in progress"))
             .collect();
         match words.is_empty() {
             true => "nothing in progress".into(),
@@ -152,7 +154,7 @@ impl Expected {
     }
 
     /// What the moves have left: each but those after whose end another one has begun and returned.
-    fn currents(&self) -> BTreeSet<Option<&Revision>> {
+    fn currents(&self) -> BTreeSet<Option<&String>> {
         let is_over = |one: &Move, other: &Move| {
             other.has_returned && one.ended.is_some_and(|ended| ended < other.begun)
         };
@@ -221,7 +223,7 @@ impl Expected {
         }
     }
 
-    fn is_deleted(&self, rev: &Revision, text: &str) -> bool {
+    fn is_deleted(&self, rev: &String, text: &str) -> bool {
         self.deleted.get(rev).is_some_and(|deleted| deleted == text)
     }
 }
@@ -230,7 +232,7 @@ fn check_lock(seen: &Observation, say: &mut impl FnMut(&'static str, String)) {
     if let Some(bytes) = seen.marker.filter(|&bytes| bytes != MARKER_BYTES) {
         say(
             "L2",
-            format!("the lock marker has {bytes} bytes: its holder looks like one of the original"),
+            format!("the lock marker has {bytes} bytes: its holder looks like unobin"),
         );
     }
     match &seen.takes_over {
@@ -255,8 +257,8 @@ fn outcome(found: &Result<String, String>) -> String {
     }
 }
 
-fn name(rev: Option<&Revision>) -> String {
-    rev.map_or("nothing".into(), ToString::to_string)
+fn name(rev: Option<&String>) -> String {
+    rev.map_or("nothing".into(), String::clone)
 }
 
 impl fmt::Display for Violation {
@@ -265,12 +267,129 @@ impl fmt::Display for Violation {
     }
 }
 
+/// Errors are kept as what they say.
+#[derive(Debug, Default)]
+pub(super) struct Observation {
+    /// What every listed revision holds.
+    pub(super) listed: BTreeMap<String, Result<String, String>>,
+    /// `None` when there is no pointer.
+    pub(super) current: Option<Result<String, String>>,
+    /// What the current revision holds.
+    pub(super) head: Option<Result<String, String>>,
+    /// The length of the marker that lies there.
+    pub(super) marker: Option<usize>,
+    /// Whether the lock was had by taking it over from somebody.
+    pub(super) takes_over: Option<Result<bool, String>>,
+    /// What went wrong when the store was used afterwards.
+    pub(super) afterwards: Option<String>,
+    /// What nobody could look at.
+    pub(super) unreadable: Option<String>,
+}
+
+/// Makes the state in an empty directory and uses it.
+pub(super) fn observe(tree: &Tree, base: &Path) -> Observation {
+    let mut seen = Observation {
+        marker: tree.at(&path_to(LOCK)).and_then(Tree::bytes),
+        ..Observation::default()
+    };
+    let made = tree.make(base).map_err(|error| error.to_string());
+    match made.and_then(|()| look(base, &mut seen)) {
+        Err(problem) => seen.unreadable = Some(problem),
+        Ok(()) => seen.afterwards = use_it(base, &mut seen).err(),
+    }
+    seen
+}
+
+fn look(base: &Path, seen: &mut Observation) -> Result<(), String> {
+    let words = words(base);
+    let store = place(base).open_at_noon().map_err(&words)?;
+    for rev in store.list().map_err(&words)? {
+        let held = store.get(&rev).map(|note| note.0).map_err(&words);
+        seen.listed.insert(rev.to_string(), held);
+    }
+    let current = store.backend().current().map_err(&words).transpose();
+    seen.current = current.map(|current| current.map(|pointer| pointer.revision.to_string()));
+    seen.head = match store.head() {
+        Ok(head) => head.map(|head| Ok(head.document.0)),
+        Err(error) if matches!(error.kind(), ErrorKind::PointerLost { .. }) => None,
+        Err(error) => Some(Err(words(error))),
+    };
+    Ok(())
+}
+
+/// A whole run, as the next user of the store makes it: leftover files must not disturb it, and it must not disturb the rest.
+fn use_it(base: &Path, seen: &mut Observation) -> Result<(), String> {
+    let words = words(base);
+    let place = place(base);
+    let store = place.open_at_noon().map_err(&words)?;
+    let lock = match store.lock("afterwards", Wait::none()) {
+        Ok(lock) => lock,
+        Err(error) => {
+            seen.takes_over = Some(Err(words(error)));
+            return Ok(());
+        }
+    };
+    seen.takes_over = Some(Ok(lock.took_over().is_some()));
+    let text = "afterwards";
+    let token = lock.token().map_err(&words)?;
+    let rev = store.save(&Note(text.into()), None, Expect::Anything, token).map_err(&words)?;
+    if let Some(Ok(current)) = &seen.current
+        && current.parse().is_ok_and(|current: Revision| rev <= current)
+    {
+        return Err(format!("the next write got {rev}, which does not sort after the current {current}"));
+    }
+    match store.head().map_err(&words)? {
+        Some(head) if head.revision == rev && head.document.0 == text => {}
+        head => return Err(format!("after the next move the head is {head:?}")),
+    }
+    let mut listed = store.list().map_err(&words)?;
+    for (rev, held) in &seen.listed {
+        let rev = rev.parse().map_err(&words)?;
+        if &store.get(&rev).map(|note| note.0).map_err(&words) != held {
+            return Err(format!("the next write has changed {rev}"));
+        }
+    }
+    if listed.len() != seen.listed.len() + 1 {
+        return Err("the next write has added or removed more than one revision".into());
+    }
+    let oldest = listed.remove(0);
+    if oldest != rev {
+        store.backend().remove(&oldest, Some(token)).map_err(&words)?;
+    }
+    lock.unlock().map_err(&words)?;
+    // The second name of a marker that was taken over is free only now, and a handle cleans once in ten minutes.
+    let problems = place.clean().map_err(&words)?;
+    let again = place.open().and_then(|store| store.lock("again", Wait::none())).map_err(&words)?;
+    if again.took_over().is_some() {
+        return Err("a lock that was given back is taken over".into());
+    }
+    again.unlock().map_err(&words)?;
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(problems.join("; ")),
+    }
+}
+
+/// An error with all its causes, and without the place of the base, which is another one each time.
+fn words(base: &Path) -> impl Fn(Error) -> String {
+    let base = format!("{}/", base.display());
+    move |error| {
+        let mut words = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            words = format!("{words}: {cause}");
+            source = cause.source();
+        }
+        words.replace(&base, "")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn rev(suffix: &str) -> Revision {
-        format!("2026-07-10T12:00:00Z{suffix}").parse().unwrap()
+    fn rev(suffix: &str) -> String {
+        format!("2026-07-10T12:00:00Z{suffix}")
     }
 
     fn after(marks: &[Mark]) -> Expected {
@@ -283,8 +402,8 @@ mod tests {
         Mark::Begins(Request::Write(text.into()))
     }
 
-    fn seen(listed: &[(Revision, &str)], current: Option<Revision>) -> Observation {
-        let hold = |(rev, text): &(Revision, &str)| (rev.clone(), Ok((*text).into()));
+    fn seen(listed: &[(String, &str)], current: Option<String>) -> Observation {
+        let hold = |(rev, text): &(String, &str)| (rev.clone(), Ok((*text).into()));
         Observation {
             listed: listed.iter().map(hold).collect(),
             current: current.map(Ok),

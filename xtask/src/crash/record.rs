@@ -1,17 +1,20 @@
-//! Runs a script, and where its fate says so disturbs one of its processes at each of many points.
+//! Runs a script under strace, and where its fate says so disturbs one of its processes at each of many points.
 
-use super::disk::Disk;
-use super::log::Call;
-use super::points::{self, CallNumber, Density};
-use super::script::{Fate, Script};
-use super::states::{Tree, without_crash};
-use super::strace::{Signal, Traced};
-use super::trace::{Trace, Tracer};
-use std::error::Error;
+use super::disk::{Disk, Tree, without_crash};
+use super::script::{Fate, Mark, Process, Script, place};
+use super::trace::{self, Argument, Call, Trace, Tracer};
+use crate::place::scratch;
+use crate::report::Trouble;
+use crate::strace;
+use crate::task::Role;
+use rustix::process::{Pid, Signal as Number, kill_process};
+use sdk_state::Wait;
+use std::collections::BTreeSet;
 use std::fs;
-use std::io;
-use std::path::Path;
-use tempfile::TempDir;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// One run of a script.
 pub(super) struct Recording {
@@ -19,20 +22,14 @@ pub(super) struct Recording {
     pub(super) trace: Trace,
 }
 
-/// A directory in memory where the machine has one: nothing here depends on what a flush does.
-pub(super) fn scratch() -> io::Result<TempDir> {
-    let memory = Path::new("/dev/shm");
-    tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir())
-}
-
 /// One recording; or one for each point where the process is killed or overtaken, and a last one without.
-pub(super) fn record(script: &Script, density: Density) -> Result<Vec<Recording>, Box<dyn Error>> {
+pub(super) fn record(script: &Script, density: Density) -> Result<Vec<Recording>, Trouble> {
     let undisturbed = run(script, None)?;
     let (points, what) = match script.fate {
         Fate::None => return Ok(vec![undisturbed.recording]),
-        Fate::Killed(process) => (points::to_kill(&undisturbed.calls[process], density), "killed at"),
+        Fate::Killed(process) => (to_kill(&undisturbed.calls[process], density), "killed at"),
         Fate::Overtaken(process) | Fate::OvertakenByKilled(process, _) => (
-            points::to_stop(&undisturbed.calls[process], density),
+            to_stop(&undisturbed.calls[process], density),
             "overtaken after",
         ),
     };
@@ -52,13 +49,13 @@ struct Run {
     calls: Vec<Vec<Call>>,
 }
 
-fn run(script: &Script, point: Option<&CallNumber>) -> Result<Run, Box<dyn Error>> {
+fn run(script: &Script, point: Option<&CallNumber>) -> Result<Run, Trouble> {
     let place = scratch()?;
     let base = place.path().join("base");
     fs::create_dir(&base)?;
     let traced = |process: usize, signal: Option<Signal<'_>>| {
         let log = place.path().join(process.to_string());
-        Traced::start(&base, &log, script.processes[process], signal)
+        Traced::start(&base, &log, &script.processes[process], signal)
             .map_err(|problem| format!("{}: {problem}", script.sentence))
     };
     let mut tracer = Tracer::new(&base);
@@ -77,7 +74,7 @@ fn run(script: &Script, point: Option<&CallNumber>) -> Result<Run, Box<dyn Error
                 let mut stopped = traced(process, Some(Signal::Stop(point)))?;
                 let first = stopped.wait_until_it_is_stopped()?;
                 let killed_at = match script.fate {
-                    Fate::OvertakenByKilled(_, number) => Some(points::flush(number)),
+                    Fate::OvertakenByKilled(_, number) => Some(flush(number)),
                     _ => None,
                 };
                 let between = traced(process + 1, killed_at.as_ref().map(Signal::Kill))?.end()?;
@@ -106,7 +103,7 @@ fn run(script: &Script, point: Option<&CallNumber>) -> Result<Run, Box<dyn Error
 }
 
 /// Without a crash the model must hold what really lies there, name by name and byte by byte.
-fn demand_that_nothing_was_overlooked(trace: &Trace, base: &Path) -> Result<(), Box<dyn Error>> {
+fn demand_that_nothing_was_overlooked(trace: &Trace, base: &Path) -> Result<(), Trouble> {
     let mut disk = Disk::new(trace);
     for op in &trace.ops {
         disk.apply(op);
@@ -115,4 +112,292 @@ fn demand_that_nothing_was_overlooked(trace: &Trace, base: &Path) -> Result<(), 
         return Err("the model does not hold what the script has left: a system call was overlooked".into());
     }
     Ok(())
+}
+
+/// What std calls for `File::sync_all`.
+const FLUSH: &str = "fsync";
+/// What changes something, or looks at what others may change.
+const CALLS: [&str; 10] = [
+    FLUSH,
+    "openat",
+    "mkdirat",
+    "write",
+    "pwrite64",
+    "renameat",
+    "renameat2",
+    "linkat",
+    "unlinkat",
+    "flock",
+];
+
+/// A call of a process, by its name and its number among those of that name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CallNumber {
+    pub(super) name: String,
+    pub(super) number: usize,
+}
+
+/// Which points are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Density {
+    /// Before each flush, since there a power cut makes the greatest difference.
+    Flushes,
+    /// At each call.
+    Calls,
+}
+
+/// The calls instead of which a process can be killed.
+pub(super) fn to_kill(calls: &[Call], density: Density) -> Vec<CallNumber> {
+    chosen(calls, density).map(|at| number(calls, at)).collect()
+}
+
+/// The calls after which a process can be stopped: not inside the directory mutex, where nobody can overtake it.
+pub(super) fn to_stop(calls: &[Call], density: Density) -> Vec<CallNumber> {
+    let inside = inside_the_mutex(calls);
+    let points: BTreeSet<usize> = match density {
+        Density::Flushes => chosen(calls, density)
+            .filter_map(|at| at.checked_sub(1))
+            .collect(),
+        Density::Calls => chosen(calls, Density::Flushes)
+            .filter_map(|at| at.checked_sub(1))
+            .chain(chosen(calls, density))
+            .collect(),
+    };
+    points
+        .into_iter()
+        .filter(|&at| !inside[at])
+        .map(|at| number(calls, at))
+        .collect()
+}
+
+/// The flush of this number.
+pub(super) fn flush(number: usize) -> CallNumber {
+    CallNumber {
+        name: FLUSH.into(),
+        number,
+    }
+}
+
+/// Not before the first step: until then a program only starts.
+fn chosen(calls: &[Call], density: Density) -> impl Iterator<Item = usize> {
+    let first = calls.iter().position(is_mark).unwrap_or(calls.len());
+    (first..calls.len()).filter(move |&at| match density {
+        Density::Flushes => calls[at].name == FLUSH,
+        Density::Calls => CALLS.contains(&calls[at].name.as_str()),
+    })
+}
+
+fn is_mark(call: &Call) -> bool {
+    call.arguments
+        .iter()
+        .any(|argument| matches!(argument, Argument::Bytes(path) if Mark::read(path).is_some()))
+}
+
+fn number(calls: &[Call], at: usize) -> CallNumber {
+    let name = &calls[at].name;
+    CallNumber {
+        name: name.clone(),
+        number: calls[..=at].iter().filter(|call| call.name == *name).count(),
+    }
+}
+
+/// Whether the process is inside the directory mutex after each call. The mutex is an flock on `.`, opened anew.
+fn inside_the_mutex(calls: &[Call]) -> Vec<bool> {
+    let mut directories = BTreeSet::new();
+    let mut mutex = None;
+    let mut inside = Vec::new();
+    for call in calls {
+        let handle = match call.arguments.first() {
+            Some(Argument::Word(word)) => word.parse().ok(),
+            _ => None,
+        };
+        match (call.name.as_str(), call.arguments.get(1)) {
+            ("openat", Some(Argument::Bytes(path))) if path == b"." => directories.extend(call.result),
+            ("openat", _) => {
+                call.result.map(|opened| directories.remove(&opened));
+            }
+            ("flock", Some(Argument::Word(operation))) if call.result.is_some() => {
+                let is_directory = handle.is_some_and(|handle| directories.contains(&handle));
+                if operation.contains("LOCK_EX") && is_directory {
+                    mutex = handle;
+                } else if operation.contains("LOCK_UN") && mutex == handle {
+                    mutex = None;
+                }
+            }
+            _ => {}
+        }
+        inside.push(mutex.is_some());
+    }
+    inside
+}
+
+/// All that may change a file or a directory, or what a handle is; the links that are read, for the marks; and the flocks,
+/// which tell when a process is inside the directory mutex. Some machines do not have those with a question mark. What is in this
+/// list, touches the base and is not modelled is an error.
+const TRACED: &str = "trace=?open,openat,?openat2,?creat,close,dup,?dup2,dup3,fcntl,write,writev,pwrite64,pwritev,\
+    ?pwritev2,sendfile,copy_file_range,splice,truncate,ftruncate,fallocate,?mkdir,mkdirat,?rmdir,?rename,?renameat,\
+    renameat2,?link,linkat,?unlink,unlinkat,?symlink,symlinkat,fsync,fdatasync,sync_file_range,?readlink,readlinkat,\
+    flock";
+
+/// A process that is not done yet needs so much time only when it never will be.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(1);
+/// What the log says of a process that a signal has stopped.
+const STOPPED: &str = "--- stopped by SIGSTOP ---";
+const KILLED: &str = "+++ killed by SIGKILL +++";
+
+/// What a process is sent at one of its calls.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Signal<'a> {
+    /// Instead of the call.
+    Kill(&'a CallNumber),
+    /// After the call.
+    Stop(&'a CallNumber),
+}
+
+/// A process that runs, or is stopped. It does not outlive this value.
+pub(super) struct Traced {
+    child: Child,
+    log: PathBuf,
+    signal: Option<Number>,
+}
+
+impl Traced {
+    /// Starts this program to do `steps` in `base`.
+    pub(super) fn start(
+        base: &Path,
+        log: &Path,
+        steps: &[&str],
+        signal: Option<Signal<'_>>,
+    ) -> Result<Self, Trouble> {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-xx", "-s", "1000000", "-e", TRACED]);
+        if let Some(Signal::Kill(call) | Signal::Stop(call)) = signal {
+            let name = match signal {
+                Some(Signal::Kill(_)) => "SIGKILL",
+                _ => "SIGSTOP",
+            };
+            command.args([
+                "-e",
+                &format!("inject={}:signal={name}:when={}", call.name, call.number),
+            ]);
+        }
+        let process = Process {
+            place: place(base),
+            steps: steps.iter().copied().map(String::from).collect(),
+        };
+        let child = strace::traced(command, log, &Role::Script(process))?
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        Ok(Self {
+            child,
+            log: log.into(),
+            signal: signal.map(|signal| match signal {
+                Signal::Kill(_) => Number::KILL,
+                Signal::Stop(_) => Number::STOP,
+            }),
+        })
+    }
+
+    /// The number of calls that it has made until then.
+    pub(super) fn wait_until_it_is_stopped(&mut self) -> Result<usize, Trouble> {
+        let wait = Wait::at_most(PATIENCE);
+        loop {
+            // The log is whole at the end of a line, and that is the last one for now.
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            if log.contains(STOPPED) {
+                return Ok(trace::parse(&log)?.len());
+            }
+            if self.child.try_wait()?.is_some() || !wait.pause(PAUSE) {
+                return Err("the process was not stopped where it should have been".into());
+            }
+        }
+    }
+
+    /// All the calls that it has made, once it has ended. One that is stopped goes on.
+    pub(super) fn end(mut self) -> Result<Vec<Call>, Trouble> {
+        if self.signal == Some(Number::STOP) {
+            self.send(Number::CONT)?;
+        }
+        let status = self.child.wait()?;
+        let log = fs::read_to_string(&self.log)?;
+        let was_killed = self.signal == Some(Number::KILL) && log.contains(KILLED);
+        if status.success() || was_killed {
+            return trace::parse(&log);
+        }
+        let mut words = format!("{status}: ");
+        if let Some(stdout) = &mut self.child.stdout {
+            stdout.read_to_string(&mut words)?;
+        }
+        if let Some(stderr) = &mut self.child.stderr {
+            stderr.read_to_string(&mut words)?;
+        }
+        Err(words.into())
+    }
+
+    fn send(&self, signal: Number) -> Result<(), Trouble> {
+        let log = fs::read_to_string(&self.log)?;
+        let id = log.split_whitespace().next().ok_or("the log is empty")?.parse()?;
+        let process = Pid::from_raw(id).ok_or("the log names no process")?;
+        Ok(kill_process(process, signal)?)
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        // After an error a stopped process would stay for ever. strace ends with it.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.send(Number::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A mark, a rename inside the directory mutex, and a flush.
+    fn calls() -> Vec<Call> {
+        let mark: String = "/crash-mark/\"Ended\""
+            .bytes()
+            .map(|byte| format!("\\x{byte:02x}"))
+            .collect();
+        let log = format!(
+            "7 fsync(3) = 0
+7 readlink(\"{mark}\", 0x7ff, 1024) = -1 ENOENT (No such file or directory)
+7 openat(3, \"\\x2e\", O_RDONLY) = 4
+7 flock(4, LOCK_EX|LOCK_NB) = 0
+7 renameat(3, \"\\x61\", 3, \"\\x62\") = 0
+7 flock(4, LOCK_UN) = 0
+7 fsync(4) = 0
+"
+        );
+        trace::parse(&log).unwrap()
+    }
+
+    fn names(points: Vec<CallNumber>) -> Vec<(String, usize)> {
+        points
+            .into_iter()
+            .map(|point| (point.name, point.number))
+            .collect()
+    }
+
+    fn point(name: &str, number: usize) -> (String, usize) {
+        (name.into(), number)
+    }
+
+    #[test]
+    fn a_process_is_killed_at_its_flushes_and_stopped_before_them_once_it_has_begun() {
+        assert_eq!(names(to_kill(&calls(), Density::Flushes)), [point("fsync", 2)]);
+        assert_eq!(names(to_stop(&calls(), Density::Flushes)), [point("flock", 2)]);
+    }
+
+    #[test]
+    fn a_process_is_never_stopped_inside_the_mutex() {
+        let stops = names(to_stop(&calls(), Density::Calls));
+        assert_eq!(stops, [point("openat", 1), point("flock", 2), point("fsync", 2)]);
+        assert_eq!(to_kill(&calls(), Density::Calls).len(), 5);
+    }
 }

@@ -1,33 +1,20 @@
-//! What is traced: processes that call the store, and the one that does what a script says.
+//! What is traced: processes that call the store, and the marks that they leave in the log.
 
-use super::mark::{Mark, Request};
-use crate::note::Note;
-use clap::Args;
-use localstate::{LocalStorage, LocalStore};
-use sdk_state::encrypt::Noop;
-use sdk_state::{Backend as _, Expect, Lock, Revision, StackId, Storage as _, Store, Wait, WriteOptions};
-use std::error::Error;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use time::OffsetDateTime;
+use crate::place::{FACTORY, Note, Place, STACK};
+use crate::report::Trouble;
+use sdk_state::{Expect, Lock, Revision, Store, Wait};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::Path;
 
-/// From the base to the stack. The first three do not exist when a script begins.
+/// From the base to the root. None of it exists when a script begins.
 pub(super) const ROOT: &str = "absent/too/root";
-pub(super) const FACTORY: &str = "crash";
-pub(super) const STACK: &str = "prod";
-/// What lies in the stack's directory.
-pub(super) const LOCK: &str = "lock";
-pub(super) const CURRENT: &str = "current";
-pub(super) const SNAPSHOTS: &str = "snapshots";
-
-/// 2026-07-10T12:00:00Z: the clock stands still, so that every further revision needs a suffix.
-const NOON: i64 = 1_783_684_800;
 
 /// Processes that do their steps one after the other, each with a handle of its own, and end without giving back a lock.
+#[derive(Debug)]
 pub(super) struct Script {
     pub(super) sentence: &'static str,
-    pub(super) processes: &'static [&'static [&'static str]],
+    pub(super) processes: Vec<Vec<&'static str>>,
     pub(super) fate: Fate,
 }
 
@@ -44,260 +31,214 @@ pub(super) enum Fate {
     OvertakenByKilled(usize, usize),
 }
 
-/// Snapshots are named by what they hold; `newest` is the last one that is listed. What is only tried may fail.
-pub(super) const SCRIPTS: [Script; 24] = [
-    Script {
-        sentence: "the first write makes the root and what is above it",
-        processes: &[&["write A", "set_current A"]],
-        fate: Fate::None,
-    },
-    Script {
-        sentence: "the pointer moves, and what it has left is deleted",
-        processes: &[&[
-            "write A",
-            "set_current A",
-            "write B",
-            "compare_and_set_current A B",
-            "delete A",
-            "write C",
-            "set_current C",
-            "delete B",
-        ]],
-        fate: Fate::None,
-    },
-    Script {
-        sentence: "writes on a clock that stands still, and a name that is given again",
-        processes: &[&[
-            "write A",
-            "write B",
-            "write C",
-            "set_current B",
-            "write D",
-            "delete D",
-            "delete C",
-            "write E",
-        ]],
-        fate: Fate::None,
-    },
-    Script {
-        sentence: "a run under the lock, twice",
-        processes: &[&[
-            "lock",
-            "write A",
-            "compare_and_set_current none A",
-            "unlock",
-            "lock",
-            "write B",
-            "compare_and_set_current A B",
-            "delete A",
-            "unlock",
-        ]],
-        fate: Fate::None,
-    },
-    Script {
-        sentence: "locks that are given back, of which nothing is flushed but the markers",
-        processes: &[&[
-            "lock", "unlock", "lock", "unlock", "lock", "unlock", "lock", "write A",
-        ]],
-        fate: Fate::None,
-    },
-    Script {
-        sentence: "a lock whose holder has died is taken over",
-        processes: &[
-            &["lock", "write A", "set_current A"],
-            &["lock", "write B", "compare_and_set_current A B"],
-            &["lock", "unlock"],
-        ],
-        fate: Fate::None,
-    },
-    Script {
-        sentence: "a holder is evicted, and another one locks",
-        processes: &[&[
-            "lock",
-            "write A",
-            "set_current A",
-            "force_unlock",
-            "lock",
-            "write B",
-            "set_current B",
-            "unlock",
-        ]],
-        fate: Fate::None,
-    },
-    Script {
-        sentence: "the first writer is killed, and another one goes on with what it has made",
-        processes: &[&["write A"], &["write B", "set_current B"]],
-        fate: Fate::Killed(0),
-    },
-    Script {
-        sentence: "a mover is killed, and what it has moved the pointer away from is deleted",
-        processes: &[
-            &["write A", "set_current A", "write B"],
-            &["set_current B"],
-            &["try delete A", "write C"],
-        ],
-        fate: Fate::Killed(1),
-    },
-    Script {
-        sentence: "a writer is killed, and another process points at the newest revision",
-        processes: &[
-            &["write A", "set_current A"],
-            &["write B"],
-            &["set_current newest", "try delete A"],
-        ],
-        fate: Fate::Killed(1),
-    },
-    Script {
-        sentence: "a deleter is killed, and another process writes",
-        processes: &[
-            &["write A", "write B", "set_current B", "write C"],
-            &["delete C"],
-            &["write D", "set_current D"],
-        ],
-        fate: Fate::Killed(1),
-    },
-    Script {
-        sentence: "a holder is killed in its run, and the next one takes over",
-        processes: &[
-            &["write A", "set_current A"],
-            &["lock", "write B", "compare_and_set_current A B", "unlock"],
-            &["lock", "write C", "set_current C", "unlock"],
-        ],
-        fate: Fate::Killed(1),
-    },
-    Script {
-        sentence: "the first holder is killed, and the next one goes on with what it has made",
-        processes: &[&["lock"], &["lock", "unlock", "write A", "set_current A"]],
-        fate: Fate::Killed(0),
-    },
-    Script {
-        sentence: "a mover is overtaken by who deletes what the pointer has left",
-        processes: &[
-            &["write A", "set_current A", "write B"],
-            &["try set_current B"],
-            &["try delete A", "write C"],
-        ],
-        fate: Fate::Overtaken(1),
-    },
-    Script {
-        sentence: "a mover is overtaken by who deletes what it moves to",
-        processes: &[
-            &["write A", "set_current A", "write B"],
-            &["try set_current B"],
-            &["try delete B", "write C"],
-        ],
-        fate: Fate::Overtaken(1),
-    },
-    Script {
-        sentence: "a deleter is overtaken by who moves the pointer to what it deletes",
-        processes: &[
-            &["write A", "write B", "set_current B"],
-            &["try delete A"],
-            &["try set_current A"],
-        ],
-        fate: Fate::Overtaken(1),
-    },
-    Script {
-        sentence: "a writer is overtaken by who points at the newest revision and deletes the others",
-        processes: &[
-            &["write A", "set_current A"],
-            &["write B"],
-            &["set_current newest", "try delete A", "write C"],
-        ],
-        fate: Fate::Overtaken(1),
-    },
-    Script {
-        sentence: "the first writer is overtaken by another one",
-        processes: &[&["write A"], &["write B", "set_current B"]],
-        fate: Fate::Overtaken(0),
-    },
-    Script {
-        sentence: "a mover is overtaken by another one with the same expectation",
-        processes: &[
-            &["write A", "set_current A", "write B", "write C"],
-            &["try compare_and_set_current A B"],
-            &["try compare_and_set_current A C", "try delete A"],
-        ],
-        fate: Fate::Overtaken(1),
-    },
-    Script {
-        sentence: "who takes the lock is overtaken",
-        processes: &[
-            &["write A", "set_current A"],
-            &["try lock", "write B"],
-            &["try lock", "write C", "set_current C"],
-        ],
-        fate: Fate::Overtaken(1),
-    },
-    Script {
-        sentence: "a mover is overtaken by a killed process that has deleted the revision and given its name to another one",
-        processes: &[
-            &["write A", "set_current A"],
-            &["write B", "try set_current B"],
-            &["try delete B", "write C"],
-        ],
-        fate: Fate::OvertakenByKilled(1, 8),
-    },
-    Script {
-        sentence: "another handle's mover is overtaken by a killed process that has given the name to another revision",
-        processes: &[
-            &["write A", "set_current A", "write B"],
-            &["try set_current B"],
-            &["try delete B", "write C"],
-        ],
-        fate: Fate::OvertakenByKilled(1, 8),
-    },
-    Script {
-        sentence: "who replaces a snapshot is killed, and another one deletes it",
-        processes: &[
-            &["write A", "write B", "set_current B", "replace B"],
-            &["replace A"],
-            &["delete A", "write C"],
-        ],
-        fate: Fate::Killed(1),
-    },
-    Script {
-        sentence: "who replaces a snapshot is overtaken by who points at it and deletes the other",
-        processes: &[
-            &["write A", "write B", "set_current B"],
-            &["try replace A"],
-            &["set_current A", "delete B"],
-        ],
-        fate: Fate::Overtaken(1),
-    },
-];
+/// A sentence, and a line for each process. Snapshots are named by what they hold; `newest` is the last one that is listed.
+/// What is only tried may fail. `move` and `replace` show the lock that the process holds, and so does `delete` if it holds
+/// one; `set_current` takes it for the moment.
+const SCRIPTS: &str = "
+the first write makes the root and what is above it
+write A, set_current A
 
-/// The arguments of a traced process.
-#[derive(Args)]
-pub(crate) struct ScriptOptions {
-    #[arg(long)]
-    base: PathBuf,
-    /// One step each
-    steps: Vec<String>,
+the pointer moves, and what it has left is deleted
+write A, set_current A, write B, lock, move A B, unlock, delete A, write C, set_current C, delete B
+
+writes on a clock that stands still, and a name that is given again
+write A, write B, write C, set_current B, write D, delete D, delete C, write E
+
+a run under the lock, twice
+lock, write A, move none A, unlock, lock, write B, move A B, delete A, unlock
+
+locks that are given back, of which nothing is flushed but the markers
+lock, unlock, lock, unlock, lock, unlock, lock, write A
+
+a lock whose holder has died is taken over
+lock, write A, move none A
+lock, write B, move A B
+lock, unlock
+
+a holder is evicted, and another one locks
+lock, write A, move none A, force_unlock, lock, write B, move A B, unlock
+
+the first writer is killed, and another one goes on with what it has made
+killed: write A
+write B, set_current B
+
+a mover is killed, and what it has moved the pointer away from is deleted
+write A, set_current A, write B
+killed: set_current B
+try delete A, write C
+
+a writer is killed, and another process points at the newest revision
+write A, set_current A
+killed: write B
+set_current newest, try delete A
+
+a deleter is killed, and another process writes
+write A, write B, set_current B, write C
+killed: delete C
+write D, set_current D
+
+a holder is killed in its run, and the next one takes over
+write A, set_current A
+killed: lock, write B, move A B, unlock
+lock, write C, move any C, unlock
+
+the first holder is killed, and the next one goes on with what it has made
+killed: lock
+lock, unlock, write A, set_current A
+
+a holder that takes over is killed, and the next one takes over from it
+lock, write A, move none A
+killed: lock, write B
+lock, move A newest, unlock
+
+a mover is evicted by a process that deletes what the pointer has left
+write A, set_current A, write B
+overtaken: try set_current B
+try delete A, try force_unlock, try delete A, write C
+
+a mover is evicted by a process that deletes what it moves to
+write A, set_current A, write B
+overtaken: try set_current B
+try delete B, try force_unlock, try delete B, write C
+
+a deleter is overtaken by a process that moves the pointer to what it deletes
+write A, write B, set_current B
+overtaken: try delete A
+try set_current A
+
+a writer is overtaken by a process that points at the newest revision and deletes the others
+write A, set_current A
+overtaken: write B
+set_current newest, try delete A, write C
+
+the first writer is overtaken by another one
+overtaken: write A
+write B, set_current B
+
+a mover is evicted by another one with the same expectation
+write A, set_current A, write B, write C
+overtaken: try lock, try move A B
+try force_unlock, try lock, try move A C, try delete A
+
+a process that takes the lock is overtaken
+write A, set_current A
+overtaken: try lock, write B
+try lock, write C, try move A C
+
+a mover is evicted by a killed process that has deleted the revision and given its name to another one
+write A, set_current A
+overtaken: write B, try set_current B
+killed at flush 8: try force_unlock, try delete B, write C
+
+another handle's mover is evicted by a killed process that has given the name to another revision
+write A, set_current A, write B
+overtaken: try set_current B
+killed at flush 8: try force_unlock, try delete B, write C
+
+a process that replaces a snapshot is killed, and another one deletes it
+write A, write B, set_current B, lock, replace B, unlock
+killed: lock, replace A
+delete A, write C
+
+a process that replaces a snapshot is evicted by another that points at it and deletes the other
+write A, write B, set_current B
+overtaken: try lock, try replace A
+try force_unlock, set_current A, delete B
+";
+
+pub(super) fn scripts() -> Vec<Script> {
+    SCRIPTS.trim().split("\n\n").map(script).collect()
 }
 
-/// The traced process: it does its steps, and leaves marks in the log.
-pub(crate) fn run_script(options: &ScriptOptions) -> ExitCode {
-    match run(&options.base, &options.steps) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            let _ = writeln!(io::stdout(), "{problem}");
-            ExitCode::FAILURE
-        }
+fn script(text: &'static str) -> Script {
+    let mut lines = text.lines();
+    let mut script = Script {
+        sentence: lines.next().unwrap_or_default(),
+        processes: Vec::new(),
+        fate: Fate::None,
+    };
+    for line in lines {
+        let process = script.processes.len();
+        let (fate, steps) = line.split_once(": ").unwrap_or(("", line));
+        script.fate = match (fate, script.fate) {
+            ("killed", _) => Fate::Killed(process),
+            ("overtaken", _) => Fate::Overtaken(process),
+            ("", fate) => fate,
+            (words, _) => {
+                let number = words.rsplit(' ').next().and_then(|number| number.parse().ok());
+                Fate::OvertakenByKilled(process - 1, number.unwrap_or_default())
+            }
+        };
+        script.processes.push(steps.split(", ").collect());
+    }
+    script
+}
+
+/// What a traced process says of itself in the log, with a system call that does nothing: it reads a link that does not
+/// exist, and the path is the message. Revisions are kept by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Mark {
+    /// What follows is done by this process. Comes from the recorder, not from the log.
+    Runs(usize),
+    /// It has ended, or was killed. Comes from the recorder, too.
+    Ended,
+    Begins(Request),
+    /// It has returned without an error; a write with its revision.
+    Returned(Option<String>),
+    /// It has returned with an error.
+    Failed,
+}
+
+/// A call of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Request {
+    /// With the text.
+    Write(String),
+    Move(String),
+    Delete(String),
+    Replace(String),
+    Lock,
+    Unlock,
+    ForceUnlock,
+}
+
+const PREFIX: &str = "/crash-mark/";
+
+impl Mark {
+    /// Puts it in the log.
+    fn leave(&self) -> Result<(), Trouble> {
+        // That there is no such link is what is expected.
+        let _ = fs::read_link(format!("{PREFIX}{}", serde_json::to_string(self)?));
+        Ok(())
+    }
+
+    /// The mark that reading the link `path` leaves; `None` for any other link.
+    pub(super) fn read(path: &[u8]) -> Option<Self> {
+        serde_json::from_slice(path.strip_prefix(PREFIX.as_bytes())?).ok()
     }
 }
 
-/// A store under a base directory, as the scripts and those who look at what they have left open it.
-pub(super) fn open(base: &Path) -> Result<LocalStore<Note>, sdk_state::Error> {
-    let storage = LocalStorage::new(base.join(ROOT), StackId::new(FACTORY, STACK)?);
-    Ok(Store::new(storage, Noop)
-        .with_clock(|| OffsetDateTime::from_unix_timestamp(NOON).unwrap_or(OffsetDateTime::UNIX_EPOCH)))
+/// A traced process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Process {
+    pub(super) place: Place,
+    pub(super) steps: Vec<String>,
 }
 
-fn run(base: &Path, steps: &[String]) -> Result<(), Box<dyn Error>> {
-    let store = open(base)?;
+pub(super) fn place(base: &Path) -> Place {
+    Place::new(base.join(ROOT))
+}
+
+/// From the base to a name in the stack's directory.
+pub(super) fn path_to(name: &str) -> Vec<&str> {
+    ROOT.split('/').chain([FACTORY, STACK, name]).collect()
+}
+
+/// Does the steps, and leaves marks in the log.
+pub(crate) fn run(process: &Process) -> Result<(), Trouble> {
+    let store = process.place.open_at_noon()?;
     let mut locks = Vec::new();
-    for step in steps {
+    for step in &process.steps {
         take(&store, &mut locks, step).map_err(|problem| format!("{step}: {problem}"))?;
     }
     // As if it were killed.
@@ -305,72 +246,68 @@ fn run(base: &Path, steps: &[String]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn take(store: &LocalStore<Note>, locks: &mut Vec<Box<dyn Lock>>, step: &str) -> Result<(), Box<dyn Error>> {
-    let held = || locks.last().map(AsRef::as_ref);
-    let words: Vec<&str> = step.split(' ').collect();
+fn take(store: &Store<Note>, locks: &mut Vec<Box<dyn Lock>>, step: &str) -> Result<(), Trouble> {
+    let begin = |request| Mark::Begins(request).leave();
+    let held = || locks.last().map(|lock| lock.token()).transpose();
     let mut written = None;
-    match words.as_slice() {
-        ["try", ..] => {
-            if take(store, locks, &words[1..].join(" ")).is_err() {
-                Mark::Failed.leave();
+    match step.split(' ').collect::<Vec<_>>().as_slice() {
+        ["try", words @ ..] => {
+            if take(store, locks, &words.join(" ")).is_err() {
+                Mark::Failed.leave()?;
             }
             return Ok(());
         }
         ["write", text] => {
-            begin(Request::Write((*text).into()));
-            written = Some(store.write(&Note((*text).into()), &WriteOptions::new())?);
+            begin(Request::Write((*text).into()))?;
+            written = Some(store.write(&Note((*text).into()), None)?.to_string());
         }
         ["set_current", text] => {
             let rev = named(store, text)?;
-            begin(Request::Move(rev.clone()));
+            begin(Request::Move(rev.to_string()))?;
             store.set_current(&rev)?;
         }
-        ["compare_and_set_current", "none", text] => {
+        ["move", from, text] => {
+            let from = match *from {
+                "any" | "none" => None,
+                from => Some(named(store, from)?),
+            };
+            let expect = if step.starts_with("move any ") { Expect::Anything } else { from.as_ref().into() };
             let rev = named(store, text)?;
-            begin(Request::Move(rev.clone()));
-            store.compare_and_set_current(Expect::Exactly(None), &rev, held())?;
-        }
-        ["compare_and_set_current", from, text] => {
-            let (from, rev) = (named(store, from)?, named(store, text)?);
-            begin(Request::Move(rev.clone()));
-            store.compare_and_set_current(Expect::Exactly(Some(&from)), &rev, held())?;
+            let token = held()?.ok_or("nothing is locked")?;
+            begin(Request::Move(rev.to_string()))?;
+            store.backend().set_current(expect, &rev, token)?;
         }
         ["delete", text] => {
             let rev = named(store, text)?;
-            begin(Request::Delete(rev.clone()));
-            store.delete(&rev, held())?;
+            let token = held()?;
+            begin(Request::Delete(rev.to_string()))?;
+            store.backend().remove(&rev, token)?;
         }
-        // As re-keying does, though by the same bytes.
+        // By the same bytes, as rotating keys does with others.
         ["replace", text] => {
             let rev = named(store, text)?;
-            begin(Request::Replace(rev.clone()));
-            store
-                .storage()
-                .replace(&rev, &store.storage().read(&rev, u64::MAX)?)?;
+            let token = held()?.ok_or("nothing is locked")?;
+            begin(Request::Replace(rev.to_string()))?;
+            store.backend().replace(&rev, &store.backend().read(&rev, u64::MAX)?, token)?;
         }
         ["lock"] => {
-            begin(Request::Lock);
-            locks.push(store.lock("crash", &Wait::none())?);
+            begin(Request::Lock)?;
+            locks.push(store.lock("crash", Wait::none())?);
         }
         ["unlock"] => {
-            begin(Request::Unlock);
+            begin(Request::Unlock)?;
             locks.pop().ok_or("nothing is locked")?.unlock()?;
         }
         ["force_unlock"] => {
-            begin(Request::ForceUnlock);
+            begin(Request::ForceUnlock)?;
             store.force_unlock(None)?.ok_or("nothing was locked")?;
         }
         _ => return Err("there is no such step".into()),
     }
-    Mark::Returned(written).leave();
-    Ok(())
+    Mark::Returned(written).leave()
 }
 
-fn begin(request: Request) {
-    Mark::Begins(request).leave();
-}
-
-fn named(store: &LocalStore<Note>, text: &str) -> Result<Revision, Box<dyn Error>> {
+fn named(store: &Store<Note>, text: &str) -> Result<Revision, Trouble> {
     let mut listed = store.list()?;
     if text == "newest" {
         return listed.pop().ok_or_else(|| "there is none".into());
@@ -381,4 +318,27 @@ fn named(store: &LocalStore<Note>, text: &str) -> Result<Revision, Box<dyn Error
         }
     }
     Err(format!("no revision holds {text}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_read_with_its_fate() {
+        let scripts = scripts();
+        assert_eq!(scripts.len(), 25);
+        let with_two = scripts.iter().find(|script| matches!(script.fate, Fate::OvertakenByKilled(..))).unwrap();
+        assert_eq!(with_two.fate, Fate::OvertakenByKilled(1, 8));
+        assert_eq!(with_two.processes[1], ["write B", "try set_current B"]);
+        assert_eq!(scripts[0].fate, Fate::None);
+    }
+
+    #[test]
+    fn a_mark_is_read_from_the_path_of_its_link() {
+        let mark = Mark::Begins(Request::Write("A".into()));
+        let path = format!("{PREFIX}{}", serde_json::to_string(&mark).unwrap());
+        assert_eq!(Mark::read(path.as_bytes()), Some(mark));
+        assert_eq!(Mark::read(b"/proc/self/exe"), None);
+    }
 }

@@ -1,9 +1,8 @@
-//! A log turned into what it does to files and directories: handles and paths become inodes.
+//! The log of `strace -xx`, turned into what it does to files and directories: handles and paths become inodes.
 
-use super::log::{Argument, Call};
-use super::mark::Mark;
+use super::script::Mark;
+use crate::report::Trouble;
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fmt;
 use std::path::Path;
 
@@ -50,6 +49,12 @@ pub(super) enum Op {
         from: String,
         to: String,
         inode: Inode,
+    },
+    /// Two names swap what they lead to.
+    Exchange {
+        dir: Inode,
+        one: (String, Inode),
+        other: (String, Inode),
     },
     Link {
         dir: Inode,
@@ -116,7 +121,7 @@ impl<'a> Tracer<'a> {
     }
 
     /// Adds what a process did next. A call that touches the base and is not modelled is an error: nothing is passed over.
-    pub(super) fn run(&mut self, process: &mut Process, calls: &[Call]) -> Result<(), Box<dyn Error>> {
+    pub(super) fn run(&mut self, process: &mut Process, calls: &[Call]) -> Result<(), Trouble> {
         self.trace.ops.push(Op::Mark(Mark::Runs(process.number)));
         for call in calls {
             self.call(call, &mut process.handles)
@@ -126,7 +131,7 @@ impl<'a> Tracer<'a> {
     }
 
     /// Adds all that a process did.
-    pub(super) fn run_to_its_end(&mut self, calls: &[Call]) -> Result<(), Box<dyn Error>> {
+    pub(super) fn run_to_its_end(&mut self, calls: &[Call]) -> Result<(), Trouble> {
         let mut process = self.start();
         self.run(&mut process, calls)?;
         self.end();
@@ -138,7 +143,7 @@ impl<'a> Tracer<'a> {
         self.trace.ops.push(Op::Mark(Mark::Ended));
     }
 
-    fn call(&mut self, call: &Call, handles: &mut Handles) -> Result<(), Box<dyn Error>> {
+    fn call(&mut self, call: &Call, handles: &mut Handles) -> Result<(), Trouble> {
         let reads_a_link = matches!(call.name.as_str(), "readlink" | "readlinkat");
         let Some(result) = call.result.or(reads_a_link.then_some(0)) else {
             return Ok(());
@@ -190,6 +195,9 @@ impl<'a> Tracer<'a> {
                 }
             }
             "rename" => self.rename(self.place(handles, call, 0)?, self.place(handles, call, 1)?)?,
+            "renameat2" if word(call, 4)?.contains("RENAME_EXCHANGE") => {
+                self.exchange(self.place(handles, call, 1)?, self.place(handles, call, 3)?)?;
+            }
             "renameat" | "renameat2" => {
                 self.rename(self.place(handles, call, 1)?, self.place(handles, call, 3)?)?;
             }
@@ -209,7 +217,7 @@ impl<'a> Tracer<'a> {
         Ok(())
     }
 
-    fn mark(&mut self, call: &Call, at: usize) -> Result<(), Box<dyn Error>> {
+    fn mark(&mut self, call: &Call, at: usize) -> Result<(), Trouble> {
         self.trace.ops.extend(Mark::read(bytes(call, at)?).map(Op::Mark));
         Ok(())
     }
@@ -221,7 +229,7 @@ impl<'a> Tracer<'a> {
         handles: &Handles,
         call: &Call,
         at: usize,
-    ) -> Result<Option<(Inode, String)>, Box<dyn Error>> {
+    ) -> Result<Option<(Inode, String)>, Trouble> {
         let Some(Argument::Bytes(path)) = call.arguments.get(at) else {
             return Ok(None);
         };
@@ -260,7 +268,7 @@ impl<'a> Tracer<'a> {
         flags: &str,
         handle: u64,
         handles: &mut Handles,
-    ) -> Result<(), Box<dyn Error>> {
+    ) -> Result<(), Trouble> {
         handles.inodes.remove(&handle);
         handles.offsets.remove(&handle);
         let Some(place) = place else {
@@ -282,7 +290,7 @@ impl<'a> Tracer<'a> {
         Ok(())
     }
 
-    fn make(&mut self, place: Option<(Inode, String)>, is_directory: bool) -> Result<(), Box<dyn Error>> {
+    fn make(&mut self, place: Option<(Inode, String)>, is_directory: bool) -> Result<(), Trouble> {
         let Some((dir, name)) = place else {
             return Ok(());
         };
@@ -302,7 +310,7 @@ impl<'a> Tracer<'a> {
         &mut self,
         from: Option<(Inode, String)>,
         to: Option<(Inode, String)>,
-    ) -> Result<(), Box<dyn Error>> {
+    ) -> Result<(), Trouble> {
         match (from, to) {
             (None, None) => Ok(()),
             (Some(from), Some(to)) if from.0 == to.0 => {
@@ -321,11 +329,29 @@ impl<'a> Tracer<'a> {
         }
     }
 
+    fn exchange(&mut self, one: Option<(Inode, String)>, other: Option<(Inode, String)>) -> Result<(), Trouble> {
+        match (one, other) {
+            (None, None) => Ok(()),
+            (Some(one), Some(other)) if one.0 == other.0 => {
+                let (first, second) = (self.inode_at(&one)?, self.inode_at(&other)?);
+                self.names.insert(one.clone(), second);
+                self.names.insert(other.clone(), first);
+                self.trace.ops.push(Op::Exchange {
+                    dir: one.0,
+                    one: (one.1, first),
+                    other: (other.1, second),
+                });
+                Ok(())
+            }
+            _ => Err("from one directory to another, which is not modelled".into()),
+        }
+    }
+
     fn link(
         &mut self,
         from: Option<(Inode, String)>,
         to: Option<(Inode, String)>,
-    ) -> Result<(), Box<dyn Error>> {
+    ) -> Result<(), Trouble> {
         match (from, to) {
             (None, None) => Ok(()),
             (Some(from), Some((dir, name))) => {
@@ -338,7 +364,7 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    fn unlink(&mut self, place: Option<(Inode, String)>) -> Result<(), Box<dyn Error>> {
+    fn unlink(&mut self, place: Option<(Inode, String)>) -> Result<(), Trouble> {
         let Some(place) = place else {
             return Ok(());
         };
@@ -349,7 +375,7 @@ impl<'a> Tracer<'a> {
         Ok(())
     }
 
-    fn inode_at(&self, place: &(Inode, String)) -> Result<Inode, Box<dyn Error>> {
+    fn inode_at(&self, place: &(Inode, String)) -> Result<Inode, Trouble> {
         match self.names.get(place) {
             Some(&inode) => Ok(inode),
             None => Err(format!("the model has no {}", place.1).into()),
@@ -358,7 +384,7 @@ impl<'a> Tracer<'a> {
 }
 
 impl Handles {
-    fn inode(&self, call: &Call) -> Result<Option<Inode>, Box<dyn Error>> {
+    fn inode(&self, call: &Call) -> Result<Option<Inode>, Trouble> {
         Ok(self.inodes.get(&number(call, 0)?).copied())
     }
 
@@ -376,7 +402,7 @@ impl Trace {
     pub(super) fn describe(&self, op: &Op) -> String {
         let name = |inode: &Inode| Named(*inode, &self.inodes[*inode]);
         match op {
-            Op::Mark(mark) => mark.to_string(),
+            Op::Mark(mark) => format!("{mark:?}"),
             Op::Make { name, inode, .. } => match self.inodes[*inode].is_directory {
                 true => format!("make the directory {name}"),
                 false => format!("make {name}"),
@@ -384,6 +410,7 @@ impl Trace {
             Op::Write { inode, bytes, .. } => format!("write {} bytes to {}", bytes.len(), name(inode)),
             Op::Truncate { inode, length } => format!("cut {} to {length} bytes", name(inode)),
             Op::Rename { from, to, .. } => format!("rename {from} to {to}"),
+            Op::Exchange { one, other, .. } => format!("exchange {} and {}", one.0, other.0),
             Op::Link { name: to, inode, .. } => format!("link {} to {to}", name(inode)),
             Op::Unlink { name, .. } => format!("unlink {name}"),
             Op::Flush { inode } => format!("flush {}", name(inode)),
@@ -402,31 +429,173 @@ impl fmt::Display for Named<'_> {
     }
 }
 
-fn number(call: &Call, at: usize) -> Result<u64, Box<dyn Error>> {
+fn number(call: &Call, at: usize) -> Result<u64, Trouble> {
     Ok(word(call, at)?.parse()?)
 }
 
-fn word(call: &Call, at: usize) -> Result<&str, Box<dyn Error>> {
+fn word(call: &Call, at: usize) -> Result<&str, Trouble> {
     match call.arguments.get(at) {
         Some(Argument::Word(word)) => Ok(word),
         _ => Err(format!("argument {at} is no word").into()),
     }
 }
 
-fn bytes(call: &Call, at: usize) -> Result<&[u8], Box<dyn Error>> {
+fn bytes(call: &Call, at: usize) -> Result<&[u8], Trouble> {
     match call.arguments.get(at) {
         Some(Argument::Bytes(bytes)) => Ok(bytes),
         _ => Err(format!("argument {at} is no string").into()),
     }
 }
 
+/// A system call that has ended, or was cut off by the death of its process.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) name: String,
+    pub(super) arguments: Vec<Argument>,
+    /// `None` for an error, and for a call that was cut off.
+    pub(super) result: Option<u64>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Argument {
+    /// A string or a buffer, decoded.
+    Bytes(Vec<u8>),
+    /// A number, flags, an address.
+    Word(String),
+}
+
+/// The calls of one process, in order.
+pub(super) fn parse(log: &str) -> Result<Vec<Call>, Trouble> {
+    let mut process = None;
+    let mut calls = Vec::new();
+    for line in log.lines() {
+        let (id, rest) = line.trim_start().split_once(' ').ok_or_else(|| unread(line))?;
+        // With two, what one has begun when the other ends something would matter.
+        if *process.get_or_insert(id) != id {
+            return Err("the log tells of a second thread or process, which is not modelled".into());
+        }
+        let rest = rest.trim_start();
+        if !rest.starts_with("+++ ") && !rest.starts_with("--- ") {
+            calls.push(call(rest).ok_or_else(|| unread(line))?);
+        }
+    }
+    Ok(calls)
+}
+
+/// `name(argument, …) = result …`
+fn call(line: &str) -> Option<Call> {
+    let (name, mut rest) = line.split_once('(')?;
+    let mut arguments = Vec::new();
+    while !rest.starts_with(')') {
+        let (argument, after) = argument(rest)?;
+        arguments.push(argument);
+        rest = after.strip_prefix(", ").unwrap_or(after);
+    }
+    let result = rest
+        .strip_prefix(')')?
+        .trim_start()
+        .strip_prefix("= ")?
+        .split_whitespace()
+        .next()?;
+    Some(Call {
+        name: name.into(),
+        arguments,
+        result: result.parse().ok(),
+    })
+}
+
+fn argument(text: &str) -> Option<(Argument, &str)> {
+    if let Some(quoted) = text.strip_prefix('"') {
+        let (hex, rest) = quoted.split_once('"')?;
+        // Three dots after it: strace has cut it short.
+        if rest.starts_with('.') {
+            return None;
+        }
+        return Some((Argument::Bytes(unhex(hex)?), rest));
+    }
+    let mut depth = 0;
+    let end = text.find(|character| {
+        match character {
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth -= 1,
+            _ => {}
+        }
+        depth == 0 && matches!(character, ',' | ')')
+    })?;
+    Some((Argument::Word(text[..end].into()), &text[end..]))
+}
+
+/// `\x2f\x61`
+fn unhex(hex: &str) -> Option<Vec<u8>> {
+    let mut digits = hex.split("\\x");
+    if !digits.next()?.is_empty() {
+        return None;
+    }
+    digits.map(|digits| u8::from_str_radix(digits, 16).ok()).collect()
+}
+
+fn unread(line: &str) -> Trouble {
+    let start: String = line.chars().take(120).collect();
+    format!("a line of the log is not understood: {start}").into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crash::log;
+
+    fn one(line: &str) -> Call {
+        parse(line).unwrap().pop().unwrap()
+    }
+
+    #[test]
+    fn a_call_is_read_with_its_bytes_its_flags_and_its_result() {
+        let call = one("17 openat(AT_FDCWD, \"\\x2f\\x61\", O_RDWR|O_CREAT|O_EXCL, 0600) = 3");
+        assert_eq!(call.name, "openat");
+        assert_eq!(call.result, Some(3));
+        let word = |text: &str| Argument::Word(text.into());
+        assert_eq!(
+            call.arguments,
+            [
+                word("AT_FDCWD"),
+                Argument::Bytes(b"/a".to_vec()),
+                word("O_RDWR|O_CREAT|O_EXCL"),
+                word("0600")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_failed_call_and_one_that_was_cut_off_have_no_result() {
+        assert_eq!(
+            one("17 fsync(3)    = -1 EIO (Input/output error) (INJECTED)").result,
+            None
+        );
+        assert_eq!(one("17 fsync(3)                          = ?").result, None);
+    }
+
+    #[test]
+    fn an_empty_string_and_a_structure_are_one_argument_each() {
+        let call = one("17 x(\"\", {a=1, b=[2, 3]}, 4) = 0");
+        assert_eq!(call.arguments[0], Argument::Bytes(Vec::new()));
+        assert_eq!(call.arguments[1], Argument::Word("{a=1, b=[2, 3]}".into()));
+        assert_eq!(call.arguments.len(), 3);
+    }
+
+    #[test]
+    fn what_strace_has_cut_short_is_refused() {
+        assert!(parse("17 write(3, \"\\x61\"..., 9) = 9").is_err());
+        assert!(parse("17 fsync(3 <unfinished ...>").is_err());
+    }
+
+    #[test]
+    fn a_second_thread_is_refused_and_signals_and_ends_are_passed_over() {
+        assert!(parse("17 fsync(3) = 0\n18 fsync(3) = 0").is_err());
+        let log = "17 fsync(3) = 0\n17 --- SIGTERM {si_signo=SIGTERM} ---\n17 +++ killed by SIGKILL +++";
+        assert_eq!(parse(log).unwrap().len(), 1);
+    }
 
     /// The operations of one process whose log is this, with strings in clear.
-    fn ops(lines: &[&str]) -> Result<Vec<Op>, Box<dyn Error>> {
+    fn ops(lines: &[&str]) -> Result<Vec<Op>, Trouble> {
         let mut log = String::new();
         for line in lines {
             let mut parts = line.split('"');
@@ -439,7 +608,7 @@ mod tests {
         }
         let mut tracer = Tracer::new(Path::new("/base"));
         let mut process = tracer.start();
-        tracer.run(&mut process, &log::parse(&log)?)?;
+        tracer.run(&mut process, &parse(&log)?)?;
         Ok(tracer.finish().ops.split_off(1))
     }
 

@@ -1,16 +1,16 @@
 //! A disk that is full to the last page, or out of inodes, and a limit of the size of files.
 
-use super::report::Report;
-use super::{Place, Trouble};
-use clap::{Args, ValueEnum};
-use localstate::LocalStorage;
-use sdk_state::{Created, Error, ErrorKind, Expect, Holder, Revision, StackId, Storage as _, TryLock};
-use std::collections::BTreeMap;
+use super::verdict::Contents;
+use crate::place::{Place, scratch};
+use crate::report::{Report, Trouble};
+use crate::task::{Role, words};
+use localstate::LocalBackend;
+use sdk_state::{Backend as _, Created, Error, ErrorKind, Expect, Holder, Lock, LockToken, Revision, TryLock};
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
-use time::OffsetDateTime;
+use std::path::PathBuf;
+use std::process::Command;
 
 /// What the shell ends with where a trial is not permitted.
 const NOT_PERMITTED: i32 = 77;
@@ -21,16 +21,15 @@ const DISKS: [&str; 4] = ["size=128k", "size=512k", "size=2m", "size=2m,nr_inode
 /// Limits of `ulimit -f`, in blocks of 512 bytes: nothing at all, less than a marker, a marker, and a part of a snapshot.
 const LIMITS: [u32; 5] = [0, 1, 2, 8, 40];
 
-/// The arguments of the process that runs out of space.
-#[derive(Args)]
-pub(crate) struct DiskOptions {
-    #[arg(long)]
-    root: PathBuf,
-    #[arg(long)]
-    trial: Trial,
+/// The process that runs out of space.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Process {
+    place: Place,
+    /// Of the lock that the parent holds, if what the process finds was made before.
+    token: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trial {
     /// The root is a small filesystem.
     Full,
@@ -38,7 +37,15 @@ enum Trial {
     Limited,
 }
 
-pub(super) fn try_all(report: &mut Report) {
+/// What was tried, and what was wrong.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Findings {
+    tried: usize,
+    refused: usize,
+    problems: Vec<String>,
+}
+
+pub(super) fn try_all(report: &mut Report<'_>) {
     for disk in DISKS {
         let script = format!(
             r#"unshare -rm true || exit {NOT_PERMITTED}
@@ -52,254 +59,214 @@ pub(super) fn try_all(report: &mut Report) {
             r#"trap '' XFSZ && ulimit -f {limit} || exit {NOT_PERMITTED}
                exec "$0" "$@""#
         );
-        try_one(
-            &format!("files of at most {limit} blocks"),
-            &script,
-            Trial::Limited,
-            report,
-        );
+        try_one(&format!("files of at most {limit} blocks"), &script, Trial::Limited, report);
     }
 }
 
-pub(crate) fn run(options: &DiskOptions) -> ExitCode {
-    let mut out = io::stdout().lock();
-    let told = match try_here(&options.root, options.trial) {
-        Ok(watch) => watch.tell(&mut out),
-        Err(trouble) => writeln!(out, "broken the trial itself: {trouble}"),
-    };
-    match told {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
-}
-
-/// The same process, run by a shell that arranges the trouble before.
-fn try_one(name: &str, script: &str, trial: Trial, report: &mut Report) {
-    let told = || -> Result<Option<String>, Trouble> {
-        let place = Place::new()?;
-        fs::create_dir_all(&place.root)?;
-        if trial == Trial::Limited {
-            Watch::prepare(&place.root)?;
+fn try_one(name: &str, script: &str, trial: Trial, report: &mut Report<'_>) {
+    match findings(script, trial) {
+        Ok(Some(found)) => {
+            let counts = format!("{name}: {} of {} changes refused", found.refused, found.tried);
+            report.check(counts, &found.problems);
         }
-        let trial = trial.to_possible_value().ok_or("a trial without a name")?;
-        let output = Command::new("sh")
-            .args(["-c", script])
-            .arg(std::env::current_exe()?)
-            .args(["faults-disk", "--trial", trial.get_name(), "--root"])
-            .arg(&place.root)
-            .env("ROOT", &place.root)
-            .output()?;
-        match output.status.code() {
-            Some(NOT_PERMITTED) => Ok(None),
-            Some(0) => Ok(Some(String::from_utf8(output.stdout)?)),
-            _ => Err(format!(
-                "it ended with {}: {}",
-                output.status,
-                String::from_utf8_lossy(&output.stderr)
-            )
-            .into()),
-        }
-    };
-    match told() {
-        Ok(Some(told)) => {
-            let broken: Vec<_> = told
-                .lines()
-                .filter_map(|line| line.strip_prefix("broken "))
-                .collect();
-            match broken.as_slice() {
-                [] => report.pass(format!("{name}: {}", told.trim())),
-                some => report.fail(format!("{name}:\n    {}", some.join("\n    "))),
-            }
-        }
-        Ok(None) => report.skip(format!(
+        Ok(None) => report.skips(format_args!(
             "{name}: not permitted here; it needs root, or user namespaces and util-linux's unshare"
         )),
-        Err(trouble) => report.fail(format!("{name}: {trouble}")),
+        Err(trouble) => report.fails(name, &[trouble]),
     }
 }
 
-fn try_here(root: &Path, trial: Trial) -> Result<Watch, Trouble> {
-    let mut watch = Watch::prepare(root)?;
-    match trial {
-        Trial::Full => {
-            // The filler is a page and an inode a file. With more and more of them free, each change gets further.
-            let mut filler = Filler::new(root);
-            for free in 0..12 {
-                filler.fill()?;
-                filler.free(free)?;
-                for size in [1, PAGE, 3 * PAGE] {
-                    watch.change_everything(&format!("{free} pages free"), size);
-                }
-            }
-            filler.free(usize::MAX)?;
-        }
+/// Runs the process by a shell that arranges the trouble before; `None` where that is not permitted.
+fn findings(script: &str, trial: Trial) -> Result<Option<Findings>, Trouble> {
+    let directory = scratch()?;
+    let place = Place::new(directory.path().join("root"));
+    fs::create_dir_all(place.root())?;
+    let lock = match trial {
+        Trial::Full => None,
         Trial::Limited => {
-            for size in [1, 600, PAGE, 100_000] {
-                watch.change_everything("limited", size);
+            Watch::prepare(&place)?;
+            Some(lock(&place.backend()?)?)
+        }
+    };
+    let token = lock.as_ref().map(|lock| lock.token()).transpose()?.map(ToString::to_string);
+    let root = place.root().to_owned();
+    let mut command = Command::new("sh");
+    let process = Process { place, token };
+    command.args(["-c", script]).args(words(&Role::FullDisk(process))?);
+    let output = command.env("ROOT", root).output()?;
+    match output.status.code() {
+        Some(NOT_PERMITTED) => Ok(None),
+        Some(0) => Ok(Some(serde_json::from_slice(&output.stdout)?)),
+        _ => Err(format!("it ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into()),
+    }
+}
+
+/// The process: prints its findings.
+pub(crate) fn run(process: &Process) -> Result<(), Trouble> {
+    let mut watch = Watch::prepare(&process.place)?;
+    match &process.token {
+        None => watch.fill_the_disk()?,
+        Some(token) => {
+            let token = token.parse()?;
+            for held in [Some(&token), None] {
+                for size in [1, 600, PAGE, 100_000] {
+                    watch.change_everything("limited", size, held);
+                }
+                // To evict the parent needs no space.
+                watch.backend.force_unlock(held)?;
             }
-            return Ok(watch);
         }
     }
-    let refused = watch.refused;
-    watch.change_everything("freed", 3 * PAGE);
-    if watch.refused != refused {
-        watch.problems.push("it does not go on once space is free".into());
-    }
-    if refused == 0 {
-        watch.problems.push("the disk was never full".into());
-    }
-    Ok(watch)
+    Ok(io::stdout().write_all(&serde_json::to_vec(&watch.findings)?)?)
 }
 
 /// A stack and what should be in it.
 struct Watch {
-    storage: LocalStorage,
-    root: PathBuf,
-    expected: BTreeMap<Revision, Vec<u8>>,
-    current: Revision,
+    backend: LocalBackend,
+    place: Place,
+    expected: Contents,
     next: u32,
-    tried: usize,
-    refused: usize,
-    problems: Vec<String>,
+    findings: Findings,
 }
 
 impl Watch {
     /// Two snapshots, the first of them current; made where they are missing.
-    fn prepare(root: &Path) -> Result<Self, Trouble> {
-        let storage = LocalStorage::new(root, StackId::new("faults", "disk")?);
+    fn prepare(place: &Place) -> Result<Self, Trouble> {
+        let backend = place.backend()?;
         let (first, second) = (nth(0)?, nth(1)?);
-        if storage.list()?.is_empty() {
+        if backend.list()?.is_empty() {
             for rev in [&first, &second] {
-                let Created::Created = storage.create(rev, b"sealed")? else {
+                let Created::Created = backend.create(rev, b"sealed")? else {
                     return Err("somebody else is here".into());
                 };
             }
-            storage.set_current(Expect::Anything, &first, None)?;
+            let lock = lock(&backend)?;
+            backend.set_current(Expect::Nothing, &first, lock.token()?)?;
+            lock.unlock()?;
         }
         Ok(Self {
-            storage,
-            root: root.into(),
-            current: first.clone(),
-            expected: [(first, b"sealed".to_vec()), (second, b"sealed".to_vec())].into(),
+            backend,
+            place: place.clone(),
+            expected: Contents {
+                stored: [(first.clone(), b"sealed".to_vec()), (second, b"sealed".to_vec())].into(),
+                current: Some(first),
+            },
             next: 2,
-            tried: 0,
-            refused: 0,
-            problems: Vec::new(),
+            findings: Findings::default(),
         })
     }
 
-    /// Each change once, with a snapshot of `size` bytes. What was added is deleted, which needs no space.
-    fn change_everything(&mut self, context: &str, size: usize) {
+    /// The filler is a page and an inode a file. With more and more of them free, each change gets further; once under a lock
+    /// that was taken before, and once without.
+    fn fill_the_disk(&mut self) -> Result<(), Trouble> {
+        let mut filler = Filler {
+            directory: self.place.root().into(),
+            files: 0,
+        };
+        let mut held = Some(lock(&self.backend)?);
+        for _ in 0..2 {
+            let token = held.as_ref().map(|lock| lock.token()).transpose()?;
+            for free in 0..12 {
+                filler.fill()?;
+                filler.free(free)?;
+                for size in [1, PAGE, 3 * PAGE] {
+                    self.change_everything(&format!("{free} pages free"), size, token);
+                }
+            }
+            filler.fill()?;
+            if let Some(lock) = held.take() {
+                lock.unlock()?;
+            }
+        }
+        filler.free(usize::MAX)?;
+        let refused = self.findings.refused;
+        self.change_everything("freed", 3 * PAGE, None);
+        if self.findings.refused != refused {
+            self.problem("it does not go on once space is free");
+        }
+        if refused == 0 {
+            self.problem("the disk was never full");
+        }
+        Ok(())
+    }
+
+    /// Each change once, with a snapshot of `size` bytes: those that need a token if there is one, otherwise those that do
+    /// not. What was added is deleted, which needs no space and no lock.
+    fn change_everything(&mut self, context: &str, size: usize, token: Option<&LockToken>) {
         let Ok(rev) = nth(self.next) else { return };
         self.next += 1;
         let content = vec![b'x'; size];
-        if let Some(Created::Created) = self.note(context, "create", self.storage.create(&rev, &content)) {
-            self.expected.insert(rev.clone(), content.clone());
+        if let Some(Created::Created) = self.note(context, "create", self.backend.create(&rev, &content)) {
+            self.expected.stored.insert(rev, content.clone());
         }
         self.compare(&format!("{context}, create of {size} bytes"));
 
-        let other = self.expected.keys().find(|rev| **rev != self.current).cloned();
-        if let Some(other) = other {
-            let moved = self
-                .storage
-                .set_current(Expect::Exactly(Some(&self.current)), &other, None);
-            if self.note(context, "set_current", moved).is_some() {
-                self.current = other.clone();
-            }
-            self.compare(&format!("{context}, set_current"));
-            if self
-                .note(context, "replace", self.storage.replace(&other, &content))
-                .is_some()
-            {
-                self.expected.insert(other, content);
-            }
-            self.compare(&format!("{context}, replace by {size} bytes"));
+        match token {
+            Some(token) => self.change_under_the_lock(context, &content, token),
+            None => match self.note(context, "lock", lock(&self.backend)).map(Lock::unlock) {
+                Some(Err(error)) => self.problem(format!("{context}: unlock needs no space: {error}")),
+                _ if self.place.lock().exists() => self.problem(format!("{context}: the marker was left")),
+                _ => {}
+            },
         }
 
-        let holder = Holder::new("full", OffsetDateTime::UNIX_EPOCH);
-        match self.note(context, "lock", self.storage.try_lock(&holder)) {
-            Some(TryLock::Held(lock)) => {
-                if let Err(error) = lock.unlock() {
-                    self.problems
-                        .push(format!("{context}: unlock needs no space: {error}"));
-                }
-            }
-            Some(TryLock::Busy { info, .. }) => self.problems.push(format!("{context}: locked by {info}")),
-            None => {}
-        }
-        self.compare(&format!("{context}, lock"));
-
-        for rev in self.expected.keys().cloned().collect::<Vec<_>>() {
-            if rev != self.current && self.expected.len() > 2 {
-                match self.storage.remove(&rev, None) {
-                    Ok(()) => drop(self.expected.remove(&rev)),
-                    Err(error) => self
-                        .problems
-                        .push(format!("{context}: delete needs no space: {error}")),
+        for rev in self.expected.stored.keys().cloned().collect::<Vec<_>>() {
+            if Some(&rev) != self.expected.current.as_ref() && self.expected.stored.len() > 2 {
+                match self.backend.remove(&rev, token) {
+                    Ok(()) => drop(self.expected.stored.remove(&rev)),
+                    Err(error) => self.problem(format!("{context}: delete needs no space: {error}")),
                 }
             }
         }
         self.compare(&format!("{context}, delete"));
     }
 
+    fn change_under_the_lock(&mut self, context: &str, content: &[u8], token: &LockToken) {
+        let is_other = |rev: &&Revision| Some(*rev) != self.expected.current.as_ref();
+        let Some(other) = self.expected.stored.keys().find(is_other).cloned() else { return };
+        let moved = self.backend.set_current(self.expected.current.as_ref().into(), &other, token);
+        if self.note(context, "set_current", moved).is_some() {
+            self.expected.current = Some(other.clone());
+        }
+        self.compare(&format!("{context}, set_current"));
+        if self.note(context, "replace", self.backend.replace(&other, content, token)).is_some() {
+            self.expected.stored.insert(other, content.into());
+        }
+        self.compare(&format!("{context}, replace by {} bytes", content.len()));
+    }
+
     /// The answer of a change that may fail for want of space, and with nothing else.
     fn note<T>(&mut self, context: &str, change: &str, result: Result<T, Error>) -> Option<T> {
-        self.tried += 1;
-        match result {
-            Ok(answer) => Some(answer),
-            Err(error) => {
-                self.refused += 1;
-                if error.kind() != &ErrorKind::Io || !error.to_string().contains("disk is full") {
-                    self.problems.push(format!(
-                        "{context}: {change} fails with {:?}: {error}",
-                        error.kind()
-                    ));
-                }
-                None
+        self.findings.tried += 1;
+        result.map_err(|error| {
+            self.findings.refused += 1;
+            if error.kind() != &ErrorKind::Io || !error.to_string().contains("disk is full") {
+                self.problem(format!("{context}: {change} fails with {:?}: {error}", error.kind()));
             }
-        }
+        }).ok()
     }
 
     fn compare(&mut self, context: &str) {
-        let listed = self.storage.list().map(|mut listed| {
-            listed.sort();
-            listed
-        });
-        if !matches!(&listed, Ok(listed) if listed.iter().eq(self.expected.keys())) {
-            self.problems.push(format!(
-                "{context}: {listed:?} are stored instead of {:?}",
-                self.expected.keys()
-            ));
+        let read = |rev: &Revision| self.backend.read(rev, u64::MAX);
+        let mut problems = self.expected.differences(self.backend.list(), self.backend.current(), read);
+        match self.place.leftovers() {
+            Ok(leftovers) if leftovers.is_empty() => {}
+            leftovers => problems.push(format!("leftover files: {leftovers:?}")),
         }
-        for (rev, content) in &self.expected {
-            if !matches!(self.storage.read(rev, u64::MAX), Ok(read) if read == *content) {
-                self.problems.push(format!("{context}: {rev} is lost or changed"));
-            }
-        }
-        let current = self.storage.current();
-        if !matches!(&current, Ok(Some(current)) if *current == self.current) {
-            self.problems.push(format!(
-                "{context}: current is {current:?} instead of {}",
-                self.current
-            ));
-        }
-        let stack = self.root.join("faults/disk");
-        for directory in [stack.join("snapshots"), stack] {
-            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-                let name = entry.file_name();
-                if name == "lock" || name.as_encoded_bytes().starts_with(b".") {
-                    self.problems
-                        .push(format!("{context}: {} was left", name.display()));
-                }
-            }
+        for problem in problems {
+            self.problem(format!("{context}: {problem}"));
         }
     }
 
-    fn tell(&self, out: &mut impl io::Write) -> io::Result<()> {
-        for problem in &self.problems {
-            writeln!(out, "broken {problem}")?;
-        }
-        writeln!(out, "{} of {} changes refused", self.refused, self.tried)
+    fn problem(&mut self, problem: impl Into<String>) {
+        self.findings.problems.push(problem.into());
+    }
+}
+
+fn lock(backend: &LocalBackend) -> Result<Box<dyn Lock>, Error> {
+    match backend.try_lock(&Holder::new("full"))? {
+        TryLock::Held(lock) => Ok(lock),
+        TryLock::Busy { status, .. } => Err(Error::locked(status.info)),
     }
 }
 
@@ -310,13 +277,6 @@ struct Filler {
 }
 
 impl Filler {
-    fn new(root: &Path) -> Self {
-        Self {
-            directory: root.into(),
-            files: 0,
-        }
-    }
-
     fn fill(&mut self) -> io::Result<()> {
         loop {
             let path = self.path(self.files);

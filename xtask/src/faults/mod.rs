@@ -1,19 +1,21 @@
-//! Every call to the kernel failed once: what is stored stays, the error says what to do, and it goes on afterwards.
+//! Every call to the kernel failed once: what is stored stays, the error says what to do, and it goes on afterwards. And full
+//! disks.
+//!
+//! `operation` is what is failed, `calls` its calls to the kernel and their errors, `verdict` what may come of a fault, `disk`
+//! what fills.
 
-pub(crate) mod child;
+mod calls;
 pub(crate) mod disk;
-mod errno;
-mod operation;
-mod report;
-mod trace;
+pub(crate) mod operation;
 mod verdict;
 
+use crate::place::{Place, scratch};
+use crate::report::{Report, Trouble, report};
+use crate::strace;
 use clap::{Args, ValueEnum as _};
 use operation::Operation;
-use report::Report;
-use std::error::Error;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,78 +23,85 @@ use std::thread;
 use tempfile::TempDir;
 use verdict::{Fault, Unlink};
 
+/// Options of `cargo xtask faults`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub struct Options {
     /// Only these operations, and no full disk
     #[arg(long, value_name = "NAME")]
     operation: Vec<Operation>,
 }
 
-/// Something that is wrong with the harness or the machine, not with the library.
-pub(crate) type Trouble = Box<dyn Error + Send + Sync>;
-
-pub(crate) fn run(options: &Options) -> ExitCode {
-    let mut out = io::stdout().lock();
-    match report::write(&mut out, |report| run_all(options, report)) {
-        Ok(true) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
-}
-
-fn run_all(options: &Options, report: &mut Report) {
-    match trace::is_possible() {
-        Ok(()) => {
-            let operations = match options.operation.as_slice() {
-                [] => Operation::value_variants(),
-                some => some,
-            };
-            for &operation in operations {
-                if let Err(trouble) = fail_each_call(operation, report) {
-                    report.fail(format!("{}: {trouble}", operation.name()));
+/// Fails every call, and fills disks.
+pub fn run(options: &Options) -> ExitCode {
+    report(|report| {
+        match strace::obstacle() {
+            Some(obstacle) => report.skips(format_args!("failing every call: {obstacle}")),
+            None => {
+                let operations = match options.operation.as_slice() {
+                    [] => Operation::value_variants(),
+                    some => some,
+                };
+                let mut table = vec![["operation", "calls"].into_iter().chain(calls::ERRORS).map(String::from).collect()];
+                for &operation in operations {
+                    let ends = fail_each_call(operation, report)
+                        .map_err(|trouble| format!("{}: {trouble}", operation.name()))?;
+                    table.push(row(operation, &ends));
                 }
+                print(&table, report);
             }
         }
-        Err(reason) => report.skip(format!("failing every call: {reason}")),
-    }
-    if options.operation.is_empty() {
-        disk::try_all(report);
-    }
+        if options.operation.is_empty() {
+            disk::try_all(report);
+        }
+        Ok(())
+    })
 }
 
+/// How often an operation ended how, by the error that its call failed with.
+type Ends = BTreeMap<&'static str, BTreeMap<String, usize>>;
+
 /// Two at a time: most of it is waiting for the tracer.
-fn fail_each_call(operation: Operation, report: &mut Report) -> Result<(), Trouble> {
+fn fail_each_call(operation: Operation, report: &mut Report<'_>) -> Result<Ends, Trouble> {
     let faults = faults(operation)?;
     let next = AtomicUsize::new(0);
-    let report = Mutex::new(report);
+    let tried = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(fault) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let tried = try_fault(fault);
-                    if let Ok(mut report) = report.lock() {
-                        report.add(fault, tried);
+                    let outcome = try_fault(fault);
+                    if let Ok(mut tried) = tried.lock() {
+                        tried.push((fault, outcome));
                     }
                 }
             });
         }
     });
-    Ok(())
+    let mut ends = Ends::new();
+    for (fault, outcome) in tried.into_inner().map_err(|_| "a fault was not tried")? {
+        let (end, problems) = outcome.unwrap_or_else(|trouble| ("trouble".into(), vec![trouble.to_string()]));
+        *ends.entry(fault.error).or_default().entry(end).or_default() += 1;
+        match problems.as_slice() {
+            [] => report.passes(1),
+            some => report.fails(fault, some),
+        }
+    }
+    Ok(ends)
 }
 
 fn faults(operation: Operation) -> Result<Vec<Fault>, Trouble> {
-    let place = Place::new()?;
-    operation.prepare(&place.root)?;
-    let calls = trace::calls(operation, &place.root, &place.log)?;
+    let site = Site::new()?;
+    operation.prepare(&site.place)?;
+    let calls = calls::of(operation, &site.place, &site.log)?;
     let mut faults = Vec::new();
     for call in calls {
-        let fault = |errno, unlink| Fault {
+        let fault = |error, unlink| Fault {
             operation,
             call: call.clone(),
-            errno,
+            error,
             unlink,
         };
-        let errors = errno::of(&call.name, &call.arguments);
-        faults.extend(errors.iter().map(|&errno| fault(errno, Unlink::Works)));
+        faults.extend(call.errors().iter().map(|&error| fault(error, Unlink::Works)));
         if call.is_flush_of_temporary() {
             faults.push(fault("EIO", Unlink::Fails));
         }
@@ -102,38 +111,46 @@ fn faults(operation: Operation) -> Result<Vec<Fault>, Trouble> {
 
 /// How the operation ended, and what is wrong with that.
 fn try_fault(fault: &Fault) -> Result<(String, Vec<String>), Trouble> {
-    let place = Place::new()?;
-    let before = fault.operation.prepare(&place.root)?;
-    let output = trace::run_failing(fault, &place.root, &place.log)?;
-    let Some(outcomes) = child::outcomes(&String::from_utf8_lossy(&output.stdout)) else {
-        let story = match output.status.code() {
-            Some(124) => "it hung".to_owned(),
-            _ => format!(
-                "it ended early, {}: {}",
-                output.status,
-                String::from_utf8_lossy(&output.stderr)
-            ),
-        };
-        return Ok(("died".into(), vec![story]));
+    let site = Site::new()?;
+    let before = fault.operation.prepare(&site.place)?;
+    let output = calls::run_with_fault(fault.operation, &site.place, &site.log, &fault.injections())?;
+    let Some(outcomes) = operation::outcomes(&String::from_utf8_lossy(&output.stdout)) else {
+        let (status, words) = (output.status, String::from_utf8_lossy(&output.stderr));
+        return Ok(("died".into(), vec![format!("it hung or ended early, {status}: {words}")]));
     };
-    let problems = fault.problems(&before, &place.root, &outcomes)?;
+    let problems = fault.problems(&before, &site.place, &outcomes)?;
     Ok((outcomes.0.word().into(), problems))
 }
 
+fn row(operation: Operation, ends: &Ends) -> Vec<String> {
+    let calls: usize = ends.values().flat_map(BTreeMap::values).sum();
+    let counts = |error| {
+        let counts = ends.get(error).into_iter().flatten().map(|(end, count)| format!("{count} {end}"));
+        counts.collect::<Vec<_>>().join(", ")
+    };
+    [operation.name(), calls.to_string()].into_iter().chain(calls::ERRORS.map(counts)).collect()
+}
+
+fn print(table: &[Vec<String>], report: &mut Report<'_>) {
+    let width = |column: usize| table.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    for row in table {
+        let cells = row.iter().enumerate().map(|(column, cell)| format!("{cell:0$}", width(column)));
+        report.line(cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}
+
 /// A root that does not exist yet, two levels below what does, and the tracer's log beside it.
-struct Place {
-    root: PathBuf,
+struct Site {
+    place: Place,
     log: PathBuf,
     _directory: TempDir,
 }
 
-impl Place {
-    /// In memory, where there is such a filesystem: what is tested is not the disk.
+impl Site {
     fn new() -> Result<Self, Trouble> {
-        let memory = Path::new("/dev/shm");
-        let directory = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir())?;
+        let directory = scratch()?;
         Ok(Self {
-            root: directory.path().join("deep/root"),
+            place: Place::new(directory.path().join("deep/root")),
             log: directory.path().join("log"),
             _directory: directory,
         })

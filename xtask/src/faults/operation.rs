@@ -1,40 +1,60 @@
-use crate::note::Note;
-use clap::ValueEnum;
-use localstate::{LocalStorage, LocalStore};
-use sdk_state::encrypt::Noop;
-use sdk_state::{Backend as _, Error, Expect, Lock, Revision, StackId, Store, Wait, WriteOptions};
-use std::path::{Path, PathBuf};
+//! The operations whose calls to the kernel are failed, and the process that calls one of them.
 
-/// An operation whose calls to the kernel are failed one by one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Operation {
+use crate::place::{Note, Place};
+use crate::report::Trouble;
+use clap::ValueEnum;
+use sdk_state::{Error, ErrorKind, Expect, Lock, Revision, Store, Wait};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Write as _};
+
+pub(super) const BEGIN: &str = "begin";
+pub(super) const END: &str = "end";
+pub(super) const TEXTS: [&str; 3] = ["the first", "the second", "the third"];
+pub(super) const WRITTEN: &str = "what the operation writes";
+/// What the same store writes after the operation, whatever came of that.
+pub(super) const AGAIN: &str = "what is written after it";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub(super) enum Operation {
     FirstWrite,
     Write,
     SetCurrent,
     CompareAndSet,
+    Replace,
     Delete,
     Lock,
     Adopt,
     Unlock,
     ForceUnlock,
+    LockStatus,
     List,
     Get,
     Head,
 }
 
-/// What lies there before the operation: three snapshots, the first of them current; none where the first is written.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Before {
-    pub(super) revisions: Vec<Revision>,
+/// The process whose calls are failed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Process {
+    pub(super) place: Place,
+    pub(super) operation: Operation,
 }
 
-pub(super) const TEXTS: [&str; 3] = ["the first", "the second", "the third"];
-pub(super) const WRITTEN: &str = "what the operation writes";
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Outcome {
+    Ok(String),
+    Failed {
+        /// The first word of the kind.
+        kind: String,
+        revision: Option<String>,
+        message: String,
+    },
+}
 
 impl Operation {
     pub(super) fn name(self) -> String {
-        self.to_possible_value()
-            .map_or_else(String::new, |value| value.get_name().to_owned())
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
     /// The call that makes the change, by its name and a part of its arguments: what fails up to it must change nothing,
@@ -43,11 +63,12 @@ impl Operation {
         match self {
             Self::FirstWrite | Self::Write => Some(("renameat2", ".json.enc\"")),
             Self::SetCurrent | Self::CompareAndSet => Some(("renameat", "\"current\"")),
+            Self::Replace => Some(("renameat", ".json.enc\"")),
             Self::Delete => Some(("unlinkat", ".json.enc\"")),
             Self::Lock => Some(("linkat", "\"lock\"")),
-            Self::Adopt => Some(("pwrite64", "")),
+            Self::Adopt => Some(("renameat2", "\"lock\"")),
             Self::Unlock | Self::ForceUnlock => Some(("unlinkat", "\"lock\"")),
-            Self::List | Self::Get | Self::Head => None,
+            Self::LockStatus | Self::List | Self::Get | Self::Head => None,
         }
     }
 
@@ -59,118 +80,148 @@ impl Operation {
         matches!(self, Self::SetCurrent | Self::CompareAndSet)
     }
 
-    /// Makes what the operation finds, without any fault.
-    pub(super) fn prepare(self, root: &Path) -> Result<Before, super::Trouble> {
-        let mut before = Before::default();
+    /// Makes what the operation finds, without any fault: three snapshots, the first of them current; none where the first is
+    /// written.
+    pub(super) fn prepare(self, place: &Place) -> Result<Vec<Revision>, Error> {
         if self == Self::FirstWrite {
-            return Ok(before);
+            return Ok(Vec::new());
         }
-        let store = open(root)?;
-        for text in TEXTS {
-            before
-                .revisions
-                .push(store.write(&Note(text.into()), &WriteOptions::new())?);
+        let store = place.open()?;
+        let written: Result<Vec<Revision>, Error> =
+            TEXTS.iter().map(|text| store.write(&Note((*text).into()), None)).collect();
+        let revisions = written?;
+        store.set_current(&revisions[0])?;
+        if matches!(self, Self::Adopt | Self::ForceUnlock | Self::LockStatus) {
+            // A marker as a killed holder leaves it: whole, and flocked by nobody.
+            let lock = store.lock("killed", Wait::none())?;
+            let io_error = |error: io::Error| Error::new(ErrorKind::Io, error.to_string());
+            let marker = fs::read(place.lock()).map_err(io_error)?;
+            lock.unlock()?;
+            fs::write(place.lock(), marker).map_err(io_error)?;
         }
-        store.set_current(&before.revisions[0])?;
-        if matches!(self, Self::Adopt | Self::ForceUnlock) {
-            leave_dead_lock(root, &store)?;
-        }
-        Ok(before)
-    }
-
-    /// Does it once; what it needs beforehand is done before `begin` is called, and `end` is called right after it.
-    ///
-    /// A lock that is held at the end stays so until the process is gone: its holder is dead for whoever comes next.
-    pub(super) fn perform(
-        self,
-        store: &LocalStore<Note>,
-        begin: impl FnOnce(),
-        end: impl FnOnce(),
-    ) -> Result<String, Error> {
-        let listed = store.list()?;
-        let third = listed.last().cloned();
-        let second = listed.get(1).cloned();
-        let target = |rev: Option<Revision>| {
-            rev.ok_or_else(|| Error::new(sdk_state::ErrorKind::NotFound, "nothing was prepared"))
-        };
-        let held = match self {
-            Self::CompareAndSet | Self::Unlock => Some(store.lock("prepare", &Wait::none())?),
-            _ => None,
-        };
-        let guarded = |result: Result<(), Error>| result.map(|()| "-".to_owned());
-        let keep = |lock: Box<dyn Lock>| std::mem::forget(lock);
-        begin();
-        let result = match self {
-            Self::FirstWrite | Self::Write => store
-                .write(&Note(WRITTEN.into()), &WriteOptions::new())
-                .map(|rev| rev.to_string()),
-            Self::SetCurrent => guarded(store.set_current(&target(second)?)),
-            Self::CompareAndSet => guarded(store.compare_and_set_current(
-                Expect::Exactly(listed.first()),
-                &target(second)?,
-                held.as_deref(),
-            )),
-            Self::Delete => guarded(store.delete(&target(third)?, None)),
-            Self::Lock | Self::Adopt => store.lock("operation", &Wait::none()).map(|lock| {
-                keep(lock);
-                "-".to_owned()
-            }),
-            Self::Unlock => match held {
-                Some(lock) => {
-                    let result = guarded(lock.unlock());
-                    end();
-                    return result;
-                }
-                None => Ok("-".to_owned()),
-            },
-            Self::ForceUnlock => store.force_unlock(None).map(|_| "-".to_owned()),
-            Self::List => store.list().map(|revisions| join(&revisions)),
-            Self::Get => store.get(&target(second)?).map(|note| note.0),
-            Self::Head => store.head().map(|(rev, note)| format!("{rev} {}", note.0)),
-        };
-        end();
-        if let Some(lock) = held {
-            keep(lock);
-        }
-        result
+        Ok(revisions)
     }
 
     /// What a reading operation has to answer, where it answers.
-    pub(super) fn answer(self, before: &Before) -> Option<String> {
+    pub(super) fn answer(self, revisions: &[Revision]) -> Option<String> {
         match self {
-            Self::List => Some(join(&before.revisions)),
+            Self::List => Some(join(revisions)),
             Self::Get => Some(TEXTS[1].into()),
-            Self::Head => Some(format!("{} {}", before.revisions[0], TEXTS[0])),
+            Self::Head => Some(format!("{} {}", revisions[0], TEXTS[0])),
+            Self::LockStatus => Some("killed Dead".into()),
             _ => None,
         }
     }
 }
 
-pub(super) fn open(root: &Path) -> Result<LocalStore<Note>, Error> {
-    Ok(Store::new(
-        LocalStorage::new(root, StackId::new(FACTORY, STACK)?),
-        Noop,
-    ))
-}
-
-pub(super) fn stack_directory(root: &Path) -> PathBuf {
-    root.join(FACTORY).join(STACK)
-}
-
-const FACTORY: &str = "faults";
-const STACK: &str = "prod";
-
-/// A marker as a killed holder leaves it: whole, and flocked by nobody.
-fn leave_dead_lock(root: &Path, store: &LocalStore<Note>) -> Result<(), super::Trouble> {
-    let lock = store.lock("killed", &Wait::none())?;
-    let path = stack_directory(root).join("lock");
-    let marker = std::fs::read(&path)?;
-    lock.unlock()?;
-    std::fs::write(path, marker)?;
+/// Calls the operation between two lines that the trace shows, and prints how it ended, a line each for the operation and
+/// for a write through the same store after it.
+pub(crate) fn run(process: &Process) -> Result<(), Trouble> {
+    let store = process.place.open()?;
+    let result = perform(process.operation, &store);
+    let again = store.write(&Note(AGAIN.into()), None).map(|rev| rev.to_string());
+    for result in [result, again] {
+        say(&serde_json::to_string(&Outcome::from(result))?);
+    }
     Ok(())
 }
 
+/// What the operation needs beforehand is done before the first line, so that it is not failed.
+///
+/// A lock that is held at the end stays so until the process is gone: its holder is dead for whoever comes next.
+fn perform(operation: Operation, store: &Store<Note>) -> Result<String, Error> {
+    let listed = store.list()?;
+    let nth = |number: usize| listed.get(number).cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, "not prepared"));
+    let held = match operation {
+        Operation::CompareAndSet | Operation::Replace | Operation::Unlock => Some(store.lock("prepare", Wait::none())?),
+        _ => None,
+    };
+    let done = |result: Result<(), Error>| result.map(|()| "-".to_owned());
+    let keep = |lock: Box<dyn Lock>| std::mem::forget(lock);
+    let target = nth(1).or_else(|_| nth(0));
+    let third = nth(2);
+    let sealed = nth(1).and_then(|rev| store.backend().read(&rev, u64::MAX));
+    say(BEGIN);
+    let result = match (operation, held) {
+        (Operation::FirstWrite | Operation::Write, _) => store.write(&Note(WRITTEN.into()), None).map(|rev| rev.to_string()),
+        (Operation::SetCurrent, _) => done(store.set_current(&target?)),
+        (Operation::CompareAndSet, Some(lock)) => {
+            let expect = listed.first().map_or(Expect::Nothing, Expect::Revision);
+            let token = lock.token().cloned();
+            let moved = token.and_then(|token| store.backend().set_current(expect, &target?, &token));
+            keep(lock);
+            done(moved.map(drop))
+        }
+        // By the same bytes: whatever comes of it, they must be there.
+        (Operation::Replace, Some(lock)) => {
+            let token = lock.token().cloned();
+            let replaced = token.and_then(|token| store.backend().replace(&target?, &sealed?, &token));
+            keep(lock);
+            done(replaced)
+        }
+        (Operation::Delete, _) => done(store.delete(&third?)),
+        (Operation::Lock | Operation::Adopt, _) => done(store.lock("operation", Wait::none()).map(keep)),
+        (Operation::Unlock, Some(lock)) => done(lock.unlock()),
+        (Operation::ForceUnlock, _) => done(store.force_unlock(None).map(drop)),
+        (Operation::LockStatus, _) => store.lock_status().map(|status| {
+            status.map_or("nobody".into(), |status| format!("{} {:?}", status.info.holder.operation, status.liveness))
+        }),
+        (Operation::List, _) => store.list().map(|revisions| join(&revisions)),
+        (Operation::Get, _) => store.get(&target?).map(|note| note.0),
+        (Operation::Head, _) => store.head().map(|head| {
+            head.map_or("nothing".into(), |head| format!("{} {}", head.revision, head.document.0))
+        }),
+        (Operation::CompareAndSet | Operation::Replace | Operation::Unlock, None) => Ok("-".into()),
+    };
+    say(END);
+    result
+}
+
+/// The two outcomes in what the process printed; `None` when it ended early.
+pub(super) fn outcomes(printed: &str) -> Option<(Outcome, Outcome)> {
+    let mut lines = printed.lines().skip_while(|line| *line != END).skip(1);
+    let mut next = || serde_json::from_str(lines.next()?).ok();
+    Some((next()?, next()?))
+}
+
+impl From<Result<String, Error>> for Outcome {
+    fn from(result: Result<String, Error>) -> Self {
+        match result {
+            Ok(answer) => Self::Ok(answer),
+            Err(error) => Self::Failed {
+                kind: format!("{:?}", error.kind()).chars().take_while(char::is_ascii_alphanumeric).collect(),
+                revision: error.revision().map(Revision::to_string),
+                message: error.to_string(),
+            },
+        }
+    }
+}
+
+impl Outcome {
+    /// `Ok`, or the kind of the error.
+    pub(super) fn word(&self) -> &str {
+        match self {
+            Self::Ok(_) => "Ok",
+            Self::Failed { kind, .. } => kind,
+        }
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ok(answer) => write!(f, "Ok ({answer})"),
+            Self::Failed { kind, message, .. } => write!(f, "{kind} ({message})"),
+        }
+    }
+}
+
+fn say(line: &str) {
+    // The parent notices that a line is missing.
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush());
+}
+
 fn join(revisions: &[Revision]) -> String {
-    let names: Vec<_> = revisions.iter().map(ToString::to_string).collect();
-    names.join(",")
+    revisions.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }

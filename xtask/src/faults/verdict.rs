@@ -1,17 +1,14 @@
-use super::Trouble;
-use super::child::{AGAIN, Outcome};
-use super::operation::{Before, Operation, TEXTS, WRITTEN, open, stack_directory};
-use super::trace::{Call, Stage};
-use crate::note::Note;
-use localstate::LocalStore;
-use sdk_state::{Backend as _, Liveness, Revision, Wait, WriteOptions};
+//! What may come of a fault.
+
+use super::calls::{Call, Stage};
+use super::operation::{AGAIN, Operation, Outcome, TEXTS, WRITTEN};
+use crate::place::{Note, Place};
+use crate::report::Trouble;
+use sdk_state::{Error, Liveness, Revision, Store};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fmt;
 use std::time::Duration;
 
-/// Longer than a temporary has to lie there before it is cleaned.
-const OLD: Duration = Duration::from_secs(2 * 3600);
 const SOON: Duration = Duration::from_secs(2);
 
 /// One call of one operation, failed with one error.
@@ -19,11 +16,11 @@ const SOON: Duration = Duration::from_secs(2);
 pub(super) struct Fault {
     pub(super) operation: Operation,
     pub(super) call: Call,
-    pub(super) errno: &'static str,
+    pub(super) error: &'static str,
     pub(super) unlink: Unlink,
 }
 
-/// Whether the operation can remove what it has made before the fault.
+/// Whether the operation can remove what it made before the fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unlink {
     Works,
@@ -31,96 +28,131 @@ pub(super) enum Unlink {
     Fails,
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Call {
+            name,
+            arguments,
+            ordinal,
+            stage,
+        } = &self.call;
+        let (operation, error, unlink) = (self.operation.name(), self.error, self.unlink);
+        write!(f, "{operation}: {name} no. {ordinal} fails with {error} ({stage:?}, unlink {unlink:?}): {name}({arguments}")
+    }
+}
+
 impl Fault {
+    /// The options of strace.
+    pub(super) fn injections(&self) -> Vec<String> {
+        let Self { call, error, .. } = self;
+        let mut injections = vec![format!("inject={}:error={error}:when={}", call.name, call.ordinal)];
+        if self.unlink == Unlink::Fails {
+            injections.push("inject=unlinkat:error=EIO".into());
+        }
+        injections
+    }
+
     /// How the operation may end.
     ///
     /// Up to the change: `Io`, with nothing changed. After it: the change is there, so the operation succeeds, unless it is
     /// the flush that fails, which nobody can know the result of. Exceptions are what is done out of courtesy, or what
     /// there is another way for.
-    pub(super) fn may_end(&self) -> &'static [&'static str] {
+    fn may_end(&self) -> &'static [&'static str] {
         let Self {
             operation,
             call,
-            errno,
+            error,
             ..
         } = self;
-        let names = |part: &str| call.arguments.contains(part);
         // A signal is no reason to give up anything.
-        if *errno == "EINTR" {
+        if *error == "EINTR" {
             return &["Ok"];
         }
         match (call.name.as_str(), call.stage) {
             // Nothing depends on it: a handle that is closed is not used again, and the next holder of a lock is let in
             // when the handle goes.
             ("close", _) => &["Ok"],
-            ("flock", _) if call.unlocks() => &["Ok"],
+            ("flock", _) if call.names("LOCK_UN") => &["Ok"],
+            // A look at the marker that proves nobody dead: then the holder may live.
+            ("flock", Stage::Before) if *operation == Operation::Adopt && call.names("/lock>") => &["Locked"],
+            ("flock", Stage::Before) if *operation == Operation::LockStatus => &["Ok"],
             // A look whether the call exists at all; otherwise the numbers come from a device.
             ("getrandom", _) if call.arguments.starts_with("\"\", 0") => &["Ok"],
             ("getrandom", _) => &["Io", "Unavailable"],
             // The marker tells it where it is known.
-            _ if call.is_about_the_boot_id() => &["Ok"],
-            // Whether a kept handle is that of a directory which somebody has removed.
-            ("fstat", Stage::Before) if names("S_IFDIR") => &["Ok"],
+            _ if call.names("/proc/sys/kernel/random/boot_id") => &["Ok"],
+            // A process that cannot tell who it is does not act as the holder.
+            _ if call.names("/proc/self/ns/pid") => &["LockLost", "Ok"],
+            // Where a kept handle is compared with what its path leads to, both may be asked again.
+            ("fstat", Stage::Before) if call.names("S_IFDIR") => &["Ok", "Io"],
             // A parent that may not be read cannot be flushed: whoever made it could.
-            ("open", Stage::Before) if *errno == "EACCES" && !names("/root\"") => &["Ok", "Io"],
+            ("open", Stage::Before) if *error == "EACCES" && !call.names("/root\"") => &["Ok", "Io"],
+            // `set_current` takes the lock first: the removal of its temporary's name is a courtesy.
+            ("unlinkat", Stage::Before) if *operation == Operation::SetCurrent && call.names("\".lock.") => &["Ok"],
             // The revision itself may not be durable: then nothing is made to point at it.
-            ("fsync", Stage::Before) if operation.moves() && names("/snapshots>") => &["DurabilityUnknown"],
-            ("fsync", Stage::After) if operation.writes() || operation.moves() => &["DurabilityUnknown"],
+            ("fsync", Stage::Before) if operation.moves() && call.names("/snapshots>") => &["OutcomeUnknown"],
+            ("fsync", Stage::After) if operation.writes() || operation.moves() => &["OutcomeUnknown"],
             // The revision is gone, and may come back in a power cut: to delete it again is right, and does no harm.
-            ("fsync", Stage::After) if *operation == Operation::Delete => &["DurabilityUnknown"],
+            ("fsync", Stage::After) if matches!(operation, Operation::Delete | Operation::Replace) => &["OutcomeUnknown"],
+            // Whether the directories are still at their paths is asked again after the change, and was not told.
+            ("newfstatat" | "fstat", Stage::After) if operation.writes() => &["OutcomeUnknown", "Ok"],
+            ("newfstatat" | "fstat", Stage::After) if *operation == Operation::Unlock => &["Io", "Ok"],
             // Whose lock it is could not be seen: it is given back, and the next one takes it over.
             ("newfstatat" | "fstat", Stage::After) if *operation == Operation::Adopt => &["Io", "Ok"],
             (_, Stage::Before | Stage::Change) => &["Io"],
-            // The removal of a temporary's name, and cleaning.
+            // The removal of a temporary's name, cleaning, and giving back the lock that `set_current` took.
             (_, Stage::After) => &["Ok"],
         }
     }
 
-    /// What is wrong with how the operation ended and with what lies there now: nothing, if all is well.
+    /// What is wrong with how the operation ended and with what lies there now.
     pub(super) fn problems(
         &self,
-        before: &Before,
-        root: &Path,
+        before: &[Revision],
+        place: &Place,
         (outcome, again): &(Outcome, Outcome),
     ) -> Result<Vec<String>, Trouble> {
         let operation = self.operation;
         let mut problems = Vec::new();
         if !self.may_end().contains(&outcome.word()) {
-            problems.push(format!(
-                "it ended with {outcome}, and may end with {:?}",
-                self.may_end()
-            ));
+            problems.push(format!("it ended with {outcome}, and may end with {:?}", self.may_end()));
         }
 
-        let mut expected: BTreeMap<Revision, &str> = before.revisions.iter().cloned().zip(TEXTS).collect();
-        let mut current = before.revisions.first();
+        let mut expected = Contents {
+            stored: before.iter().cloned().zip(TEXTS.map(|text| text.as_bytes().to_vec())).collect(),
+            current: before.first().cloned(),
+        };
         let is_done = matches!(outcome, Outcome::Ok(_));
-        if operation.writes()
-            && let Some(rev) = outcome.revision()
-        {
-            expected.insert(rev.parse()?, WRITTEN);
+        let is_unknown = outcome.word() == "OutcomeUnknown";
+        if operation.writes() {
+            match outcome {
+                Outcome::Ok(rev) => drop(expected.stored.insert(rev.parse()?, WRITTEN.into())),
+                // An unknown outcome names the revision that is stored, durably or not.
+                Outcome::Failed { revision: Some(rev), .. } if is_unknown => {
+                    expected.stored.insert(rev.parse()?, WRITTEN.into());
+                }
+                Outcome::Failed { .. } if is_unknown => problems.push(format!("{outcome} names no revision")),
+                Outcome::Failed { .. } => {}
+            }
         }
         if operation.moves() {
-            let target = &before.revisions[1];
-            match outcome {
-                Outcome::Ok(_) => current = Some(target),
-                _ if outcome.word() == "DurabilityUnknown" => {
-                    if self.call.stage == Stage::After {
-                        current = Some(target);
-                    }
-                    if outcome.revision() != Some(&target.to_string()) {
-                        problems.push(format!("{outcome} does not name {target}"));
-                    }
-                }
-                _ => {}
+            let target = &before[1];
+            if is_done || is_unknown && self.call.stage == Stage::After {
+                expected.current = Some(target.clone());
+            }
+            if let Outcome::Failed { revision, .. } = outcome
+                && is_unknown
+                && revision.as_ref() != Some(&target.to_string())
+            {
+                problems.push(format!("{outcome} does not name {target}"));
             }
         }
         if operation == Operation::Delete && (is_done || self.call.stage == Stage::After) {
-            expected.remove(&before.revisions[2]);
+            expected.stored.remove(&before[2]);
         }
         match again {
             Outcome::Ok(rev) => {
-                if expected.insert(rev.parse()?, AGAIN).is_some() {
+                if expected.stored.insert(rev.parse()?, AGAIN.into()).is_some() {
                     problems.push(format!("the write after it replaced {rev}"));
                 }
             }
@@ -128,147 +160,96 @@ impl Fault {
         }
         if let (Outcome::Ok(answer), Some(right)) = (outcome, operation.answer(before))
             && *answer != right
+            // Unless a look at the lock proves nobody dead.
+            && !(operation == Operation::LockStatus && answer == "killed Unknown" && self.call.name == "flock")
         {
             problems.push(format!("it answered {answer:?} instead of {right:?}"));
         }
 
-        let store = open(root)?;
-        problems.extend(differences(&store, &expected, current));
+        let store = place.open()?;
+        let get = |rev: &Revision| store.get(rev).map(|note| note.0.into_bytes());
+        problems.extend(expected.differences(store.list(), store.backend().current(), get));
         if is_done {
             problems.extend(wrong_lock(operation, &store)?);
         }
-        problems.extend(self.litter(root)?);
-        problems.extend(
-            not_going_on(&store)
-                .err()
-                .map(|error| format!("it does not go on: {error}")),
-        );
+        problems.extend(self.leftovers(place)?);
+        problems.extend(goes_on(&store).err().map(|error| format!("it does not go on: {error}")));
         Ok(problems)
     }
 
     /// A temporary may stay where it was its removal that failed, until it is old.
-    fn litter(&self, root: &Path) -> Result<Vec<String>, Trouble> {
+    fn leftovers(&self, place: &Place) -> Result<Vec<String>, Trouble> {
         let mut problems = Vec::new();
-        let stay = temporaries(root)?;
+        let stay = place.leftovers()?;
         if !stay.is_empty() && self.call.name != "unlinkat" && self.unlink == Unlink::Works {
             problems.push(format!("it left {stay:?}"));
         }
         if stay.is_empty() && self.unlink == Unlink::Fails {
             problems.push("the second fault did not hit".into());
         }
-        // The lock once more, so that a second name of a marker that has been taken over is nobody's any longer.
-        if let Err(error) = open(root)?
-            .lock("look", &Wait::at_most(SOON))
-            .and_then(sdk_state::Lock::unlock)
-        {
-            problems.push(format!("the lock is stuck: {error}"));
-        }
-        for path in &stay {
-            let file = File::options().write(true).open(path)?;
-            file.set_modified(file.metadata()?.modified()? - OLD)?;
-        }
-        if let Err(error) = open(root)?
-            .lock("clean", &Wait::at_most(SOON))
-            .and_then(sdk_state::Lock::unlock)
-        {
-            problems.push(format!("the lock is stuck: {error}"));
-        }
-        let still = temporaries(root)?;
-        if !still.is_empty() {
-            problems.push(format!("it left what is never cleaned: {still:?}"));
-        }
+        problems.extend(place.clean()?);
         Ok(problems)
     }
 }
 
-impl Outcome {
-    /// `Ok`, or the kind of the error.
-    pub(super) fn word(&self) -> &str {
-        match self {
-            Self::Ok(_) => "Ok",
-            Self::Failed { kind, .. } => kind,
-        }
-    }
+/// What should be stored.
+#[derive(Debug, Clone)]
+pub(super) struct Contents {
+    pub(super) stored: BTreeMap<Revision, Vec<u8>>,
+    pub(super) current: Option<Revision>,
+}
 
-    /// The revision that was written, durably or perhaps not.
-    fn revision(&self) -> Option<&String> {
-        match self {
-            Self::Ok(rev) => Some(rev),
-            Self::Failed { kind, rev, .. } if kind == "DurabilityUnknown" => Some(rev),
-            Self::Failed { .. } => None,
+impl Contents {
+    /// How what was found differs.
+    pub(super) fn differences(
+        &self,
+        listed: Result<Vec<Revision>, Error>,
+        current: Result<Option<sdk_state::Pointer>, Error>,
+        read: impl Fn(&Revision) -> Result<Vec<u8>, Error>,
+    ) -> Vec<String> {
+        let mut problems = Vec::new();
+        match listed {
+            Ok(mut listed) => {
+                listed.sort();
+                if !listed.iter().eq(self.stored.keys()) {
+                    problems.push(format!("{listed:?} are stored instead of {:?}", self.stored.keys()));
+                }
+            }
+            Err(error) => problems.push(format!("it cannot be listed: {error}")),
         }
+        for (rev, bytes) in &self.stored {
+            match read(rev) {
+                Ok(read) if read == *bytes => {}
+                Ok(_) => problems.push(format!("{rev} was changed")),
+                Err(error) => problems.push(format!("{rev} cannot be read: {error}")),
+            }
+        }
+        match current.map(|pointer| pointer.map(|pointer| pointer.revision)) {
+            Ok(current) if current == self.current => {}
+            current => problems.push(format!("current is {current:?} instead of {:?}", self.current)),
+        }
+        problems
     }
 }
 
-impl std::fmt::Display for Outcome {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ok(answer) => write!(f, "Ok ({answer})"),
-            Self::Failed { kind, message, .. } => write!(f, "{kind} ({message})"),
-        }
-    }
-}
-
-/// What is stored and should not be, or the other way round.
-pub(super) fn differences(
-    store: &LocalStore<Note>,
-    expected: &BTreeMap<Revision, &str>,
-    current: Option<&Revision>,
-) -> Vec<String> {
-    let mut problems = Vec::new();
-    match store.list() {
-        Ok(listed) if listed.iter().eq(expected.keys()) => {}
-        Ok(listed) => problems.push(format!("{listed:?} are stored instead of {:?}", expected.keys())),
-        Err(error) => problems.push(format!("what is stored cannot be listed: {error}")),
-    }
-    for (rev, text) in expected {
-        match store.get(rev) {
-            Ok(note) if note.0 == *text => {}
-            Ok(note) => problems.push(format!("{rev} holds {:?} instead of {text:?}", note.0)),
-            Err(error) => problems.push(format!("{rev} cannot be read: {error}")),
-        }
-    }
-    match (store.current_rev(), current) {
-        (Ok(found), Some(current)) if found == *current => {}
-        (Err(error), None) if matches!(error.kind(), sdk_state::ErrorKind::NoCurrent { .. }) => {}
-        (found, current) => problems.push(format!("current is {found:?} instead of {current:?}")),
-    }
-    problems
-}
-
-fn wrong_lock(operation: Operation, store: &LocalStore<Note>) -> Result<Option<String>, Trouble> {
+fn wrong_lock(operation: Operation, store: &Store<Note>) -> Result<Option<String>, Error> {
     let status = store.lock_status()?;
     let is_right = match operation {
         // Held, by the process that is gone by now.
         Operation::Lock | Operation::Adopt => status.as_ref().is_some_and(|status| {
-            status.liveness == Liveness::Dead && status.info.operation.as_deref() == Some("operation")
+            status.liveness == Liveness::Dead && status.info.holder.operation == "operation"
         }),
         Operation::Unlock | Operation::ForceUnlock => status.is_none(),
+        // Whatever becomes of the lock that it took, it keeps nobody out.
+        Operation::SetCurrent => status.as_ref().is_none_or(|status| status.liveness == Liveness::Dead),
         _ => true,
     };
     Ok((!is_right).then(|| format!("the lock is {status:?}")))
 }
 
 /// A whole run of a tool, after the trouble.
-fn not_going_on(store: &LocalStore<Note>) -> Result<(), sdk_state::Error> {
-    let lock = store.lock("go on", &Wait::at_most(SOON))?;
-    let rev = store.write(&Note("the next".into()), &WriteOptions::new())?;
-    store.set_current(&rev)?;
+fn goes_on(store: &Store<Note>) -> Result<(), Error> {
+    let lock = store.lock("go on", SOON)?;
+    store.save(&Note("the next".into()), None, sdk_state::Expect::Anything, lock.token()?)?;
     lock.unlock()
-}
-
-fn temporaries(root: &Path) -> Result<Vec<PathBuf>, Trouble> {
-    let mut found = Vec::new();
-    let stack = stack_directory(root);
-    for directory in [stack.join("snapshots"), stack] {
-        if directory.exists() {
-            for entry in fs::read_dir(directory)? {
-                let entry = entry?;
-                if entry.file_name().as_encoded_bytes().starts_with(b".") {
-                    found.push(entry.path());
-                }
-            }
-        }
-    }
-    Ok(found)
 }

@@ -1,105 +1,119 @@
-use super::{NOON, broken};
-use crate::note::Note;
-use clap::{Args, ValueEnum};
-use localstate::LocalStorage;
+//! Many writers at once, in threads and processes, on clocks that stand still, step back and jump.
+
+use super::broken;
+use crate::oracle::Oracle;
+use crate::place::{Note, Place, after_noon, scratch};
+use crate::report::Trouble;
+use crate::task::{Role, command};
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use sdk_conformance::{Faulty, Method};
 use sdk_state::encrypt::Noop;
-use sdk_state::{Backend as _, ErrorKind, Expect, Revision, StackId, Store, WriteOptions};
+use sdk_state::{Error, Revision, Store};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::env;
-use std::error::Error;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::Barrier;
-use time::OffsetDateTime;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
-/// One random run of several actors over one stack.
+/// Whoever waits for a lock for so long finds it stuck.
+const STUCK: Duration = Duration::from_secs(20);
+const SECOND: i64 = 1_000_000_000;
+
+/// One random run of several writers on one stack.
 #[derive(Debug, Clone)]
 struct Case {
     threads: usize,
     processes: usize,
-    script: Script,
+    steps: Vec<Step>,
 }
 
-/// What each actor does, write by write.
-#[derive(Debug, Clone)]
-struct Script {
-    /// The clock at each write, in seconds from noon: standing still, stepping back, jumping.
-    clock: Vec<i64>,
-    /// After each write: whether it becomes current, and whether the write before it is deleted.
-    then: Vec<(Then, bool)>,
+/// A write, and what its writer does after it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Step {
+    /// In seconds from noon.
+    clock: i64,
+    then: Then,
+    deletes_last: bool,
 }
 
-/// What a writer does with `current` after a write.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 enum Then {
     Leaves,
-    /// Whatever is current.
+    /// Makes it current, whatever is current.
     Sets,
-    /// If what was current when the write began still is.
+    /// Makes it current under the lock, if what was current when the write began still is.
     Moves,
 }
 
-pub(super) fn hold(runner: &mut TestRunner) -> Result<(), Box<dyn Error>> {
-    let step = prop_oneof![4 => Just(0), 1 => -86_400..0_i64, 1 => 1..86_400_i64];
-    let script = (1_usize..6).prop_flat_map(move |writes| {
-        let then = prop_oneof![1 => Just(Then::Leaves), 1 => Just(Then::Sets), 2 => Just(Then::Moves)];
-        let then = (then, any::<bool>());
-        (
-            prop::collection::vec(step.clone(), writes),
-            prop::collection::vec(then, writes),
-        )
+/// A process that writes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Writer {
+    place: Place,
+    name: String,
+    steps: Vec<Step>,
+}
+
+/// What came of one write.
+#[derive(Debug, Serialize, Deserialize)]
+struct Outcome {
+    revision: String,
+    text: String,
+    tries: u64,
+    /// What was current before this, if it was made current by comparing.
+    moved_from: Option<Option<String>>,
+    deleted: bool,
+}
+
+pub(super) fn hold(runner: &mut TestRunner) -> Result<(), Box<dyn std::error::Error>> {
+    let step = (
+        prop_oneof![4 => Just(0), 1 => -86_400..0_i64, 1 => 1..86_400_i64],
+        prop_oneof![1 => Just(Then::Leaves), 1 => Just(Then::Sets), 2 => Just(Then::Moves)],
+        any::<bool>(),
+    );
+    let step = step.prop_map(|(clock, then, deletes_last)| Step {
+        clock,
+        then,
+        deletes_last,
     });
     // Few who write again and again, or many at once.
-    let actors = prop_oneof![3 => (1_usize..12, 0_usize..4), 1 => (32_usize..64, Just(0))];
-    let case = (actors, script).prop_map(|((threads, processes), (clock, then))| Case {
+    let writers = prop_oneof![3 => (1_usize..12, 0_usize..4), 1 => (32_usize..64, Just(0))];
+    let case = (writers, prop::collection::vec(step, 1..6)).prop_map(|((threads, processes), steps)| Case {
         threads,
         processes,
-        script: Script { clock, then },
+        steps,
     });
     Ok(runner.run(&case, |case| check(&case))?)
 }
 
 fn check(case: &Case) -> Result<(), TestCaseError> {
-    let directory = tempfile::tempdir().map_err(broken)?;
-    let root = directory.path();
-    let outcomes = run_all(case, root).map_err(broken)?;
+    let directory = scratch().map_err(broken)?;
+    let place = Place::new(directory.path());
+    let outcomes = run_all(case, &place).map_err(broken)?;
 
-    check_tries(&outcomes)?;
+    let allowed = most_tries(outcomes.len());
+    for outcome in &outcomes {
+        prop_assert!(outcome.tries <= allowed, "more than {} tries: {:?}", allowed, outcome);
+    }
     // A name is free again once its revision has been deleted, so only those that are kept must differ.
     let (deleted, kept): (Vec<&Outcome>, Vec<_>) = outcomes.iter().partition(|outcome| outcome.deleted);
-    check_names(&kept)?;
+    let mut distinct = BTreeMap::new();
+    for outcome in &kept {
+        if let Some(other) = distinct.insert(&outcome.revision, outcome) {
+            return Err(broken(format!("given twice: {other:?} and {outcome:?}")));
+        }
+    }
     check_moves(&outcomes, &deleted)?;
 
-    let store = open(root, || NOON).map_err(broken)?;
+    let store = place.open().map_err(broken)?;
     for outcome in &kept {
-        let note = store.get(&outcome.revision).map_err(broken)?;
-        prop_assert_eq!(
-            &note.0,
-            &outcome.text,
-            "{} holds another writer's bytes",
-            outcome.revision
-        );
+        let rev: Revision = outcome.revision.parse().map_err(broken)?;
+        let note = store.get(&rev).map_err(broken)?;
+        prop_assert_eq!(&note.0, &outcome.text, "{} holds another writer's bytes", rev);
     }
     let listed = store.list().map_err(broken)?;
     prop_assert_eq!(listed.len(), kept.len(), "lost, or nobody's: {:?}", listed);
-    Ok(())
-}
-
-fn check_tries(outcomes: &[Outcome]) -> Result<(), TestCaseError> {
-    let allowed = most_tries(outcomes.len());
-    for outcome in outcomes {
-        prop_assert!(
-            outcome.tries <= allowed,
-            "more than {} tries for {} writes: {:?}",
-            allowed,
-            outcomes.len(),
-            outcome
-        );
-    }
     Ok(())
 }
 
@@ -109,124 +123,119 @@ fn most_tries(writes: usize) -> u64 {
     u64::from(writes.max(1).ilog2()) + 10
 }
 
-fn check_names(kept: &[&Outcome]) -> Result<(), TestCaseError> {
-    let mut distinct = BTreeMap::new();
-    for outcome in kept {
-        if let Some(other) = distinct.insert(&outcome.revision, outcome) {
-            return Err(broken(format!(
-                "{} was given twice: {other:?} and {outcome:?}",
-                outcome.revision
-            )));
-        }
-    }
-    Ok(())
-}
-
 /// Nobody makes the same revision current twice, so from each one mover can have moved on; unless its name was given again.
 fn check_moves(outcomes: &[Outcome], deleted: &[&Outcome]) -> Result<(), TestCaseError> {
     let mut moved = BTreeMap::new();
     for outcome in outcomes {
         let Some(from) = &outcome.moved_from else { continue };
-        if deleted
-            .iter()
-            .any(|deleted| from.as_ref() == Some(&deleted.revision))
-        {
+        if deleted.iter().any(|deleted| from.as_ref() == Some(&deleted.revision)) {
             continue;
         }
         if let Some(other) = moved.insert(from, outcome) {
-            return Err(broken(format!(
-                "two moved current away from {from:?}: {other:?} and {outcome:?}"
-            )));
+            return Err(broken(format!("two moved current away from {from:?}: {other:?} and {outcome:?}")));
         }
     }
     Ok(())
 }
 
-/// What became of one write.
-#[derive(Debug)]
-struct Outcome {
-    revision: Revision,
-    text: String,
-    tries: u64,
-    /// What was current before this, if it was made current by comparing.
-    moved_from: Option<Option<Revision>>,
-    deleted: bool,
-}
-
-fn run_all(case: &Case, root: &Path) -> Result<Vec<Outcome>, Box<dyn Error>> {
-    let children: Vec<Child> = (0..case.processes)
-        .map(|process| start_writer(process, &case.script, root))
-        .collect::<io::Result<_>>()?;
+fn run_all(case: &Case, place: &Place) -> Result<Vec<Outcome>, Trouble> {
+    let writer = |name: String| Writer {
+        place: place.clone(),
+        name,
+        steps: case.steps.clone(),
+    };
+    let mut children = Vec::new();
+    for process in 0..case.processes {
+        children.push(start(writer(format!("process {process}")))?);
+    }
+    let oracle = oracle(place)?;
     let barrier = Barrier::new(case.threads);
     let mut outcomes = std::thread::scope(|scope| {
-        let actors: Vec<_> = (0..case.threads)
+        let threads: Vec<_> = (0..case.threads)
             .map(|thread| {
-                let (barrier, script) = (&barrier, &case.script);
+                let (barrier, oracle, writer) = (&barrier, &oracle, writer(format!("thread {thread}")));
                 scope.spawn(move || {
                     barrier.wait();
-                    act(root, &format!("thread {thread}"), script)
+                    write_all(&writer, oracle)
                 })
             })
             .collect();
         let mut outcomes = Vec::new();
-        for actor in actors {
-            outcomes.extend(actor.join().map_err(|_| "a writer panicked")??);
+        for thread in threads {
+            outcomes.extend(thread.join().map_err(|_| "a writer panicked")??);
         }
-        Ok::<_, String>(outcomes)
+        Ok::<_, Trouble>(outcomes)
     })?;
     for child in children {
-        outcomes.extend(outcomes_of(child)?);
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into());
+        }
+        outcomes.extend(serde_json::from_slice::<Vec<Outcome>>(&output.stdout)?);
     }
     Ok(outcomes)
 }
 
-/// One actor's whole script. Broken promises that it alone can see are its errors.
-fn act(root: &Path, name: &str, script: &Script) -> Result<Vec<Outcome>, String> {
+fn oracle(place: &Place) -> io::Result<Oracle> {
+    Oracle::open(&place.root().join("oracle"))
+}
+
+fn start(writer: Writer) -> io::Result<Child> {
+    let mut command = command(&Role::Write(writer))?;
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+}
+
+/// The process: prints its outcomes.
+pub(crate) fn run_writer(writer: &Writer) -> Result<(), Trouble> {
+    let outcomes = write_all(writer, &oracle(&writer.place)?)?;
+    Ok(io::stdout().write_all(&serde_json::to_vec(&outcomes)?)?)
+}
+
+/// All steps of one writer. Broken promises that it alone can see are its errors.
+fn write_all(writer: &Writer, oracle: &Oracle) -> Result<Vec<Outcome>, Trouble> {
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for (turn, (&offset, &(then, deletes_last))) in script.clock.iter().zip(&script.then).enumerate() {
-        let explain = |error: sdk_state::Error| format!("{name}, write {turn}: {error}");
-        let store = open(root, move || NOON + offset).map_err(explain)?;
-        let text = format!("{name}, write {turn}");
-        let revision = store
-            .write(&Note(text.clone()), &WriteOptions::new())
-            .map_err(explain)?;
+    for (turn, step) in writer.steps.iter().enumerate() {
+        let text = format!("{}, write {turn}", writer.name);
+        let now = after_noon(step.clock * SECOND);
+        let backend = Arc::new(Faulty::new(writer.place.backend()?));
+        let store: Store<Note> = Store::new(Arc::clone(&backend), Noop).with_clock(move || now).document();
+        let revision = store.write(&Note(text.clone()), None)?;
         // What was current when this write began, as the write itself saw it: others move `current` meanwhile, also back.
-        let current = store.header(&revision).map_err(explain)?.parent;
-        if current.as_ref().is_some_and(|current| *current >= revision) {
-            return Err(format!(
-                "{text} got {revision}, which does not sort after the current {current:?}"
-            ));
-        }
-        let now = Revision::at(moment(NOON + offset)).map_err(explain)?;
+        let current = store.header(&revision)?.parent;
+        let now = Revision::at(now)?;
         let latest = current.clone().map_or(now.clone(), |current| current.max(now));
-        if !revision.same_moment(&latest) {
-            return Err(format!(
-                "{text} got {revision}, whose moment is not that of {latest}"
-            ));
+        let is_after = current.as_ref().is_none_or(|current| *current < revision);
+        if !is_after || !revision.same_moment(&latest) {
+            return Err(format!("{text} got {revision}, while {current:?} was current").into());
         }
+        let last = outcomes.last_mut().filter(|_| step.deletes_last);
         let mut moved_from = None;
-        match then {
-            Then::Leaves => {}
-            Then::Sets => store.set_current(&revision).map_err(explain)?,
-            Then::Moves => {
-                match store.compare_and_set_current(Expect::Exactly(current.as_ref()), &revision, None) {
-                    Ok(()) => moved_from = Some(current),
-                    Err(error) if matches!(error.kind(), ErrorKind::CurrentMoved { .. }) => {}
-                    Err(error) => return Err(explain(error)),
+        match step.then {
+            Then::Leaves => delete_last(last, |last| store.delete(last))?,
+            Then::Sets => {
+                match store.set_current(&revision) {
+                    Err(error) if !error.is_locked() => return Err(error.into()),
+                    _ => {}
                 }
+                delete_last(last, |last| store.delete(last))?;
             }
-        }
-        if deletes_last && let Some(last) = outcomes.last_mut() {
-            match store.delete(&last.revision, None) {
-                Ok(()) => last.deleted = true,
-                Err(error) if error.kind() == &ErrorKind::RevisionIsCurrent => {}
-                Err(error) => return Err(explain(error)),
+            Then::Moves => {
+                let lock = store.lock("props", STUCK)?;
+                let inside = oracle.enter()?.ok_or("two writers hold the lock at once")?;
+                match store.backend().set_current(current.as_ref().into(), &revision, lock.token()?) {
+                    Ok(_) => moved_from = Some(current.map(|current| current.to_string())),
+                    Err(error) if error.is_current_moved() => {}
+                    Err(error) => return Err(error.into()),
+                }
+                delete_last(last, |last| store.backend().remove(last, Some(lock.token()?)))?;
+                drop(inside);
+                lock.unlock()?;
             }
         }
         outcomes.push(Outcome {
-            revision,
+            revision: revision.to_string(),
             text,
-            tries: store.storage().calls(Method::Create),
+            tries: backend.calls(Method::Create),
             moved_from,
             deleted: false,
         });
@@ -234,128 +243,13 @@ fn act(root: &Path, name: &str, script: &Script) -> Result<Vec<Outcome>, String>
     Ok(outcomes)
 }
 
-fn open(
-    root: &Path,
-    clock: impl Fn() -> i64 + Send + Sync + 'static,
-) -> Result<Store<Faulty<LocalStorage>, Note>, sdk_state::Error> {
-    let storage = LocalStorage::new(root, StackId::new("props", "writes")?);
-    Ok(Store::new(Faulty::new(storage), Noop).with_clock(move || moment(clock())))
-}
-
-fn moment(seconds: i64) -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
-}
-
-/// The arguments of a writing process.
-#[derive(Args)]
-pub(crate) struct WriterOptions {
-    #[arg(long)]
-    root: PathBuf,
-    #[arg(long)]
-    name: String,
-    #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
-    clock: Vec<i64>,
-    #[arg(long, value_delimiter = ',', value_enum)]
-    then: Vec<Then>,
-    #[arg(long, value_delimiter = ',')]
-    deletes_last: Vec<bool>,
-}
-
-fn start_writer(process: usize, script: &Script, root: &Path) -> io::Result<Child> {
-    let list = |values: Vec<String>| values.join(",");
-    Command::new(env::current_exe()?)
-        .arg("props-writer")
-        .arg("--root")
-        .arg(root)
-        .args(["--name", &format!("process {process}")])
-        .arg(format!(
-            "--clock={}",
-            list(script.clock.iter().map(ToString::to_string).collect())
-        ))
-        .arg(format!(
-            "--then={}",
-            list(
-                script
-                    .then
-                    .iter()
-                    .map(|then| format!("{:?}", then.0).to_lowercase())
-                    .collect()
-            )
-        ))
-        .arg(format!(
-            "--deletes-last={}",
-            list(script.then.iter().map(|then| then.1.to_string()).collect())
-        ))
-        .stdout(Stdio::piped())
-        .spawn()
-}
-
-/// In the place of the revision from which a writing process moved `current`.
-const NOT_MOVED: &str = "-";
-const FROM_NOTHING: &str = "*";
-
-/// Prints an outcome a line: the revision, the tries, from where it was made current, whether it was deleted, the text.
-pub(crate) fn run_writer(options: &WriterOptions) -> ExitCode {
-    let script = Script {
-        clock: options.clock.clone(),
-        then: options
-            .then
-            .iter()
-            .copied()
-            .zip(options.deletes_last.iter().copied())
-            .collect(),
-    };
-    let mut out = io::stdout().lock();
-    match act(&options.root, &options.name, &script) {
-        Ok(outcomes) => {
-            for Outcome {
-                revision,
-                text,
-                tries,
-                moved_from,
-                deleted,
-            } in outcomes
-            {
-                let moved_from = match moved_from {
-                    None => NOT_MOVED.into(),
-                    Some(None) => FROM_NOTHING.into(),
-                    Some(Some(from)) => from.to_string(),
-                };
-                if writeln!(out, "{revision} {tries} {moved_from} {deleted} {text}").is_err() {
-                    return ExitCode::FAILURE;
-                }
-            }
-            ExitCode::SUCCESS
-        }
-        Err(problem) => {
-            // The parent reports what it finds on the last line.
-            let _ = writeln!(out, "{problem}");
-            ExitCode::FAILURE
-        }
+/// Unless it is current, or somebody else holds the lock.
+fn delete_last(last: Option<&mut Outcome>, delete: impl FnOnce(&Revision) -> Result<(), Error>) -> Result<(), Error> {
+    let Some(last) = last else { return Ok(()) };
+    match delete(&last.revision.parse()?) {
+        Ok(()) => last.deleted = true,
+        Err(error) if error.is_locked() || error.kind() == &sdk_state::ErrorKind::RevisionIsCurrent => {}
+        Err(error) => return Err(error),
     }
-}
-
-fn outcomes_of(child: Child) -> Result<Vec<Outcome>, Box<dyn Error>> {
-    let output = child.wait_with_output()?;
-    let text = String::from_utf8(output.stdout)?;
-    if !output.status.success() {
-        return Err(text.into());
-    }
-    text.lines()
-        .map(|line| {
-            let mut fields = line.splitn(5, ' ');
-            let mut next = || fields.next().ok_or("a writing process printed half a line");
-            Ok(Outcome {
-                revision: next()?.parse()?,
-                tries: next()?.parse()?,
-                moved_from: match next()? {
-                    NOT_MOVED => None,
-                    FROM_NOTHING => Some(None),
-                    from => Some(Some(from.parse()?)),
-                },
-                deleted: next()?.parse()?,
-                text: next()?.into(),
-            })
-        })
-        .collect()
+    Ok(())
 }

@@ -7,9 +7,8 @@ pub(crate) mod workload;
 
 pub(crate) mod floor;
 
-use localstate::LocalStore;
 use sdk_state::encrypt::{EnvKey, MasterKey};
-use sdk_state::{Revision, Snapshot as _, State};
+use sdk_state::{Revision, Snapshot as _, State, Store};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +36,7 @@ pub(crate) fn rounds(full: usize, quick: usize) -> usize {
     if is_quick() { quick } else { full }
 }
 
-pub(crate) fn store(root: &Path, stack: &str) -> LocalStore {
+pub(crate) fn store(root: &Path, stack: &str) -> Store {
     let key = EnvKey::new("STATE_KEY", MasterKey::from_base64(KEY).unwrap());
     localstate::open(root, workload::FACTORY, stack, key).unwrap()
 }

@@ -6,8 +6,8 @@
 #![no_main]
 
 use fuzz::{ID, scratch};
-use localstate::LocalStorage;
-use sdk_state::{ErrorKind, MemoryStorage, Revision, Storage as _};
+use localstate::LocalBackend;
+use sdk_state::{Backend as _, ErrorKind, MemoryBackend, Pointer, Revision};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -25,15 +25,15 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     }
     let expected = alone.ok();
 
-    let memory = MemoryStorage::new(ID.clone());
+    let memory = MemoryBackend::new(ID.clone());
     memory.overwrite_pointer(input);
     assert_eq!(in_kind(memory.current()), expected);
 
-    static STACK: LazyLock<(PathBuf, LocalStorage)> = LazyLock::new(|| {
+    static STACK: LazyLock<(PathBuf, LocalBackend)> = LazyLock::new(|| {
         let root = scratch();
         let stack = root.join(ID.factory()).join(ID.stack());
         std::fs::create_dir_all(&stack).expect("a directory");
-        (stack.join("current"), LocalStorage::new(root, ID.clone()))
+        (stack.join("current"), LocalBackend::new(root, ID.clone()))
     });
     let (file, local) = &*STACK;
     std::fs::write(file, input).expect("a file");
@@ -42,9 +42,9 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
 });
 
 /// The revision that is current; `None` for a damaged pointer. There is no third outcome.
-fn in_kind(current: Result<Option<Revision>, sdk_state::Error>) -> Option<Revision> {
+fn in_kind(current: Result<Option<Pointer>, sdk_state::Error>) -> Option<Revision> {
     match current {
-        Ok(revision) => Some(revision.expect("a pointer that is there is never none")),
+        Ok(pointer) => Some(pointer.expect("a pointer that is there is never none").revision),
         Err(error) => {
             assert_eq!(error.kind(), &ErrorKind::Damaged);
             None

@@ -8,8 +8,8 @@
 #![no_main]
 
 use fuzz::{ID, is_harmless, scratch};
-use localstate::LocalStorage;
-use sdk_state::{Holder, Liveness, LockInfo, Storage as _, TryLock};
+use localstate::LocalBackend;
+use sdk_state::{Backend as _, Liveness, LockInfo, TryLock};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -17,21 +17,21 @@ use std::sync::LazyLock;
 const OURS: usize = 1024;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    static STACK: LazyLock<(PathBuf, LocalStorage)> = LazyLock::new(|| {
+    static STACK: LazyLock<(PathBuf, LocalBackend)> = LazyLock::new(|| {
         let root = scratch();
         let stack = root.join(ID.factory()).join(ID.stack());
         std::fs::create_dir_all(&stack).expect("a directory");
-        (stack.join("lock"), LocalStorage::new(root, ID.clone()))
+        (stack.join("lock"), LocalBackend::new(root, ID.clone()))
     });
-    let (file, storage) = &*STACK;
-    let info = read(file, storage, input);
+    let (file, backend) = &*STACK;
+    let info = read(file, backend, input);
     std::fs::remove_file(file).expect("the marker");
-    hold(file, storage, &info);
+    hold(file, backend, &info);
 });
 
-fn read(file: &Path, storage: &LocalStorage, input: &[u8]) -> LockInfo {
+fn read(file: &Path, backend: &LocalBackend, input: &[u8]) -> LockInfo {
     std::fs::write(file, input).expect("a file");
-    let status = storage.lock_status().expect("a marker can be read");
+    let status = backend.lock_status().expect("a marker can be read");
     let status = status.expect("a marker is there");
     let is_ours = input.len() == OURS;
     assert_eq!(
@@ -50,24 +50,21 @@ fn read(file: &Path, storage: &LocalStorage, input: &[u8]) -> LockInfo {
     status.info
 }
 
-fn hold(file: &Path, storage: &LocalStorage, info: &LockInfo) {
-    let since = info.since.unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
-    let mut holder = Holder::new(info.operation.clone().unwrap_or_default(), since);
-    holder.user.clone_from(&info.user);
-    holder.host.clone_from(&info.host);
-    holder.tool.clone_from(&info.tool);
-    let TryLock::Held(lock) = storage.try_lock(&holder).expect("a lock") else {
+fn hold(file: &Path, backend: &LocalBackend, info: &LockInfo) {
+    let TryLock::Held(lock) = backend.try_lock(&info.holder).expect("a lock") else {
         panic!("nobody else has it");
     };
     assert_eq!(std::fs::metadata(file).expect("a marker").len(), OURS as u64);
-    let status = storage.lock_status().expect("a status").expect("it is held");
+    let status = backend.lock_status().expect("a status").expect("it is held");
     assert_eq!(status.liveness, Liveness::Alive);
     assert_eq!(status.info.token.as_ref(), lock.token().ok());
     assert_eq!(status.info.pid, Some(std::process::id()));
+    let (shown, told) = (&status.info.holder.provenance, &info.holder.provenance);
     for (shown, told) in [
-        (&status.info.user, &info.user),
-        (&status.info.host, &info.host),
-        (&status.info.tool, &info.tool),
+        (&shown.run, &told.run),
+        (&shown.author, &told.author),
+        (&shown.host, &told.host),
+        (&shown.tool, &told.tool),
     ] {
         let told = told.as_deref();
         assert_eq!(shown.is_some(), told.is_some());

@@ -40,9 +40,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
 });
 
 fn encode(state: &State) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    state.encode(&mut bytes).expect("what was read is valid");
-    bytes
+    state.encode().expect("what was read is valid")
 }
 
 fn check_values(state: &State, input: &[u8]) {

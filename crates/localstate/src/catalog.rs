@@ -1,0 +1,232 @@
+use crate::LocalBackend;
+use crate::backend::absolute;
+use crate::directory::Directory;
+use crate::failure::Failure;
+use crate::mutex::DirectoryMutex;
+use crate::stack::StackDirectory;
+use crate::{layout, lock};
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use sdk_state::{Address, Backend, Catalog, Error, Holder, Lock, Provenance, StackId, TryLock};
+use std::path::{Path, PathBuf};
+
+/// A removal begins again this often when somebody uses the stack meanwhile.
+const ATTEMPTS: u32 = 8;
+
+/// The stacks below a directory, the root: what the address `local:DIR` opens.
+#[derive(Debug, Clone)]
+pub struct LocalCatalog(PathBuf);
+
+impl LocalCatalog {
+    /// The scheme under which a [`Registry`](sdk_state::Registry) offers this backend.
+    pub const SCHEME: &'static str = "local";
+
+    /// The catalog at `root`, whether it exists yet or not. A relative path is taken from the working directory of now.
+    pub fn new(root: impl AsRef<Path>) -> Self {
+        Self(absolute(root.as_ref()))
+    }
+
+    /// Opens `local:DIR`, where `DIR` is a path, absolute or relative to the working directory of now.
+    ///
+    /// ```
+    /// use localstate::LocalCatalog;
+    ///
+    /// let registry = sdk_state::Registry::new().register(LocalCatalog::SCHEME, LocalCatalog::open);
+    /// let catalog = registry.open("local:.unobin/state")?;
+    /// # let _ = catalog;
+    /// # Ok::<(), sdk_state::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidAddress`](sdk_state::ErrorKind::InvalidAddress) for an empty path.
+    pub fn open(address: &Address) -> Result<Self, Error> {
+        match address.rest() {
+            "" => Err(address.invalid("it names no directory; local:DIR is expected")),
+            path => Ok(Self::new(path)),
+        }
+    }
+
+    /// One try to remove a stack; false when somebody used it meanwhile.
+    fn try_remove(&self, id: &StackId) -> Result<bool, Failure> {
+        let Some(directory) = StackDirectory::open(&self.0, id)? else {
+            return Ok(true);
+        };
+        demand_own_files(&directory)?;
+        let exclusion = Exclusion::begin(&self.0, id, &directory)?;
+        let stack = &directory.stack;
+        {
+            let _mutex = exclusion.enter(&directory)?;
+            remove_file(stack, layout::CURRENT)?;
+        }
+        stack
+            .sync()
+            .map_err(|source| stack.own_failure("flush the directory", source))?;
+        if let Some(snapshots) = directory.snapshots() {
+            for name in file_names(snapshots)? {
+                // Each for itself, so that nobody waits for long.
+                let _mutex = exclusion.enter(&directory)?;
+                if stack.stat(layout::CURRENT)?.is_some() {
+                    return Ok(false);
+                }
+                remove_file(snapshots, &name)?;
+            }
+        }
+        let Some(factory) = Directory::open_root(&self.0)?
+            .map(|root| root.open_directory(id.factory()))
+            .transpose()?
+            .flatten()
+        else {
+            return Ok(true);
+        };
+        let _mutex = exclusion.enter(&directory)?;
+        if stack.stat(layout::CURRENT)?.is_some() {
+            return Ok(false);
+        }
+        if directory.snapshots().is_some() && !remove_directory(stack, layout::SNAPSHOTS)? {
+            return Ok(false);
+        }
+        for name in file_names(stack)? {
+            remove_file(stack, &name)?;
+        }
+        if !remove_directory(&factory, id.stack())? {
+            return Ok(false);
+        }
+        match factory.sync() {
+            Ok(()) => Ok(true),
+            Err(source) => Err(Failure::RemovalUnknown {
+                path: stack.path().into(),
+                source,
+            }),
+        }
+    }
+}
+
+impl Catalog for LocalCatalog {
+    fn name(&self) -> String {
+        format!("{}:{}", Self::SCHEME, self.0.display())
+    }
+
+    fn open(&self, id: &StackId) -> Result<Box<dyn Backend>, Error> {
+        Ok(Box::new(LocalBackend::new(&self.0, id.clone())))
+    }
+
+    fn stacks(&self) -> Result<Vec<StackId>, Error> {
+        let mut stacks = Vec::new();
+        let Some(root) = Directory::open_root(&self.0)? else {
+            return Ok(stacks);
+        };
+        for factory in root.directories(StackId::is_name)? {
+            let directory = match root.open_directory(&factory) {
+                Ok(Some(directory)) => directory,
+                // Removed meanwhile; or a file, where the filesystem does not tell that when it lists names.
+                Ok(None) | Err(Failure::NotADirectory(_)) => continue,
+                Err(failure) => return Err(failure.into()),
+            };
+            for stack in directory.directories(StackId::is_name)? {
+                stacks.push(StackId::new(&factory, &stack)?);
+            }
+        }
+        Ok(stacks)
+    }
+
+    fn remove(&self, id: &StackId) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS {
+            match self.try_remove(id) {
+                Ok(true) => return Ok(()),
+                Ok(false) | Err(Failure::DirectoryMoved(_)) => {}
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        Err(Failure::InUse(self.0.join(id.factory()).join(id.stack())).into())
+    }
+}
+
+/// What keeps others from using a stack while it is removed.
+enum Exclusion {
+    /// Each step asks under the directory mutex whether nobody holds the lock: no lock need be written on a full disk.
+    Mutex,
+    /// An untrusted filesystem has no such mutex: the lock is held.
+    Lock(Box<dyn Lock>),
+}
+
+impl Exclusion {
+    fn begin(root: &Path, id: &StackId, directory: &StackDirectory) -> Result<Self, Failure> {
+        if directory.filesystem.is_trusted() {
+            return Ok(Self::Mutex);
+        }
+        let holder = Holder::new("remove").with_provenance(Provenance::of_this_process());
+        match LocalBackend::new(root, id.clone())
+            .try_lock(&holder)
+            .map_err(Failure::Contract)?
+        {
+            TryLock::Held(lock) => Ok(Self::Lock(lock)),
+            TryLock::Busy { status, .. } => Err(Failure::Locked(Box::new(status.info))),
+        }
+    }
+
+    fn enter(&self, directory: &StackDirectory) -> Result<DirectoryMutex, Failure> {
+        let mutex = DirectoryMutex::lock(directory)?;
+        match self {
+            Self::Mutex => lock::demand_nobody(directory)?,
+            Self::Lock(held) => lock::demand_token(directory, held.token().map_err(Failure::Contract)?)?,
+        }
+        Ok(mutex)
+    }
+}
+
+/// A file that somebody else put among the store's would be lost, or keep the directory.
+fn demand_own_files(directory: &StackDirectory) -> Result<(), Failure> {
+    let is_temporary = |name: &[u8]| layout::is_temporary(name) || layout::is_temporary_of_unobin(name);
+    let is_own = |name: &[u8]| {
+        is_temporary(name)
+            || [layout::CURRENT, layout::LOCK]
+                .iter()
+                .any(|own| own.as_bytes() == name)
+    };
+    for entry in directory.stack.entries()? {
+        let entry = entry?;
+        let (name, is_directory) = (entry.file_name(), entry.file_type() == FileType::Directory);
+        let is_snapshots = name.to_bytes() == layout::SNAPSHOTS.as_bytes();
+        if !is_snapshots && (is_directory || !is_own(name.to_bytes())) {
+            return Err(Failure::ForeignFile(
+                directory.stack.path_of(&name.to_string_lossy()),
+            ));
+        }
+    }
+    let Some(snapshots) = directory.snapshots() else {
+        return Ok(());
+    };
+    for entry in snapshots.entries()? {
+        let entry = entry?;
+        let (name, is_directory) = (entry.file_name(), entry.file_type() == FileType::Directory);
+        if is_directory || !(layout::revision(name.to_bytes()).is_some() || is_temporary(name.to_bytes())) {
+            return Err(Failure::ForeignFile(snapshots.path_of(&name.to_string_lossy())));
+        }
+    }
+    Ok(())
+}
+
+fn file_names(directory: &Directory) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::new();
+    for entry in directory.entries()? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+fn remove_file(directory: &Directory, name: &str) -> Result<(), Failure> {
+    match directory.unlink(name) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(directory.failure("remove the file", name, errno)),
+    }
+}
+
+/// False when something is in it.
+fn remove_directory(directory: &Directory, name: &str) -> Result<bool, Failure> {
+    match directory.remove_directory(name) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+        Err(errno) => Err(directory.failure("remove the directory", name, errno)),
+    }
+}

@@ -1,0 +1,75 @@
+use crate::directory;
+use crate::failure::Failure;
+use crate::flock;
+use crate::stack::StackDirectory;
+use sdk_state::Wait;
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+/// Longer than any change takes, by far: a process that keeps the mutex longer is stopped.
+const PATIENCE: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_micros(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// The directory mutex: makes a look and a change one step among our processes. An exclusive flock on the stack's directory.
+///
+/// The directory is opened anew each time, because an flock does not keep two users of one handle apart. Nothing is flushed
+/// while it is held, so it is held for microseconds. On an untrusted filesystem several may have it at once; what depends
+/// on it looks a second time there.
+#[derive(Debug)]
+#[must_use = "dropping it unlocks the directory"]
+pub(crate) struct DirectoryMutex(File);
+
+impl DirectoryMutex {
+    /// Waits for it. The directories are where their path leads, or the error is [`Failure::DirectoryMoved`].
+    pub(crate) fn lock(directory: &StackDirectory) -> Result<Self, Failure> {
+        let mutex = Self::lock_wherever(directory)?;
+        directory.demand_at_its_path()?;
+        Ok(mutex)
+    }
+
+    /// The same for directories that somebody may have moved elsewhere.
+    pub(crate) fn lock_wherever(directory: &StackDirectory) -> Result<Self, Failure> {
+        match Self::try_for(PATIENCE, directory)? {
+            Some(mutex) => Ok(mutex),
+            None => Err(Failure::Busy {
+                path: directory.stack.path().into(),
+                seconds: PATIENCE.as_secs(),
+            }),
+        }
+    }
+
+    /// `None` when somebody else had it all the time.
+    pub(crate) fn try_for(patience: Duration, directory: &StackDirectory) -> Result<Option<Self>, Failure> {
+        let mutex = Self(directory.stack.reopen()?);
+        let wait = Wait::at_most(patience);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match flock::try_exclusive(&mutex.0) {
+                Ok(true) => return Ok(Some(mutex)),
+                Ok(false) => {}
+                Err(_) if !directory.filesystem.is_trusted() => return Ok(Some(mutex)),
+                Err(source) => return Err(directory.stack.own_failure("lock the directory", source)),
+            }
+            if !wait.pause(pause) {
+                return Ok(None);
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Unlocks, then makes the names in the directory durable. The handle is older than the change that was made under the
+    /// mutex, so it is told of a failed flush.
+    pub(crate) fn unlock_and_sync(self) -> io::Result<()> {
+        flock::unlock(&self.0);
+        directory::sync(&self.0)
+    }
+}
+
+impl Drop for DirectoryMutex {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that was forked meanwhile would keep it.
+        flock::unlock(&self.0);
+    }
+}

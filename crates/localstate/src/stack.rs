@@ -1,0 +1,128 @@
+use crate::directory::{self, Directory, make_root};
+use crate::failure::Failure;
+use crate::filesystem::Filesystem;
+use crate::{layout, temporary};
+use sdk_state::StackId;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Between two looks for leftover files.
+const CLEANING_INTERVAL: Duration = Duration::from_secs(600);
+/// What a look for leftover files may take. The names of some 300,000 files are listed in that time.
+const CLEANING_TIME: Duration = Duration::from_millis(100);
+
+/// The open directories of one stack, which stay the same ones when somebody renames them.
+#[derive(Debug)]
+pub(crate) struct StackDirectory {
+    /// Holds `current` and `lock`.
+    pub(crate) stack: Directory,
+    /// Holds the snapshots; missing where unobin has only locked so far.
+    snapshots: Option<Directory>,
+    factory: PathBuf,
+    pub(crate) filesystem: Filesystem,
+    /// Whether each level was made, and made durable, through these handles: what is written into them stays.
+    pub(crate) is_durable: bool,
+    /// Some untrusted filesystems give a directory another number by its name than by its handle.
+    is_comparable: bool,
+    last_cleaning: Mutex<Option<Instant>>,
+}
+
+impl StackDirectory {
+    /// Opens what exists and makes nothing; `None` when the stack does not exist.
+    pub(crate) fn open(root: &Path, id: &StackId) -> Result<Option<Self>, Failure> {
+        demand_absolute(root)?;
+        let Some(root) = Directory::open_root(root)? else {
+            return Ok(None);
+        };
+        let Some(factory) = root.open_directory(id.factory())? else {
+            return Ok(None);
+        };
+        let Some(stack) = factory.open_directory(id.stack())? else {
+            return Ok(None);
+        };
+        let snapshots = stack.open_directory(layout::SNAPSHOTS)?;
+        Self::of(root.path_of(id.factory()), stack, snapshots, false).map(Some)
+    }
+
+    /// Makes every level that is missing, and the existence of each durable.
+    pub(crate) fn make(root: &Path, id: &StackId) -> Result<Self, Failure> {
+        demand_absolute(root)?;
+        let root = make_root(root)?;
+        let stack = root.make_directory(id.factory())?.make_directory(id.stack())?;
+        let snapshots = stack.make_directory(layout::SNAPSHOTS)?;
+        Self::of(root.path_of(id.factory()), stack, Some(snapshots), true)
+    }
+
+    fn of(
+        factory: PathBuf,
+        stack: Directory,
+        snapshots: Option<Directory>,
+        is_durable: bool,
+    ) -> Result<Self, Failure> {
+        let filesystem = stack.filesystem()?;
+        Ok(Self {
+            is_comparable: filesystem.is_trusted() || stack.is_at_its_path()?,
+            filesystem,
+            stack,
+            snapshots,
+            factory,
+            is_durable,
+            last_cleaning: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn snapshots(&self) -> Option<&Directory> {
+        self.snapshots.as_ref()
+    }
+
+    /// Whether these are still the directories that a fresh open would find. While they are open no others get their
+    /// numbers, so this is sure for the moment when it is asked.
+    pub(crate) fn is_at_its_path(&self) -> Result<bool, Failure> {
+        if !self.is_comparable {
+            return Ok(true);
+        }
+        Ok(self.is_lock_at_its_path()?
+            && match &self.snapshots {
+                Some(snapshots) => self.stack.leads_to_directory(layout::SNAPSHOTS, snapshots)?,
+                None => self.stack.stat(layout::SNAPSHOTS)?.is_none(),
+            })
+    }
+
+    /// The same for what holds the lock marker: who holds the lock does not change with the directory of the snapshots.
+    pub(crate) fn is_lock_at_its_path(&self) -> Result<bool, Failure> {
+        Ok(!self.is_comparable || directory::is_directory(&self.factory)? && self.stack.is_at_its_path()?)
+    }
+
+    pub(crate) fn demand_at_its_path(&self) -> Result<(), Failure> {
+        match self.is_at_its_path()? {
+            true => Ok(()),
+            false => Err(Failure::DirectoryMoved(self.stack.path().into())),
+        }
+    }
+
+    /// Removes what dead processes left, for a short time and not at every call. Not to be called by the holder of the lock
+    /// or of the directory mutex.
+    pub(crate) fn clean_now_and_then(&self) {
+        {
+            let mut last = self.last_cleaning.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.is_some_and(|last| last.elapsed() <= CLEANING_INTERVAL) {
+                return;
+            }
+            *last = Some(Instant::now());
+        }
+        let deadline = Instant::now() + CLEANING_TIME;
+        for directory in [Some(&self.stack), self.snapshots()].into_iter().flatten() {
+            // A courtesy to everybody who reads the directory; it does not fail the call that it rides on.
+            let _ = temporary::remove_stale(directory, self.filesystem, deadline);
+        }
+    }
+}
+
+/// A relative path would lead elsewhere after the next `chdir`.
+fn demand_absolute(root: &Path) -> Result<(), Failure> {
+    match root.is_absolute() {
+        true => Ok(()),
+        false => Err(Failure::NoWorkingDirectory(root.into())),
+    }
+}

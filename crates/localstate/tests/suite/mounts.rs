@@ -1,0 +1,211 @@
+//! Filesystems that only a real mount shows: overlays, and one directory that is mounted twice.
+
+use crate::support::{
+    self, Partner, backend, create, current, lock, lock_and_token, nth, point_at, stack_directory,
+};
+use sdk_state::{Backend as _, ErrorKind, Expect, Liveness};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// An overlay on a tmpfs, at `merged`.
+const OVERLAY: &str = r#"cd "$LOCALSTATE_TEST_ROOT"
+    mount -t tmpfs tmpfs .
+    cd "$LOCALSTATE_TEST_ROOT"
+    mkdir lower upper work merged
+    mount -t overlay -o "lowerdir=lower,upperdir=upper,workdir=work$OPTIONS" overlay merged"#;
+
+fn in_overlay(test: &str, options: &str) {
+    let root = tempfile::tempdir().unwrap();
+    let mut process = support::process(test, root.path());
+    process.env("OPTIONS", options);
+    support::succeeds(support::with_mounts(OVERLAY, &process));
+}
+
+/// A directory of an overlay that was removed does not look removed by its handle: the stack read as it had been.
+#[test]
+fn a_removed_directory_of_an_overlay_is_noticed() {
+    in_overlay("mounts::process_that_removes_in_an_overlay", "");
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_removes_in_an_overlay() {
+    let Some(root) = support::given_root() else { return };
+    let merged = root.join("merged");
+    let open = backend(&merged);
+    for removed in ["network", "network/prod", "network/prod/snapshots"] {
+        create(&open, &nth(1));
+        point_at(&merged, &nth(1)).unwrap();
+        let (_lock, token) = lock_and_token(&merged);
+        fs::remove_dir_all(merged.join(removed)).unwrap();
+        assert_eq!(open.list().unwrap(), [], "{removed}");
+        if removed != "network/prod/snapshots" {
+            assert_eq!(open.current().unwrap(), None, "{removed}");
+        }
+        create(&backend(&merged), &nth(2));
+        assert_eq!(open.list().unwrap(), [nth(2)], "{removed}");
+        let moved = open.set_current(Expect::Anything, &nth(1), &token);
+        assert!(moved.is_err(), "{removed}");
+        let _ = open.force_unlock(None).unwrap();
+        fs::remove_dir_all(merged.join("network")).unwrap();
+    }
+}
+
+/// An overlay with `volatile` flushes nothing, and was trusted.
+#[test]
+fn a_volatile_overlay_is_not_trusted() {
+    in_overlay("mounts::process_that_deletes_in_an_overlay", "");
+    in_overlay("mounts::process_that_deletes_in_an_overlay", ",volatile");
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_deletes_in_an_overlay() {
+    let Some(root) = support::given_root() else { return };
+    let merged = root.join("merged");
+    let backend = backend(&merged);
+    create(&backend, &nth(1));
+    let is_volatile = !std::env::var("OPTIONS").unwrap().is_empty();
+    let lock = lock(&merged);
+    let liveness = backend.lock_status().unwrap().unwrap().liveness;
+    lock.unlock().unwrap();
+    if is_volatile {
+        assert_eq!(liveness, Liveness::Unknown);
+        assert_eq!(
+            backend.remove(&nth(1), None).unwrap_err().kind(),
+            &ErrorKind::Unsupported
+        );
+    } else {
+        assert_eq!(liveness, Liveness::Alive);
+        backend.remove(&nth(1), None).unwrap();
+    }
+}
+
+/// One directory, mounted by two FUSE servers at `a` and `b`, as two clients mount a share: neither sees the flocks of the
+/// other.
+const SHARE: &str = r#"[ -c /dev/fuse ] && command -v bindfs
+    cd "$LOCALSTATE_TEST_ROOT"
+    mkdir share a b
+    bindfs share a
+    bindfs share b"#;
+
+fn in_a_share(test: &str) {
+    let root = tempfile::tempdir().unwrap();
+    support::succeeds(support::with_mounts(SHARE, &support::process(test, root.path())));
+}
+
+fn clients(root: &Path) -> (PathBuf, PathBuf) {
+    (root.join("a"), root.join("b"))
+}
+
+/// An evicted holder removed the marker of the next one, and a deletion without the lock left `current` dangling.
+#[test]
+fn an_evicted_client_of_a_share_changes_nothing() {
+    in_a_share("mounts::process_of_two_clients");
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_of_two_clients() {
+    let Some(root) = support::given_root() else { return };
+    let (a, b) = clients(&root);
+    let client = backend(&a);
+    create(&client, &nth(1));
+    create(&client, &nth(2));
+    let (old, token) = lock_and_token(&a);
+    client.set_current(Expect::Nothing, &nth(1), &token).unwrap();
+    assert_eq!(
+        client.remove(&nth(2), None).unwrap_err().kind(),
+        &ErrorKind::Unsupported
+    );
+    assert_eq!(
+        backend(&b).lock_status().unwrap().unwrap().liveness,
+        Liveness::Unknown
+    );
+    assert_eq!(
+        backend(&b).force_unlock(Some(&token)).unwrap().unwrap().token,
+        Some(token.clone())
+    );
+    let (new, new_token) = lock_and_token(&b);
+
+    let lost = |result: Result<(), sdk_state::Error>| {
+        assert_eq!(result.unwrap_err().kind(), &ErrorKind::LockLost);
+    };
+    lost(client.set_current(Expect::Anything, &nth(2), &token).map(drop));
+    lost(client.replace(&nth(1), b"other", &token));
+    lost(client.remove(&nth(2), Some(&token)));
+    lost(old.check());
+    lost(old.unlock());
+    new.check().unwrap();
+    backend(&b)
+        .set_current(Expect::Revision(&nth(1)), &nth(2), &new_token)
+        .unwrap();
+    new.unlock().unwrap();
+    assert_eq!(current(&b), Some(nth(2)));
+    assert_eq!(backend(&b).lock_status().unwrap(), None);
+    let mut left = support::leftovers(&root.join("share"));
+    // A file that was deleted while it was open, by the FUSE server.
+    left.retain(|name| !name.contains("/.fuse_hidden"));
+    assert_eq!(left, [""; 0]);
+}
+
+/// Between its last look at the lock and the move a holder was evicted from another client: it was told that it had moved
+/// `current`, after the next holder had begun.
+#[test]
+fn a_move_during_an_eviction_is_never_a_success() {
+    in_a_share("mounts::process_that_is_evicted_in_a_move");
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_is_evicted_in_a_move() {
+    let Some(root) = support::given_root() else { return };
+    let (a, b) = clients(&root);
+    create(&backend(&a), &nth(1));
+    // Its renames wait for three seconds before they begin.
+    let mover = support::process("mounts::process_that_moves_slowly", &a);
+    let mut strace = std::process::Command::new("strace");
+    strace
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat", "-e"])
+        .arg("inject=renameat:delay_enter=3000000")
+        .arg(mover.get_program())
+        .args(mover.get_args());
+    for (name, value) in mover.get_envs() {
+        strace.env(name, value.unwrap());
+    }
+    let Ok(mut mover) = Partner::try_start(strace) else {
+        support::skip("strace is missing");
+        return;
+    };
+    mover.expect("held");
+    // The file is made between the two looks at the lock; an eviction before the second one is a `LockLost`.
+    let is_moving = || {
+        let names = support::names_below(&stack_directory(&root.join("share")));
+        names.iter().any(|name| name.starts_with(".current."))
+    };
+    while !is_moving() {
+        std::thread::yield_now();
+    }
+    sdk_state::Wait::forever().pause(std::time::Duration::from_millis(300));
+    assert!(backend(&b).force_unlock(None).unwrap().is_some());
+    let new = lock(&b);
+    let told = mover.hear().unwrap();
+    assert!(["LockLost", "OutcomeUnknown"].contains(&&*told), "{told}");
+    println!("{told}");
+    new.check().unwrap();
+    new.unlock().unwrap();
+    mover.end();
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_moves_slowly() {
+    let Some(root) = support::given_root() else { return };
+    let (lock, token) = lock_and_token(&root);
+    support::tell("held");
+    match backend(&root).set_current(Expect::Nothing, &nth(1), &token) {
+        Ok(pointer) => support::tell(format!("{pointer:?}")),
+        Err(error) => support::tell(format!("{:?}", error.kind())),
+    }
+    assert!(lock.unlock().unwrap_err().is_lock_lost());
+}

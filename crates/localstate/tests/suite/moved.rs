@@ -1,0 +1,182 @@
+//! Directories that somebody moves, removes or replaces while handles are open: the path decides, not the handle.
+
+use crate::support::{self, backend, create, current, holder, lock, lock_and_token, nth, point_at, store};
+use sdk_state::{Backend as _, Error, ErrorKind, Expect, TryLock};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+/// Moves a directory away; what it is called then.
+fn move_away(path: &Path) -> std::path::PathBuf {
+    let moved = path.with_file_name("moved");
+    fs::rename(path, &moved).unwrap();
+    moved
+}
+
+fn lost(result: Result<(), Error>) {
+    assert_eq!(result.unwrap_err().kind(), &ErrorKind::LockLost);
+}
+
+/// The open handles led to the directories that were moved: the holder moved a pointer that nobody found, and somebody else
+/// held the lock too.
+#[test]
+fn the_holder_of_a_moved_stack_has_lost_the_lock() {
+    for level in ["network", "network/prod"] {
+        let root = tempfile::tempdir().unwrap();
+        let backend = backend(root.path());
+        create(&backend, &nth(1));
+        let (old, token) = lock_and_token(root.path());
+        backend.set_current(Expect::Nothing, &nth(1), &token).unwrap();
+        let moved = move_away(&root.path().join(level));
+        let before = support::names_below(&moved);
+
+        let change = || {
+            lost(backend.set_current(Expect::Anything, &nth(1), &token).map(drop));
+            lost(backend.remove(&nth(1), Some(&token)));
+            lost(backend.replace(&nth(1), b"other", &token));
+            lost(old.check());
+            assert!(old.is_lost());
+        };
+        change();
+        let new = lock(root.path());
+        change();
+        assert_eq!(support::names_below(&moved), before, "{level}");
+        lost(old.unlock());
+        new.check().unwrap();
+        new.unlock().unwrap();
+    }
+}
+
+/// `current` was moved to a revision in the directory that had been moved away.
+#[test]
+fn nothing_in_moved_snapshots_becomes_current() {
+    let root = tempfile::tempdir().unwrap();
+    let backend = backend(root.path());
+    create(&backend, &nth(1));
+    let (lock, token) = lock_and_token(root.path());
+    let moved = move_away(&root.path().join("network/prod/snapshots"));
+    for _ in 0..2 {
+        let error = backend.set_current(Expect::Nothing, &nth(1), &token).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::NotFound);
+        assert_eq!(current(root.path()), None);
+        let _ = backend.create(&nth(2), b"sealed").unwrap();
+    }
+    fs::remove_dir_all(root.path().join("network/prod/snapshots")).unwrap();
+    fs::rename(moved, root.path().join("network/prod/snapshots")).unwrap();
+    backend.set_current(Expect::Nothing, &nth(1), &token).unwrap();
+    lock.unlock().unwrap();
+}
+
+/// An acknowledged write lay in the directory that was moved.
+#[test]
+fn a_write_goes_where_the_path_leads() {
+    for level in ["network", "network/prod", "network/prod/snapshots"] {
+        let root = tempfile::tempdir().unwrap();
+        let backend = backend(root.path());
+        create(&backend, &nth(1));
+        let moved = move_away(&root.path().join(level));
+        let before = support::names_below(&moved);
+        assert_eq!(backend.list().unwrap(), [], "{level}");
+        create(&backend, &nth(2));
+        assert_eq!(support::backend(root.path()).list().unwrap(), [nth(2)], "{level}");
+        assert_eq!(support::names_below(&moved), before, "{level}");
+    }
+}
+
+/// The handle of a directory outlives the directory.
+#[test]
+fn a_removed_stack_is_made_anew() {
+    let root = tempfile::tempdir().unwrap();
+    let backend = backend(root.path());
+    for removed in ["network", "network/prod", "network/prod/snapshots"] {
+        create(&backend, &nth(1));
+        point_at(root.path(), &nth(1)).unwrap();
+        fs::remove_dir_all(root.path().join(removed)).unwrap();
+        assert_eq!(backend.list().unwrap(), [], "{removed}");
+    }
+    create(&backend, &nth(1));
+    assert!(support::snapshot_file(root.path(), &nth(1)).exists());
+}
+
+#[test]
+fn the_holder_of_a_removed_stack_has_lost_the_lock() {
+    let root = tempfile::tempdir().unwrap();
+    let backend = backend(root.path());
+    let (old, token) = lock_and_token(root.path());
+    fs::remove_dir_all(root.path().join("network/prod/snapshots")).unwrap();
+    fs::remove_file(root.path().join("network/prod/lock")).unwrap();
+    lost(backend.remove(&nth(1), Some(&token)));
+    fs::remove_dir_all(root.path().join("network")).unwrap();
+    lost(backend.remove(&nth(1), Some(&token)));
+    let TryLock::Held(new) = backend.try_lock(&holder()).unwrap() else {
+        panic!("nobody else locks");
+    };
+    lost(backend.remove(&nth(1), Some(&token)));
+    lost(old.check());
+    lost(old.unlock());
+    new.unlock().unwrap();
+}
+
+/// A link to the root, such as `live`, is turned from one store to another one.
+#[test]
+fn a_turned_link_to_the_root_is_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, two, link) = (
+        directory.path().join("one"),
+        directory.path().join("two"),
+        directory.path().join("live"),
+    );
+    for (root, rev) in [(&one, nth(1)), (&two, nth(2))] {
+        create(&backend(root), &rev);
+        point_at(root, &rev).unwrap();
+    }
+    symlink("one", &link).unwrap();
+    let store = store(&link);
+    let (old, token) = lock_and_token(&link);
+    assert_eq!(store.backend().list().unwrap(), [nth(1)]);
+    fs::remove_file(&link).unwrap();
+    symlink("two", &link).unwrap();
+    assert_eq!(store.backend().list().unwrap(), [nth(2)]);
+    lost(
+        store
+            .backend()
+            .set_current(Expect::Anything, &nth(2), &token)
+            .map(drop),
+    );
+    lost(old.unlock());
+    assert_eq!((current(&one), current(&two)), (Some(nth(1)), Some(nth(2))));
+    // What it held in the other store is free.
+    assert_eq!(backend(&one).lock_status().unwrap(), None);
+}
+
+/// A relative root followed the working directory: the next call found no stack, and made another one.
+#[test]
+fn a_relative_root_stays_where_it_was() {
+    let root = tempfile::tempdir().unwrap();
+    let mut process = support::process("moved::process_that_changes_its_directory", root.path());
+    process.current_dir(root.path());
+    assert!(support::succeeds(process));
+    assert_eq!(
+        store(&root.path().join("state")).list().unwrap(),
+        [nth(1), nth(2)]
+    );
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_changes_its_directory() {
+    let Some(root) = support::given_root() else { return };
+    let catalog = localstate::LocalCatalog::new("state");
+    let backend = backend(Path::new("state"));
+    create(&backend, &nth(1));
+    fs::create_dir(root.join("elsewhere")).unwrap();
+    std::env::set_current_dir(root.join("elsewhere")).unwrap();
+    create(&backend, &nth(2));
+    assert_eq!(sdk_state::Catalog::stacks(&catalog).unwrap().len(), 1);
+    assert!(support::names_below(&root.join("elsewhere")).is_empty());
+
+    // A relative path without a working directory leads nowhere, and not to a fresh stack.
+    fs::remove_dir(root.join("elsewhere")).unwrap();
+    let error = support::backend(Path::new("state")).list().unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Io);
+}

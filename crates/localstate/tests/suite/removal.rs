@@ -1,0 +1,140 @@
+//! Deleting snapshots and whole stacks.
+
+use crate::support::{
+    self, backend, create, current, lock, lock_and_token, nth, point_at, stack_directory, store,
+};
+use localstate::LocalCatalog;
+use sdk_state::{Backend as _, Catalog as _, ErrorKind, StackId};
+use std::fs;
+
+#[test]
+fn the_current_revision_is_not_deleted_and_an_absent_one_may_be() {
+    let root = tempfile::tempdir().unwrap();
+    let backend = backend(root.path());
+    backend.remove(&nth(1), None).unwrap();
+    assert!(support::names_below(root.path()).is_empty(), "nothing was made");
+    create(&backend, &nth(1));
+    create(&backend, &nth(2));
+    point_at(root.path(), &nth(1)).unwrap();
+    let error = backend.remove(&nth(1), None).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::RevisionIsCurrent);
+    backend.remove(&nth(2), None).unwrap();
+    backend.remove(&nth(2), None).unwrap();
+    assert_eq!(backend.list().unwrap(), [nth(1)]);
+}
+
+/// Without a token it is refused while anybody holds the lock who is not provably dead.
+#[test]
+fn a_deletion_without_token_spares_the_holder() {
+    let root = tempfile::tempdir().unwrap();
+    let backend = backend(root.path());
+    create(&backend, &nth(1));
+    let held = lock(root.path());
+    let error = backend.remove(&nth(1), None).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Locked(Box::new(held.info().clone())));
+    held.unlock().unwrap();
+    let marker = stack_directory(root.path()).join("lock");
+    // unobin holds it, for all that is known.
+    fs::write(&marker, "4711\n").unwrap();
+    assert!(backend.remove(&nth(1), None).unwrap_err().is_locked());
+    assert_eq!(backend.list().unwrap(), [nth(1)]);
+    // This holder is dead.
+    fs::write(&marker, [b' '; 1024]).unwrap();
+    backend.remove(&nth(1), None).unwrap();
+    assert_eq!(backend.list().unwrap(), []);
+    assert!(marker.exists());
+}
+
+/// A failed flush was told once: the second deletion flushed nothing that had been dropped, and said that all is well.
+#[test]
+fn a_deletion_after_a_failed_flush_does_not_succeed() {
+    let root = tempfile::tempdir().unwrap();
+    create(&backend(root.path()), &nth(1));
+    point_at(root.path(), &nth(1)).unwrap();
+    // The flush of the pointer before the deletion, and that of the names after it.
+    for failing in 1..=2 {
+        create(&backend(root.path()), &nth(2));
+        let command = support::process("removal::process_that_deletes_twice", root.path());
+        let inject = format!("fsync:error=EIO:when={failing}");
+        if support::traced(&command, &["fsync"], &inject).is_none() {
+            return;
+        }
+        assert_eq!(current(root.path()), Some(nth(1)));
+        // A handle that was opened later is told nothing, and deletes.
+        backend(root.path()).remove(&nth(2), None).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_deletes_twice() {
+    let Some(root) = support::given_root() else { return };
+    let backend = backend(&root);
+    backend.remove(&nth(2), None).unwrap_err();
+    let error = backend.remove(&nth(2), None).unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::Io | ErrorKind::OutcomeUnknown),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_removed_stack_is_gone_and_can_be_removed_again() {
+    let root = tempfile::tempdir().unwrap();
+    let catalog = LocalCatalog::new(root.path());
+    let id: StackId = "network/prod".parse().unwrap();
+    catalog.remove(&id).unwrap();
+    assert!(support::names_below(root.path()).is_empty());
+    for n in 1..4 {
+        create(&backend(root.path()), &nth(n));
+    }
+    create(&*catalog.open(&"network/test".parse().unwrap()).unwrap(), &nth(1));
+    point_at(root.path(), &nth(2)).unwrap();
+    // What dead processes leave, and unobin.
+    let stack = stack_directory(root.path());
+    for left in [
+        ".current.0123456789abcdef",
+        "snapshots/.snapshot.0123456789abcdef",
+        ".current.tmp",
+    ] {
+        fs::write(stack.join(left), "").unwrap();
+    }
+    fs::write(stack.join("lock"), [b' '; 1024]).unwrap();
+    let open = store(root.path());
+    assert_eq!(open.list().unwrap().len(), 3);
+    catalog.remove(&id).unwrap();
+    assert!(!stack.exists());
+    let left: Vec<_> = catalog
+        .stacks()
+        .unwrap()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(left, ["network/test"]);
+    assert_eq!(open.head().unwrap(), None);
+    catalog.remove(&id).unwrap();
+}
+
+#[test]
+fn a_stack_that_is_locked_or_has_foreign_files_is_not_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let catalog = LocalCatalog::new(root.path());
+    let id: StackId = "network/prod".parse().unwrap();
+    create(&backend(root.path()), &nth(1));
+    point_at(root.path(), &nth(1)).unwrap();
+    let (held, _) = lock_and_token(root.path());
+    let error = catalog.remove(&id).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Locked(Box::new(held.info().clone())));
+    held.unlock().unwrap();
+    for foreign in ["README", "snapshots/README"] {
+        let file = stack_directory(root.path()).join(foreign);
+        fs::write(&file, "precious").unwrap();
+        let error = catalog.remove(&id).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Damaged);
+        assert_eq!(error.path(), Some(&*file));
+        fs::remove_file(&file).unwrap();
+    }
+    assert_eq!(current(root.path()), Some(nth(1)));
+    catalog.remove(&id).unwrap();
+    assert_eq!(catalog.stacks().unwrap(), []);
+}

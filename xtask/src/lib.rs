@@ -1,0 +1,41 @@
+//! What tries to break the project's promises, and the checks of the house around it. `main.rs` only parses and dispatches.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`props`] | random histories, single workers and many at once |
+//! | [`crash`] | every state that a power cut can leave |
+//! | [`faults`] | every call to the kernel failed once, full disks |
+//! | [`torture`] | processes that are killed at random moments |
+//! | [`fuzz`] | inputs that grow by coverage; the targets lie in `xtask/fuzz` |
+//! | `model`, `history`, `worker` | the model of a store, histories of calls, and those who make them: `props` and `fuzz` share them |
+//! | `unobin` | the stand-in for unobin: `props` and `torture` share it |
+//! | `oracle` | exclusion, witnessed by the kernel: `props` and `torture` share it |
+//! | `place`, `strace`, `report`, [`task`] | a store in a directory, traced processes, what a task prints, processes of our own |
+//! | [`ci`], [`house`], [`public_api`], [`instructions`], [`bench`] | what CI runs, and what it compares with what is recorded |
+
+pub mod bench;
+pub mod ci;
+pub mod crash;
+pub mod faults;
+pub mod fuzz;
+mod history;
+pub mod house;
+pub mod instructions;
+mod model;
+mod oracle;
+mod place;
+pub mod props;
+pub mod public_api;
+mod report;
+mod strace;
+pub mod task;
+pub mod torture;
+mod unobin;
+mod worker;
+mod workspace;
+
+/// The programs of `docs/cookbook.md`, which run as tests. They stand here because this package is never published: a
+/// published one could not reach the page.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/cookbook.md")]
+mod cookbook {}
