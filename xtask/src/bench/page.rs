@@ -1,6 +1,6 @@
 //! The measured part of docs/performance.md: the figures that have a goal, or that explain one that has.
 
-use super::figure::{Figure, Unit, digits};
+use super::figure::{Figure, digits};
 use super::machine::Machine;
 use crate::workspace::root;
 use std::fs;
