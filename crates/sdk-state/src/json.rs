@@ -151,7 +151,10 @@ impl Json {
     }
 
     pub(crate) fn is_empty_object(&self) -> bool {
-        let inside = self.text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        let inside = self
+            .text
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'));
         inside.is_some_and(|inside| inside.bytes().all(reader::is_white))
     }
 }

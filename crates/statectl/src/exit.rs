@@ -204,7 +204,9 @@ fn told_by(kind: &ErrorKind) -> (u8, &'static str, Option<&'static str>) {
         ErrorKind::PointerLost { .. } => (
             MISSING,
             "pointer-lost",
-            Some("`statectl snapshots STACK` lists them, `statectl set-current STACK REV` makes one current"),
+            Some(
+                "`statectl snapshots STACK` lists the revisions, `statectl set-current STACK REV` makes one current",
+            ),
         ),
         ErrorKind::NotFound => (
             MISSING,
@@ -243,7 +245,7 @@ fn told_by(kind: &ErrorKind) -> (u8, &'static str, Option<&'static str>) {
         ErrorKind::WrongKey => (
             NOT_OPENED,
             "wrong-key",
-            Some("give that key with --encrypter or --also-open"),
+            Some("pass that key with --encrypter or --also-open"),
         ),
         ErrorKind::Refused => (NOT_OPENED, "refused", None),
         ErrorKind::TooLarge => (NOT_OPENED, "too-large", None),

@@ -108,7 +108,7 @@ impl KeyOptions {
         let key = MasterKey::generate()?;
         if KeyFile::create(&path, &key)? == Published::Now {
             output.notice(format_args!(
-                "made the key {} (fingerprint {}): back it up, without it nothing sealed with it can be opened",
+                "made the key {} (fingerprint {}); back it up: if you lose it, you lose what it seals",
                 path.display(),
                 key.fingerprint()
             ));
@@ -134,7 +134,7 @@ impl KeyOptions {
             recipients => recipients.iter().map(option_for).collect(),
         };
         if header.version == 1 && !self.accepts_v1() {
-            return format!("give {} and --accept-v1", options.join(" or "));
+            return format!("pass {} and --accept-v1", options.join(" or "));
         }
         // If the option was given, its variable holds another key, or none.
         match header
@@ -144,7 +144,7 @@ impl KeyOptions {
             .find(|name| self.names_variable(name))
         {
             Some(variable) => format!("set ${variable} to the key that the file was written with"),
-            None => format!("give {}", options.join(" or ")),
+            None => format!("pass {}", options.join(" or ")),
         }
     }
 
@@ -180,7 +180,7 @@ impl NoRing {
         Failure::new(
             NOT_OPENED,
             "missing-key",
-            format!("{}, and {id} is {}", told.message, sealed_for(header)),
+            format!("{}; {id} is {}", told.message, sealed_for(header)),
         )
         .hint(options.how_to_open(header))
     }
@@ -236,7 +236,7 @@ fn default_key() -> Result<Key, NoRing> {
     let path = etcetera::choose_base_strategy()
         .map_err(|error| {
             Failure::usage(format!("there is no place for the default key: {error}"))
-                .hint("set HOME, or give --encrypter")
+                .hint("set HOME, or pass --encrypter")
         })?
         .config_dir()
         .join("statectl/key");

@@ -127,7 +127,10 @@ fn at_scale(figures: &[Figure]) -> String {
         }
     }
     let line = |(size, costs): &(String, Vec<String>)| {
-        format!("- {size} cost so many times a tenth of it: {}.\n", costs.join(", "))
+        format!(
+            "- {size} cost so many times a tenth of it: {}.\n",
+            costs.join(", ")
+        )
     };
     lines.iter().map(line).collect()
 }

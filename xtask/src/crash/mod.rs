@@ -94,18 +94,31 @@ fn explore_all(mut explorer: Explorer, density: Density, report: &mut Report<'_>
     Ok(())
 }
 
-fn check(script: &Script, runs: &[Recording], explorer: &mut Explorer, report: &mut Report<'_>) -> Result<(), Trouble> {
+fn check(
+    script: &Script,
+    runs: &[Recording],
+    explorer: &mut Explorer,
+    report: &mut Report<'_>,
+) -> Result<(), Trouble> {
     let mut problems = Vec::new();
     for run in runs {
         for violation in explorer.explore(&run.trace, Thoroughness::All)? {
             problems.push(format!("{violation}\n    in: {}", run.title));
         }
     }
-    report.check(format_args!("{} ({} runs)", script.sentence, runs.len()), &problems);
+    report.check(
+        format_args!("{} ({} runs)", script.sentence, runs.len()),
+        &problems,
+    );
     Ok(())
 }
 
-fn is_caught(mutant: &Mutant, recordings: &[Recording], explorer: &mut Explorer, report: &mut Report<'_>) -> Result<bool, Trouble> {
+fn is_caught(
+    mutant: &Mutant,
+    recordings: &[Recording],
+    explorer: &mut Explorer,
+    report: &mut Report<'_>,
+) -> Result<bool, Trouble> {
     let mut why = "there is nothing to edit";
     for recording in recordings {
         let edited = Trace {

@@ -199,7 +199,9 @@ fn without_flushes(trace: &Trace, is_dropped: impl Fn(&Flush<'_>) -> bool) -> Ve
 fn published_before_the_flush(trace: &Trace, temporary: &str) -> Vec<Op> {
     let mut ops = trace.ops.clone();
     for at in 0..ops.len() {
-        let (Op::Rename { inode, .. } | Op::Link { inode, .. } | Op::Exchange { one: (_, inode), .. }) = ops[at] else {
+        let (Op::Rename { inode, .. } | Op::Link { inode, .. } | Op::Exchange { one: (_, inode), .. }) =
+            ops[at]
+        else {
             continue;
         };
         let is_its_flush = |op: &Op| matches!(op, Op::Flush { inode: flushed } if *flushed == inode);

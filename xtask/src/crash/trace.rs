@@ -224,12 +224,7 @@ impl<'a> Tracer<'a> {
 
     /// The directory and the name of a path argument; the handle that it is relative to stands before it. `None` for
     /// what lies outside the base, and for arguments that are no paths.
-    fn place(
-        &self,
-        handles: &Handles,
-        call: &Call,
-        at: usize,
-    ) -> Result<Option<(Inode, String)>, Trouble> {
+    fn place(&self, handles: &Handles, call: &Call, at: usize) -> Result<Option<(Inode, String)>, Trouble> {
         let Some(Argument::Bytes(path)) = call.arguments.get(at) else {
             return Ok(None);
         };
@@ -306,11 +301,7 @@ impl<'a> Tracer<'a> {
         Ok(())
     }
 
-    fn rename(
-        &mut self,
-        from: Option<(Inode, String)>,
-        to: Option<(Inode, String)>,
-    ) -> Result<(), Trouble> {
+    fn rename(&mut self, from: Option<(Inode, String)>, to: Option<(Inode, String)>) -> Result<(), Trouble> {
         match (from, to) {
             (None, None) => Ok(()),
             (Some(from), Some(to)) if from.0 == to.0 => {
@@ -329,7 +320,11 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    fn exchange(&mut self, one: Option<(Inode, String)>, other: Option<(Inode, String)>) -> Result<(), Trouble> {
+    fn exchange(
+        &mut self,
+        one: Option<(Inode, String)>,
+        other: Option<(Inode, String)>,
+    ) -> Result<(), Trouble> {
         match (one, other) {
             (None, None) => Ok(()),
             (Some(one), Some(other)) if one.0 == other.0 => {
@@ -347,11 +342,7 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    fn link(
-        &mut self,
-        from: Option<(Inode, String)>,
-        to: Option<(Inode, String)>,
-    ) -> Result<(), Trouble> {
+    fn link(&mut self, from: Option<(Inode, String)>, to: Option<(Inode, String)>) -> Result<(), Trouble> {
         match (from, to) {
             (None, None) => Ok(()),
             (Some(from), Some((dir, name))) => {

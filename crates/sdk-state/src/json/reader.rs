@@ -361,7 +361,11 @@ impl<'a> Reader<'a> {
     }
 
     fn pass_digits(&mut self) -> Result<(), Problem> {
-        let digits = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = self
+            .rest()
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         if digits == 0 {
             return Err(self.expected("a digit"));
         }
@@ -417,7 +421,11 @@ impl<'a> Reader<'a> {
     }
 
     fn expected(&self, what: &str) -> Problem {
-        let but = if self.peek().is_none() { ", and the text ends" } else { "" };
+        let but = if self.peek().is_none() {
+            ", and the text ends"
+        } else {
+            ""
+        };
         self.problem(&format!("expected {what}{but}"))
     }
 
@@ -587,9 +595,7 @@ impl Defect {
                 format!("more than {max_depth} levels of lists and objects: nest them less deeply")
             }
             Self::RepeatedName => "an object with a member twice: remove one of them".into(),
-            Self::BrokenName => {
-                "a member whose name is not Unicode text: complete its surrogate pair".into()
-            }
+            Self::BrokenName => "a member whose name is not Unicode text: complete its surrogate pair".into(),
         }
     }
 }
@@ -660,7 +666,10 @@ mod tests {
         for max_depth in [1, 2, 16] {
             assert_eq!(check(&nested(max_depth), max_depth), Ok(()));
             let message = check(&nested(max_depth + 1), max_depth).unwrap_err();
-            assert!(message.contains(&format!("more than {max_depth} levels")), "{message}");
+            assert!(
+                message.contains(&format!("more than {max_depth} levels")),
+                "{message}"
+            );
         }
         assert!(check("[] []", 1).is_err());
     }
@@ -737,11 +746,12 @@ mod tests {
 
     /// A text that is JSON or nearly so.
     fn almost_json() -> impl Strategy<Value = String> {
-        let tokens: Vec<&str> = r#"{ } [ ] , : " "a" "\u00e9" "\ud800" "\x" "\u12" 0 -0 - 1.5 1. .5 1e5 1E+ 01 true false
+        let tokens: Vec<&str> =
+            r#"{ } [ ] , : " "a" "\u00e9" "\ud800" "\x" "\u12" 0 -0 - 1.5 1. .5 1e5 1E+ 01 true false
             null nul é {"a":1} [[]] {} "b":2 \ 🚀"#
-            .split_ascii_whitespace()
-            .chain([" ", "\n", "\t", "\u{b}", "\"\u{1}\""])
-            .collect();
+                .split_ascii_whitespace()
+                .chain([" ", "\n", "\t", "\u{b}", "\"\u{1}\""])
+                .collect();
         prop::collection::vec(prop::sample::select(tokens), 0..12).prop_map(|tokens| tokens.concat())
     }
 

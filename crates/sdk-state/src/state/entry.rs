@@ -182,7 +182,12 @@ pub(super) fn is_object(value: Option<&Json>) -> bool {
 
 impl Member for EntryKind {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Problem> {
-        one_of(reader, Self::ALL, Self::as_str, "expected leaf, library-call, action or data-source")
+        one_of(
+            reader,
+            Self::ALL,
+            Self::as_str,
+            "expected leaf, library-call, action or data-source",
+        )
     }
 
     fn write(&self, out: &mut Writer) {
@@ -196,7 +201,12 @@ impl Member for EntryKind {
 
 impl Member for Category {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Problem> {
-        one_of(reader, Self::ALL, Self::as_str, "expected resource, data-source or action")
+        one_of(
+            reader,
+            Self::ALL,
+            Self::as_str,
+            "expected resource, data-source or action",
+        )
     }
 
     fn write(&self, out: &mut Writer) {

@@ -265,6 +265,9 @@ impl Unknown {
     }
 
     pub(super) fn length(&self) -> usize {
-        self.0.iter().map(|(name, value)| name.len() + 4 + value.length()).sum()
+        self.0
+            .iter()
+            .map(|(name, value)| name.len() + 4 + value.length())
+            .sum()
     }
 }

@@ -67,10 +67,17 @@ fn a_document_is_written_as_it_was_read() {
 
 #[test]
 fn the_text_is_as_long_as_was_reserved_for_it() {
-    for text in [FULL.to_owned(), document("[]"), second(&ENTRY.replace(r#""a""#, r#""b""#))] {
+    for text in [
+        FULL.to_owned(),
+        document("[]"),
+        second(&ENTRY.replace(r#""a""#, r#""b""#)),
+    ] {
         let state = State::decode(text.as_bytes()).unwrap();
         let reserved = state.length();
-        assert!((text.len()..text.len() + 40).contains(&reserved), "{reserved}: {text}");
+        assert!(
+            (text.len()..text.len() + 40).contains(&reserved),
+            "{reserved}: {text}"
+        );
     }
 }
 

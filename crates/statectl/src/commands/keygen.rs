@@ -53,7 +53,7 @@ impl Keygen {
         }
         if !output.is_json() {
             output.notice(format_args!(
-                "made the key {} (fingerprint {fingerprint}): back it up, without it nothing sealed with it can be opened",
+                "made the key {} (fingerprint {fingerprint}); back it up: if you lose it, you lose what it seals",
                 path.display()
             ));
         }

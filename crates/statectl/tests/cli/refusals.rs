@@ -144,7 +144,7 @@ fn hint_names_the_stack_only_as_an_argument() {
     run(&["push", PROD, "state.json", "--encrypter", "env-key:STACK_KEY"]).expect(0);
     run(&["pull", PROD])
         .expect(5)
-        .says(&["give --encrypter env-key:STACK_KEY"]);
+        .says(&["pass --encrypter env-key:STACK_KEY"]);
     run(&["pull", PROD, "--rev", "a b"])
         .expect(7)
         .says(&["FACTORY/STACK", "`statectl snapshots demo/prod`"]);

@@ -126,7 +126,7 @@ fn wrong_key_for_a_unobin_file_names_its_variable() {
     let other = sandbox.answer(&["keygen"]);
     let pull = ["pull", "network/prod", "--accept-v1", "--encrypter"];
     for (variable, hint) in [
-        ("OTHER", "give --encrypter env-key:UB_STATE_KEY"),
+        ("OTHER", "pass --encrypter env-key:UB_STATE_KEY"),
         ("UB_STATE_KEY", "set $UB_STATE_KEY to the key"),
     ] {
         let key = format!("env-key:{variable}");
