@@ -100,6 +100,11 @@ impl<'a> Reader<'a> {
         reader
     }
 
+    /// How much is still to be read.
+    pub(crate) fn rest_length(&self) -> usize {
+        self.rest().len()
+    }
+
     /// Nothing may follow.
     pub(crate) fn end(&self) -> Result<(), Problem> {
         match self.peek() {
