@@ -423,8 +423,13 @@ fn values_are_checked_on_request_wherever_they_are() {
         ] {
             let text = base.replacen(from, &to.replace('*', value), 1);
             let state = State::decode(text.as_bytes()).unwrap();
-            let normalized = normalized(&text).err().map_or(String::new(), |error| error.to_string());
-            assert!(normalized.contains(flaw) && normalized.contains(place) || flaw.is_empty(), "{normalized}");
+            let normalized = normalized(&text)
+                .err()
+                .map_or(String::new(), |error| error.to_string());
+            assert!(
+                normalized.contains(flaw) && normalized.contains(place) || flaw.is_empty(),
+                "{normalized}"
+            );
             assert_eq!(normalized.is_empty(), flaw.is_empty());
             match state.check_values() {
                 Ok(()) => assert_eq!(flaw, "", "{text}"),
