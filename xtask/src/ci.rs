@@ -56,7 +56,10 @@ fn run_all(out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{seconds:6.0} s  {name}")?;
     }
     let seconds = start.elapsed().as_secs_f64();
-    writeln!(out, "no step failed ({seconds:.0} s); a step that skipped something says so above")
+    writeln!(
+        out,
+        "no step failed ({seconds:.0} s); a step that skipped something says so above"
+    )
 }
 
 struct Step {
@@ -171,7 +174,10 @@ fn console_commands(readme: &str) -> io::Result<String> {
         .split_once("```console\n")
         .and_then(|(_, rest)| rest.split_once("\n```"))
         .ok_or_else(|| io::Error::other("the README shows no session"))?;
-    let commands: Vec<&str> = session.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+    let commands: Vec<&str> = session
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ "))
+        .collect();
     Ok(commands.join("\n"))
 }
 

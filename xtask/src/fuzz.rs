@@ -80,7 +80,10 @@ pub fn run(options: &Options) -> ExitCode {
 fn has_compiler() -> bool {
     let compiler = std::env::var_os("CXX").unwrap_or_else(|| OsString::from("c++"));
     let mut command = Command::new(compiler);
-    command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
@@ -167,12 +170,18 @@ fn run_one(target: &str, programs: &Path, seconds: u64, report: &mut Report<'_>)
     }
     // For a stack overflow there is no input, since libFuzzer does not hear of it.
     if !status.success() || !problems.is_empty() {
-        problems.push(format!("it ended with {status}, see {}\n{}", log.display(), end(&text)));
+        problems.push(format!(
+            "it ended with {status}, see {}\n{}",
+            log.display(),
+            end(&text)
+        ));
     }
     let [executions, edges, corpus] = statistics(&text);
     let seconds = start.elapsed().as_secs_f64();
     report.check(
-        format_args!("{target}: {executions} executions, {edges} edges, {corpus} inputs kept ({seconds:.1} s)"),
+        format_args!(
+            "{target}: {executions} executions, {edges} edges, {corpus} inputs kept ({seconds:.1} s)"
+        ),
         &problems,
     );
     Ok(())
@@ -207,13 +216,17 @@ fn seeds(target: &str) -> io::Result<Vec<Vec<u8>>> {
             let text = fs::read(root().join("crates/sdk-state/tests/vectors.json"))?;
             let file: serde_json::Value = serde_json::from_slice(&text)?;
             let vectors = file["vectors"].as_array().into_iter().flatten();
-            Ok(vectors.filter_map(|vector| STANDARD.decode(vector["sealed"].as_str()?).ok()).collect())
+            Ok(vectors
+                .filter_map(|vector| STANDARD.decode(vector["sealed"].as_str()?).ok())
+                .collect())
         }
         "envelope_v1" => files(states, "enc"),
         "snapshot" => {
             let plain = files(&format!("{states}/network/dev"), "enc")?;
             let documents = plain.iter().filter_map(|file| plaintext(file));
-            Ok(documents.chain(files("crates/statectl/examples", "json")?).collect())
+            Ok(documents
+                .chain(files("crates/statectl/examples", "json")?)
+                .collect())
         }
         _ => Ok(Vec::new()),
     }

@@ -177,7 +177,8 @@ impl Run<'_, '_> {
             Event::Clock(clock) => self.clock = *clock,
             Event::Tick(step) => self.clock += step,
             Event::OverwritePointer(content) => {
-                self.lines.push(format!("somebody writes {content:?} over current"));
+                self.lines
+                    .push(format!("somebody writes {content:?} over current"));
                 self.fixture.overwrite_pointer(content).map_err(told)?;
                 self.model.overwrite_pointer(content);
             }
@@ -214,14 +215,18 @@ impl Run<'_, '_> {
                     self.unobin_holds = unobin.try_lock().map_err(told)?;
                     self.lines.push(format!("unobin locks: {}", self.unobin_holds));
                     match &self.model.lock {
-                        Some(holder) if self.unobin_holds => return Err(format!("it got the lock of {}", holder.name)),
+                        Some(holder) if self.unobin_holds => {
+                            return Err(format!("it got the lock of {}", holder.name));
+                        }
                         None if self.unobin_holds => {
                             self.model.lock = Some(Holder {
                                 name: std::process::id().to_string(),
                                 liveness: Liveness::Unknown,
                             });
                         }
-                        None if self.fixture.has_stack() => return Err("unobin did not get a free lock".into()),
+                        None if self.fixture.has_stack() => {
+                            return Err("unobin did not get a free lock".into());
+                        }
                         _ => {}
                     }
                 }
@@ -249,7 +254,9 @@ impl Run<'_, '_> {
                 return self.wrote(&rev, &text.to_string()).map(drop);
             }
             Call::Save(text, expects, token) => {
-                let Some(token) = self.token(worker, token) else { return Ok(()) };
+                let Some(token) = self.token(worker, token) else {
+                    return Ok(());
+                };
                 let expected = self.expected(expects)?;
                 let answer = self.ask(worker, &format!("save {} {text} {expected} {token}", self.clock))?;
                 let (answer, rev) = answer.split_once(" at ").unwrap_or((OK, &answer));
@@ -274,7 +281,9 @@ impl Run<'_, '_> {
                 (format!("set_current {rev}"), self.model.set_current(&rev))
             }
             Call::Move(number, expects, token) => {
-                let Some(token) = self.token(worker, token) else { return Ok(()) };
+                let Some(token) = self.token(worker, token) else {
+                    return Ok(());
+                };
                 let (rev, expected) = (self.revision(number)?, self.expected(expects)?);
                 let right = self.model.move_to(&rev, &expected, &token);
                 (format!("move {rev} {expected} {token}"), right)
@@ -284,17 +293,28 @@ impl Run<'_, '_> {
                 (format!("delete {rev}"), self.model.remove(&rev, None))
             }
             Call::Remove(number, token) => {
-                let Some(token) = self.token(worker, token) else { return Ok(()) };
+                let Some(token) = self.token(worker, token) else {
+                    return Ok(());
+                };
                 let rev = self.revision(number)?;
-                (format!("remove {rev} {token}"), self.model.remove(&rev, Some(&token)))
+                (
+                    format!("remove {rev} {token}"),
+                    self.model.remove(&rev, Some(&token)),
+                )
             }
             Call::Replace(number, token) => {
-                let Some(token) = self.token(worker, token) else { return Ok(()) };
+                let Some(token) = self.token(worker, token) else {
+                    return Ok(());
+                };
                 let rev = self.revision(number)?;
                 (format!("replace {rev} {token}"), self.model.replace(&rev, &token))
             }
             Call::Lock | Call::LockSoon => {
-                let line = if matches!(call, Call::Lock) { "lock" } else { "lock soon" };
+                let line = if matches!(call, Call::Lock) {
+                    "lock"
+                } else {
+                    "lock soon"
+                };
                 let answer = self.ask(worker, line)?;
                 return self.locked(worker, &answer);
             }
@@ -306,13 +326,19 @@ impl Run<'_, '_> {
                 self.waiter = Some(worker);
                 ("wait".into(), vec![OK.into()])
             }
-            Call::CancelWait => return self.end_of_wait("cancel", |answer| same(answer, &vec![CANCELLED.into()])),
+            Call::CancelWait => {
+                return self.end_of_wait("cancel", |answer| same(answer, &vec![CANCELLED.into()]));
+            }
             Call::Check(token) => {
-                let Some(token) = self.lock_of(worker, token) else { return Ok(()) };
+                let Some(token) = self.lock_of(worker, token) else {
+                    return Ok(());
+                };
                 (format!("check {token}"), self.model.check(&token))
             }
             Call::Unlock(token) | Call::Drop(token) => {
-                let Some(token) = self.lock_of(worker, token) else { return Ok(()) };
+                let Some(token) = self.lock_of(worker, token) else {
+                    return Ok(());
+                };
                 self.locks.retain(|(_, known)| *known != token);
                 let right = self.model.unlock(&token);
                 match call {
@@ -323,8 +349,13 @@ impl Run<'_, '_> {
             }
             Call::ForceUnlock => ("force_unlock".into(), self.model.force_unlock(None)),
             Call::ForceUnlockIf(token) => {
-                let Some(token) = self.token(worker, token) else { return Ok(()) };
-                (format!("force_unlock {token}"), self.model.force_unlock(Some(&token)))
+                let Some(token) = self.token(worker, token) else {
+                    return Ok(());
+                };
+                (
+                    format!("force_unlock {token}"),
+                    self.model.force_unlock(Some(&token)),
+                )
             }
         };
         let answer = self.ask(worker, &line)?;
@@ -334,7 +365,8 @@ impl Run<'_, '_> {
     fn wrote(&mut self, rev: &str, text: &str) -> Result<Revision, String> {
         let rev: Revision = rev.parse().map_err(|error: Error| error.to_string())?;
         self.model.write(&rev, after_noon(self.clock), text)?;
-        self.model.lies_there(&rev, &self.fixture.sealed(&rev).unwrap_or_default());
+        self.model
+            .lies_there(&rev, &self.fixture.sealed(&rev).unwrap_or_default());
         self.named.push(rev.clone());
         Ok(rev)
     }
@@ -406,9 +438,14 @@ impl Run<'_, '_> {
     }
 
     fn put(&mut self, rev: &Revision, sealed: &[u8]) -> Result<(), String> {
-        self.lines.push(format!("somebody puts {} bytes in the place of {rev}", sealed.len()));
+        self.lines.push(format!(
+            "somebody puts {} bytes in the place of {rev}",
+            sealed.len()
+        ));
         self.model.lies_there(rev, sealed);
-        self.fixture.overwrite_snapshot(rev, sealed).map_err(|error| error.to_string())
+        self.fixture
+            .overwrite_snapshot(rev, sealed)
+            .map_err(|error| error.to_string())
     }
 
     fn revision(&self, number: usize) -> Result<Revision, String> {
@@ -422,7 +459,10 @@ impl Run<'_, '_> {
         Ok(match expects {
             Expects::Anything => Expected::Anything,
             Expects::Nothing => Expected::Nothing,
-            Expects::WhatIsCurrent => self.model.named().map_or(Expected::Nothing, |rev| Expected::Revision(rev.clone())),
+            Expects::WhatIsCurrent => self
+                .model
+                .named()
+                .map_or(Expected::Nothing, |rev| Expected::Revision(rev.clone())),
             Expects::Number(number) => Expected::Revision(self.revision(number)?),
         })
     }

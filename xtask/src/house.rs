@@ -45,9 +45,7 @@ pub fn minimal_versions() -> ExitCode {
     exit(
         fs::create_dir_all(target().join("minimal-versions"))
             .and_then(|()| cargo("generate-lockfile"))
-            .and_then(|()| {
-                cargo("check --locked --workspace --exclude xtask --all-features --all-targets")
-            }),
+            .and_then(|()| cargo("check --locked --workspace --exclude xtask --all-features --all-targets")),
     )
 }
 
@@ -65,12 +63,19 @@ fn check_msrv(out: &mut impl Write) -> io::Result<()> {
     let newer: Vec<_> = metadata
         .packages
         .iter()
-        .filter(|package| package.rust_version.as_ref().is_some_and(|version| *version > stated))
+        .filter(|package| {
+            package
+                .rust_version
+                .as_ref()
+                .is_some_and(|version| *version > stated)
+        })
         .map(|package| package.name.to_string())
         .collect();
     if !newer.is_empty() {
         let newer = newer.join(", ");
-        return Err(io::Error::other(format!("newer than Rust {stated}, which Cargo.toml states: {newer}")));
+        return Err(io::Error::other(format!(
+            "newer than Rust {stated}, which Cargo.toml states: {newer}"
+        )));
     }
     let count = metadata.packages.len();
     writeln!(out, "none of {count} packages needs more than Rust {stated}")?;
@@ -84,7 +89,10 @@ fn check_msrv(out: &mut impl Write) -> io::Result<()> {
     known.args(["run", &toolchain, "rustc", "--version"]);
     known.stdout(Stdio::null()).stderr(Stdio::null());
     if !known.status().is_ok_and(|status| status.success()) {
-        return writeln!(out, "not built with it: `rustup toolchain install {toolchain}` brings it");
+        return writeln!(
+            out,
+            "not built with it: `rustup toolchain install {toolchain}` brings it"
+        );
     }
     let mut command = Command::new("rustup");
     command.args(["run", &toolchain]);
@@ -94,18 +102,28 @@ fn check_msrv(out: &mut impl Write) -> io::Result<()> {
 
 /// What all published crates state.
 fn stated(metadata: &cargo_metadata::Metadata) -> io::Result<Version> {
-    let versions = published(metadata).into_iter().map(|package| package.rust_version.clone());
+    let versions = published(metadata)
+        .into_iter()
+        .map(|package| package.rust_version.clone());
     let mut stated: Vec<_> = versions.collect();
     stated.dedup();
     match stated.as_slice() {
         [Some(version)] => Ok(version.clone()),
-        _ => Err(io::Error::other("the crates do not all state the same Rust version")),
+        _ => Err(io::Error::other(
+            "the crates do not all state the same Rust version",
+        )),
     }
 }
 
 fn toolchain() -> io::Result<Version> {
-    let output = Command::new("rustc").arg("--version").current_dir(root()).output()?;
+    let output = Command::new("rustc")
+        .arg("--version")
+        .current_dir(root())
+        .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let version = text.split(' ').nth(1).and_then(|version| Version::parse(version).ok());
+    let version = text
+        .split(' ')
+        .nth(1)
+        .and_then(|version| Version::parse(version).ok());
     version.ok_or_else(|| io::Error::other("rustc does not say its version"))
 }

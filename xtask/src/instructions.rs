@@ -50,7 +50,10 @@ fn check(options: &Options, report: &mut Report<'_>) -> Result<(), Trouble> {
     let recorded: Counts = serde_json::from_str(&fs::read_to_string(recorded_in())?)?;
     for (operation, &count) in &counts {
         let difference = difference(recorded.get(operation).copied(), count);
-        report.check(format_args!("{operation}: {count} instructions"), difference.as_slice());
+        report.check(
+            format_args!("{operation}: {count} instructions"),
+            difference.as_slice(),
+        );
     }
     Ok(())
 }

@@ -156,9 +156,10 @@ impl Model {
     pub(crate) fn header(&self, rev: &Revision) -> Option<Answers> {
         match self.stored.get(rev) {
             None => Some(one(MISSING)),
-            Some(stored) if stored.is_intact => {
-                Some(one(stored.parent.as_ref().map_or(NONE.into(), Revision::to_string)))
-            }
+            Some(stored) if stored.is_intact => Some(one(stored
+                .parent
+                .as_ref()
+                .map_or(NONE.into(), Revision::to_string))),
             Some(_) => None,
         }
     }
@@ -251,7 +252,9 @@ impl Model {
             return same(answer, &one(format!("busy {}", holder.name))).map(|()| None);
         }
         let dead = self.lock.as_ref().map_or(NONE, |holder| holder.name.as_str());
-        let name = answer.strip_prefix("held ").and_then(|held| held.strip_suffix(&format!(" after {dead}")));
+        let name = answer
+            .strip_prefix("held ")
+            .and_then(|held| held.strip_suffix(&format!(" after {dead}")));
         let token = name.and_then(|name| name.strip_suffix(&format!("/{author}")));
         let (Some(name), Some(token)) = (name, token) else {
             return Err(format!("{answer} instead of held …/{author} after {dead}"));
@@ -293,7 +296,12 @@ impl Model {
     }
 
     pub(crate) fn lock_status(&self) -> Answers {
-        one(self.lock.as_ref().map_or(NONE.into(), |Holder { name, liveness }| format!("{name} {liveness:?}")))
+        one(self
+            .lock
+            .as_ref()
+            .map_or(NONE.into(), |Holder { name, liveness }| {
+                format!("{name} {liveness:?}")
+            }))
     }
 
     /// Whoever held the lock with this token is dead.
@@ -308,7 +316,9 @@ impl Model {
     }
 
     pub(crate) fn living_holder(&self) -> Option<&Holder> {
-        self.lock.as_ref().filter(|holder| holder.liveness != Liveness::Dead)
+        self.lock
+            .as_ref()
+            .filter(|holder| holder.liveness != Liveness::Dead)
     }
 
     fn refusals_of_token(&self, token: &str) -> Answers {

@@ -68,7 +68,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let oracle = Oracle::open(&directory.path().join("oracle")).unwrap();
         let inside = oracle.enter().unwrap().unwrap();
-        let other = || std::thread::scope(|scope| scope.spawn(|| oracle.enter().unwrap().is_some()).join().unwrap());
+        let other =
+            || std::thread::scope(|scope| scope.spawn(|| oracle.enter().unwrap().is_some()).join().unwrap());
         assert!(!other());
         drop(inside);
         assert!(other());

@@ -138,15 +138,26 @@ impl Place {
         let mut in_vain = 0;
         while in_vain < 2 && problems.is_empty() {
             for path in &left {
-                File::options().write(true).open(path).and_then(|file| make_old(&file)).map_err(io_error)?;
+                File::options()
+                    .write(true)
+                    .open(path)
+                    .and_then(|file| make_old(&file))
+                    .map_err(io_error)?;
             }
             let lock = self.open()?.lock("clean", Wait::at_most(PATIENCE));
-            problems.extend(lock.and_then(Lock::unlock).err().map(|error| format!("the lock is stuck: {error}")));
+            problems.extend(
+                lock.and_then(Lock::unlock)
+                    .err()
+                    .map(|error| format!("the lock is stuck: {error}")),
+            );
             let now = self.leftovers().map_err(io_error)?;
             in_vain = if now.len() < left.len() { 0 } else { in_vain + 1 };
             left = now;
         }
-        problems.extend(left.iter().map(|path| format!("an old leftover file stays: {}", path.display())));
+        problems.extend(
+            left.iter()
+                .map(|path| format!("an old leftover file stays: {}", path.display())),
+        );
         Ok(problems)
     }
 }

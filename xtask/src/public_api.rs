@@ -51,8 +51,21 @@ fn run_all(options: &Options, out: &mut impl io::Write) -> io::Result<()> {
 
 fn list(package: &str) -> io::Result<String> {
     let mut command = unstable_cargo();
-    command.args(["rustdoc", "--quiet", "--locked", "--lib", "--all-features", "-p", package]);
-    command.args(["--", "-Zunstable-options", "--output-format=json", "--cap-lints=allow"]);
+    command.args([
+        "rustdoc",
+        "--quiet",
+        "--locked",
+        "--lib",
+        "--all-features",
+        "-p",
+        package,
+    ]);
+    command.args([
+        "--",
+        "-Zunstable-options",
+        "--output-format=json",
+        "--cap-lints=allow",
+    ]);
     run_command(&mut command)?;
     let file = format!("unstable/doc/{}.json", package.replace('-', "_"));
     let api = public_api::Builder::from_rustdoc_json(target().join(file))

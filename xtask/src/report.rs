@@ -40,7 +40,9 @@ pub(crate) fn report(task: impl FnOnce(&mut Report<'_>) -> Result<(), Trouble>) 
     } = report;
     let seconds = start.elapsed().as_secs_f64();
     report.line(format_args!("{seconds:.1} s"));
-    report.line(format_args!("{passed} passed, {failed} failed, {skipped} skipped"));
+    report.line(format_args!(
+        "{passed} passed, {failed} failed, {skipped} skipped"
+    ));
     match failed {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,

@@ -8,7 +8,14 @@ use std::process::Command;
 /// Why nothing can be traced here, and what to do; `None` when it can.
 pub(crate) fn obstacle() -> Option<String> {
     let mut command = Command::new("strace");
-    command.args(["-qq", "-e", "inject=fsync:error=EIO:when=1", "-o", "/dev/null", "true"]);
+    command.args([
+        "-qq",
+        "-e",
+        "inject=fsync:error=EIO:when=1",
+        "-o",
+        "/dev/null",
+        "true",
+    ]);
     match command.output() {
         Ok(output) if output.status.success() => None,
         Ok(output) => Some(format!(

@@ -48,15 +48,17 @@ pub(crate) fn command(role: &Role) -> io::Result<Command> {
 
 /// Plays the role; its trouble goes to standard error.
 pub fn run(options: &Options) -> ExitCode {
-    let played = serde_json::from_str(&options.role).map_err(Trouble::from).and_then(|role| match role {
-        Role::Script(process) => crash::script::run(&process),
-        Role::Operation(process) => faults::operation::run(&process),
-        Role::FullDisk(process) => faults::disk::run(&process),
-        Role::Obey => props::obey(),
-        Role::Write(writer) => props::writes::run_writer(&writer),
-        Role::Tormented(process) => torture::worker::run(&process),
-        Role::Unobin(process) => torture::worker::run_unobin(&process),
-    });
+    let played = serde_json::from_str(&options.role)
+        .map_err(Trouble::from)
+        .and_then(|role| match role {
+            Role::Script(process) => crash::script::run(&process),
+            Role::Operation(process) => faults::operation::run(&process),
+            Role::FullDisk(process) => faults::disk::run(&process),
+            Role::Obey => props::obey(),
+            Role::Write(writer) => props::writes::run_writer(&writer),
+            Role::Tormented(process) => torture::worker::run(&process),
+            Role::Unobin(process) => torture::worker::run_unobin(&process),
+        });
     match played {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {

@@ -20,7 +20,14 @@ impl Unobin {
     pub(crate) fn try_lock(&self) -> io::Result<bool> {
         match File::create_new(&self.marker) {
             Ok(mut file) => writeln!(file, "{}", process::id()).map(|()| true),
-            Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => Ok(false),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound
+                ) =>
+            {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }

@@ -60,21 +60,37 @@ impl Worker {
                 match saved {
                     Ok(rev) => Ok(rev.to_string()),
                     // Its document is stored all the same.
-                    Err(error) => Ok(format!("{} at {}", word(&error), error.revision().map_or(NONE.into(), Revision::to_string))),
+                    Err(error) => Ok(format!(
+                        "{} at {}",
+                        word(&error),
+                        error.revision().map_or(NONE.into(), Revision::to_string)
+                    )),
                 }
             }
             ["get", rev] => Ok(store.get(&rev.parse()?)?.0),
-            ["header", rev] => Ok(store.header(&rev.parse()?)?.parent.map_or(NONE.into(), |rev| rev.to_string())),
+            ["header", rev] => Ok(store
+                .header(&rev.parse()?)?
+                .parent
+                .map_or(NONE.into(), |rev| rev.to_string())),
             ["head"] => {
                 let head = store.head()?;
-                Ok(head.map_or(NONE.into(), |head| format!("{} {}", head.revision, head.document.0)))
+                Ok(head.map_or(NONE.into(), |head| {
+                    format!("{} {}", head.revision, head.document.0)
+                }))
             }
             ["current"] => Ok(store.current()?.map_or(NONE.into(), |rev| rev.to_string())),
-            ["list"] => Ok(store.list()?.iter().map(Revision::to_string).collect::<Vec<_>>().join(" ")),
+            ["list"] => Ok(store
+                .list()?
+                .iter()
+                .map(Revision::to_string)
+                .collect::<Vec<_>>()
+                .join(" ")),
             ["set_current", rev] => done(store.set_current(&rev.parse()?)),
             ["move", rev, expected, token] => {
                 let (rev, token) = (rev.parse()?, token.parse()?);
-                done(expecting(expected, |expect| store.backend().set_current(expect, &rev, &token).map(drop)))
+                done(expecting(expected, |expect| {
+                    store.backend().set_current(expect, &rev, &token).map(drop)
+                }))
             }
             ["delete", rev] => done(store.delete(&rev.parse()?)),
             ["remove", rev, token] => done(store.backend().remove(&rev.parse()?, Some(&token.parse()?))),
@@ -127,7 +143,9 @@ impl Worker {
             }
             ["status"] => {
                 let status = store.lock_status()?;
-                Ok(status.map_or(NONE.into(), |status| format!("{} {:?}", holder(&status.info), status.liveness)))
+                Ok(status.map_or(NONE.into(), |status| {
+                    format!("{} {:?}", holder(&status.info), status.liveness)
+                }))
             }
             _ => Err(confused("there is no such command")),
         }
@@ -156,7 +174,10 @@ impl Worker {
 
     fn find(&self, token: &str) -> Result<usize, Error> {
         let has_token = |lock: &Box<dyn Lock>| lock.token().is_ok_and(|own| own.as_str() == token);
-        self.locks.iter().position(has_token).ok_or_else(|| confused("it has no such lock"))
+        self.locks
+            .iter()
+            .position(has_token)
+            .ok_or_else(|| confused("it has no such lock"))
     }
 }
 

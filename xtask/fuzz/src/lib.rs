@@ -76,7 +76,9 @@ pub fn rings() -> &'static Rings {
 }
 
 fn accepting_v1(key: impl Fn() -> EnvKey) -> Keyring {
-    Keyring::from(key()).accept_v1(key().legacy()).expect("two real ones")
+    Keyring::from(key())
+        .accept_v1(key().legacy())
+        .expect("two real ones")
 }
 
 fn key(text: &str) -> EnvKey {

@@ -18,13 +18,25 @@ pub fn run_history(input: &[u8]) {
     let Some((&options, events)) = input.split_first() else {
         return;
     };
-    let keys = if options & 1 == 1 { &rings().without_v1 } else { &rings().plain };
-    let events: Vec<Event> =
-        events.chunks_exact(2).take(MOST_EVENTS).map(|event| happening(event[0], event[1])).collect();
+    let keys = if options & 1 == 1 {
+        &rings().without_v1
+    } else {
+        &rings().plain
+    };
+    let events: Vec<Event> = events
+        .chunks_exact(2)
+        .take(MOST_EVENTS)
+        .map(|event| happening(event[0], event[1]))
+        .collect();
     let fixture = Fixture::memory().expect("a stack");
     let [mut alice, mut bob] =
         ["alice", "bob"].map(|name| Worker::new(name, fixture.backend().expect("a backend"), keys.clone()));
-    let told = run(&fixture, keys, &mut [("alice", &mut alice), ("bob", &mut bob)], &events);
+    let told = run(
+        &fixture,
+        keys,
+        &mut [("alice", &mut alice), ("bob", &mut bob)],
+        &events,
+    );
     if let Err(problem) = told {
         panic!("{problem}");
     }

@@ -87,29 +87,42 @@ fn explore_all(mut explorer: Explorer, density: Density, report: &mut Report<'_>
         explorer.distinct_states()
     ));
     let mut caught = 0;
-    for mutant in &MUTANTS {
+    for mutant in MUTANTS {
         caught += usize::from(is_caught(mutant, &recordings, &mut explorer, report)?);
     }
     report.line(format_args!("{caught} of {} mutants caught", MUTANTS.len()));
     Ok(())
 }
 
-fn check(script: &Script, runs: &[Recording], explorer: &mut Explorer, report: &mut Report<'_>) -> Result<(), Trouble> {
+fn check(
+    script: &Script,
+    runs: &[Recording],
+    explorer: &mut Explorer,
+    report: &mut Report<'_>,
+) -> Result<(), Trouble> {
     let mut problems = Vec::new();
     for run in runs {
         for violation in explorer.explore(&run.trace, Thoroughness::All)? {
             problems.push(format!("{violation}\n    in: {}", run.title));
         }
     }
-    report.check(format_args!("{} ({} runs)", script.sentence, runs.len()), &problems);
+    report.check(
+        format_args!("{} ({} runs)", script.sentence, runs.len()),
+        &problems,
+    );
     Ok(())
 }
 
-fn is_caught(mutant: &Mutant, recordings: &[Recording], explorer: &mut Explorer, report: &mut Report<'_>) -> Result<bool, Trouble> {
+fn is_caught(
+    (sentence, edit): Mutant,
+    recordings: &[Recording],
+    explorer: &mut Explorer,
+    report: &mut Report<'_>,
+) -> Result<bool, Trouble> {
     let mut why = "there is nothing to edit";
     for recording in recordings {
         let edited = Trace {
-            ops: (mutant.edit)(&recording.trace),
+            ops: edit(&recording.trace),
             inodes: recording.trace.inodes.clone(),
         };
         if edited == recording.trace {
@@ -118,10 +131,10 @@ fn is_caught(mutant: &Mutant, recordings: &[Recording], explorer: &mut Explorer,
         why = "nothing notices it";
         if let Some(found) = explorer.explore(&edited, Thoroughness::UntilOneIsFound)?.first() {
             report.passes(1);
-            report.line(format_args!("caught  {}: {}", mutant.sentence, found.violation));
+            report.line(format_args!("caught  {}: {}", sentence, found.violation));
             return Ok(true);
         }
     }
-    report.fails(mutant.sentence, &[format!("not caught: {why}")]);
+    report.fails(sentence, &[format!("not caught: {why}")]);
     Ok(false)
 }

@@ -332,11 +332,15 @@ fn use_it(base: &Path, seen: &mut Observation) -> Result<(), String> {
     seen.takes_over = Some(Ok(lock.took_over().is_some()));
     let text = "afterwards";
     let token = lock.token().map_err(&words)?;
-    let rev = store.save(&Note(text.into()), None, Expect::Anything, token).map_err(&words)?;
+    let rev = store
+        .save(&Note(text.into()), None, Expect::Anything, token)
+        .map_err(&words)?;
     if let Some(Ok(current)) = &seen.current
         && current.parse().is_ok_and(|current: Revision| rev <= current)
     {
-        return Err(format!("the next write got {rev}, which does not sort after the current {current}"));
+        return Err(format!(
+            "the next write got {rev}, which does not sort after the current {current}"
+        ));
     }
     match store.head().map_err(&words)? {
         Some(head) if head.revision == rev && head.document.0 == text => {}
@@ -359,7 +363,10 @@ fn use_it(base: &Path, seen: &mut Observation) -> Result<(), String> {
     lock.unlock().map_err(&words)?;
     // The second name of a marker that was taken over is free only now, and a handle cleans once in ten minutes.
     let problems = place.clean().map_err(&words)?;
-    let again = place.open().and_then(|store| store.lock("again", Wait::none())).map_err(&words)?;
+    let again = place
+        .open()
+        .and_then(|store| store.lock("again", Wait::none()))
+        .map_err(&words)?;
     if again.took_over().is_some() {
         return Err("a lock that was given back is taken over".into());
     }

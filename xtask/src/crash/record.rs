@@ -28,10 +28,9 @@ pub(super) fn record(script: &Script, density: Density) -> Result<Vec<Recording>
     let (points, what) = match script.fate {
         Fate::None => return Ok(vec![undisturbed.recording]),
         Fate::Killed(process) => (to_kill(&undisturbed.calls[process], density), "killed at"),
-        Fate::Overtaken(process) | Fate::OvertakenByKilled(process, _) => (
-            to_stop(&undisturbed.calls[process], density),
-            "overtaken after",
-        ),
+        Fate::Overtaken(process) | Fate::OvertakenByKilled(process, _) => {
+            (to_stop(&undisturbed.calls[process], density), "overtaken after")
+        }
     };
     let mut recordings = Vec::new();
     for point in points {

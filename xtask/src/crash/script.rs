@@ -271,7 +271,11 @@ fn take(store: &Store<Note>, locks: &mut Vec<Box<dyn Lock>>, step: &str) -> Resu
                 "any" | "none" => None,
                 from => Some(named(store, from)?),
             };
-            let expect = if step.starts_with("move any ") { Expect::Anything } else { from.as_ref().into() };
+            let expect = if step.starts_with("move any ") {
+                Expect::Anything
+            } else {
+                from.as_ref().into()
+            };
             let rev = named(store, text)?;
             let token = held()?.ok_or("nothing is locked")?;
             begin(Request::Move(rev.to_string()))?;
@@ -288,7 +292,9 @@ fn take(store: &Store<Note>, locks: &mut Vec<Box<dyn Lock>>, step: &str) -> Resu
             let rev = named(store, text)?;
             let token = held()?.ok_or("nothing is locked")?;
             begin(Request::Replace(rev.to_string()))?;
-            store.backend().replace(&rev, &store.backend().read(&rev, u64::MAX)?, token)?;
+            store
+                .backend()
+                .replace(&rev, &store.backend().read(&rev, u64::MAX)?, token)?;
         }
         ["lock"] => {
             begin(Request::Lock)?;
@@ -328,7 +334,10 @@ mod tests {
     fn a_script_is_read_with_its_fate() {
         let scripts = scripts();
         assert_eq!(scripts.len(), 25);
-        let with_two = scripts.iter().find(|script| matches!(script.fate, Fate::OvertakenByKilled(..))).unwrap();
+        let with_two = scripts
+            .iter()
+            .find(|script| matches!(script.fate, Fate::OvertakenByKilled(..)))
+            .unwrap();
         assert_eq!(with_two.fate, Fate::OvertakenByKilled(1, 8));
         assert_eq!(with_two.processes[1], ["write B", "try set_current B"]);
         assert_eq!(scripts[0].fate, Fate::None);

@@ -44,14 +44,16 @@ impl Call {
             "mkdir" | "mkdirat" | "rename" | "renameat" | "renameat2" | "link" | "linkat" => {
                 &["EIO", "ENOSPC", "EINTR", "EACCES"]
             }
-            "unlink" | "unlinkat" | "chmod" | "fchmod" | "fchmodat" | "fchmodat2" => &["EIO", "EINTR", "EACCES"],
+            "unlink" | "unlinkat" | "chmod" | "fchmod" | "fchmodat" | "fchmodat2" => {
+                &["EIO", "EINTR", "EACCES"]
+            }
             "write" | "pwrite64" | "fsync" | "fdatasync" => &["EIO", "ENOSPC", "EINTR"],
             "stat" | "lstat" | "newfstatat" | "statx" => &["EIO", "EINTR", "EACCES"],
             "fcntl" if self.names("F_DUPFD") => &["EMFILE"],
             // With F_GETFD the standard library checks itself, in debug builds alone.
             "fcntl" if self.names("F_GETFD") => &[],
-            "read" | "pread64" | "fstat" | "getdents64" | "fstatfs" | "flock" | "lseek" | "fcntl" | "close"
-            | "getrandom" => &["EIO", "EINTR"],
+            "read" | "pread64" | "fstat" | "getdents64" | "fstatfs" | "flock" | "lseek" | "fcntl"
+            | "close" | "getrandom" => &["EIO", "EINTR"],
             _ => &[],
         }
     }
@@ -77,10 +79,18 @@ pub(super) fn of(operation: Operation, place: &Place, log: &Path) -> Result<Vec<
 }
 
 /// Runs the operation with the faults in it.
-pub(super) fn run_with_fault(operation: Operation, place: &Place, log: &Path, faults: &[String]) -> Result<Output, Trouble> {
+pub(super) fn run_with_fault(
+    operation: Operation,
+    place: &Place,
+    log: &Path,
+    faults: &[String],
+) -> Result<Output, Trouble> {
     let output = run(operation, place, log, faults)?;
     let log = fs::read_to_string(log)?;
-    let mut hit = log.lines().skip_while(|line| !is_marker(line, BEGIN)).take_while(|line| !is_marker(line, END));
+    let mut hit = log
+        .lines()
+        .skip_while(|line| !is_marker(line, BEGIN))
+        .take_while(|line| !is_marker(line, END));
     if !hit.any(|line| line.contains("(INJECTED)")) {
         return Err("the fault did not hit the operation: its calls differ from run to run".into());
     }
@@ -89,7 +99,19 @@ pub(super) fn run_with_fault(operation: Operation, place: &Place, log: &Path, fa
 
 fn run(operation: Operation, place: &Place, log: &Path, faults: &[String]) -> Result<Output, Trouble> {
     let mut command = Command::new("timeout");
-    command.args([LONGEST, "strace", "-f", "-qq", "-y", "-s", "256", "-e", "signal=none", "-e", TRACED]);
+    command.args([
+        LONGEST,
+        "strace",
+        "-f",
+        "-qq",
+        "-y",
+        "-s",
+        "256",
+        "-e",
+        "signal=none",
+        "-e",
+        TRACED,
+    ]);
     for fault in faults {
         command.args(["-e", fault]);
     }
@@ -107,7 +129,10 @@ fn parse(log: &str, change: Option<(&str, &str)>) -> Result<Vec<Call>, Trouble> 
     let mut is_inside = false;
     for line in log.lines() {
         // 4711  openat(AT_FDCWD, "x", O_RDONLY) = 3
-        let Some((name, arguments)) = line.split_once(' ').and_then(|(_, call)| call.trim().split_once('(')) else {
+        let Some((name, arguments)) = line
+            .split_once(' ')
+            .and_then(|(_, call)| call.trim().split_once('('))
+        else {
             continue;
         };
         let count = counts.entry(name).or_default();
@@ -149,10 +174,17 @@ mod tests {
         let log = "7 fsync(3) = 0\n7 write(1<pipe:[1]>, \"begin\\n\", 6) = 6\n7 fsync(4) = 0\n7 linkat(4, \".lock.0\", 4, \"lock\", 0) = 0\n\
                    7 unlinkat(4, \".lock.0\", 0) = 0\n7 write(1<pipe:[1]>, \"end\\n\", 4) = 4\n7 fsync(5) = 0\n";
         let calls = parse(log, Some(("linkat", "\"lock\""))).unwrap();
-        let seen: Vec<_> = calls.iter().map(|call| (call.name.as_str(), call.ordinal, call.stage)).collect();
+        let seen: Vec<_> = calls
+            .iter()
+            .map(|call| (call.name.as_str(), call.ordinal, call.stage))
+            .collect();
         assert_eq!(
             seen,
-            [("fsync", 2, Stage::Before), ("linkat", 1, Stage::Change), ("unlinkat", 1, Stage::After)]
+            [
+                ("fsync", 2, Stage::Before),
+                ("linkat", 1, Stage::Change),
+                ("unlinkat", 1, Stage::After)
+            ]
         );
         assert!(parse("7 write(1<pipe:[1]>, \"begin\\n\", 6) = 6\n", None).is_err());
     }

@@ -5,7 +5,9 @@ use crate::place::{Place, scratch};
 use crate::report::{Report, Trouble};
 use crate::task::{Role, words};
 use localstate::LocalBackend;
-use sdk_state::{Backend as _, Created, Error, ErrorKind, Expect, Holder, Lock, LockToken, Revision, TryLock};
+use sdk_state::{
+    Backend as _, Created, Error, ErrorKind, Expect, Holder, Lock, LockToken, Revision, TryLock,
+};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write as _};
@@ -59,7 +61,12 @@ pub(super) fn try_all(report: &mut Report<'_>) {
             r#"trap '' XFSZ && ulimit -f {limit} || exit {NOT_PERMITTED}
                exec "$0" "$@""#
         );
-        try_one(&format!("files of at most {limit} blocks"), &script, Trial::Limited, report);
+        try_one(
+            &format!("files of at most {limit} blocks"),
+            &script,
+            Trial::Limited,
+            report,
+        );
     }
 }
 
@@ -88,16 +95,27 @@ fn findings(script: &str, trial: Trial) -> Result<Option<Findings>, Trouble> {
             Some(lock(&place.backend()?)?)
         }
     };
-    let token = lock.as_ref().map(|lock| lock.token()).transpose()?.map(ToString::to_string);
+    let token = lock
+        .as_ref()
+        .map(|lock| lock.token())
+        .transpose()?
+        .map(ToString::to_string);
     let root = place.root().to_owned();
     let mut command = Command::new("sh");
     let process = Process { place, token };
-    command.args(["-c", script]).args(words(&Role::FullDisk(process))?);
+    command
+        .args(["-c", script])
+        .args(words(&Role::FullDisk(process))?);
     let output = command.env("ROOT", root).output()?;
     match output.status.code() {
         Some(NOT_PERMITTED) => Ok(None),
         Some(0) => Ok(Some(serde_json::from_slice(&output.stdout)?)),
-        _ => Err(format!("it ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into()),
+        _ => Err(format!(
+            "it ended with {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into()),
     }
 }
 
@@ -223,13 +241,20 @@ impl Watch {
 
     fn change_under_the_lock(&mut self, context: &str, content: &[u8], token: &LockToken) {
         let is_other = |rev: &&Revision| Some(*rev) != self.expected.current.as_ref();
-        let Some(other) = self.expected.stored.keys().find(is_other).cloned() else { return };
-        let moved = self.backend.set_current(self.expected.current.as_ref().into(), &other, token);
+        let Some(other) = self.expected.stored.keys().find(is_other).cloned() else {
+            return;
+        };
+        let moved = self
+            .backend
+            .set_current(self.expected.current.as_ref().into(), &other, token);
         if self.note(context, "set_current", moved).is_some() {
             self.expected.current = Some(other.clone());
         }
         self.compare(&format!("{context}, set_current"));
-        if self.note(context, "replace", self.backend.replace(&other, content, token)).is_some() {
+        if self
+            .note(context, "replace", self.backend.replace(&other, content, token))
+            .is_some()
+        {
             self.expected.stored.insert(other, content.into());
         }
         self.compare(&format!("{context}, replace by {} bytes", content.len()));
@@ -238,17 +263,24 @@ impl Watch {
     /// The answer of a change that may fail for want of space, and with nothing else.
     fn note<T>(&mut self, context: &str, change: &str, result: Result<T, Error>) -> Option<T> {
         self.findings.tried += 1;
-        result.map_err(|error| {
-            self.findings.refused += 1;
-            if error.kind() != &ErrorKind::Io || !error.to_string().contains("disk is full") {
-                self.problem(format!("{context}: {change} fails with {:?}: {error}", error.kind()));
-            }
-        }).ok()
+        result
+            .map_err(|error| {
+                self.findings.refused += 1;
+                if error.kind() != &ErrorKind::Io || !error.to_string().contains("disk is full") {
+                    self.problem(format!(
+                        "{context}: {change} fails with {:?}: {error}",
+                        error.kind()
+                    ));
+                }
+            })
+            .ok()
     }
 
     fn compare(&mut self, context: &str) {
         let read = |rev: &Revision| self.backend.read(rev, u64::MAX);
-        let mut problems = self.expected.differences(self.backend.list(), self.backend.current(), read);
+        let mut problems = self
+            .expected
+            .differences(self.backend.list(), self.backend.current(), read);
         match self.place.leftovers() {
             Ok(leftovers) if leftovers.is_empty() => {}
             leftovers => problems.push(format!("leftover files: {leftovers:?}")),

@@ -41,7 +41,13 @@ pub fn run(options: &Options) -> ExitCode {
                     [] => Operation::value_variants(),
                     some => some,
                 };
-                let mut table = vec![["operation", "calls"].into_iter().chain(calls::ERRORS).map(String::from).collect()];
+                let mut table = vec![
+                    ["operation", "calls"]
+                        .into_iter()
+                        .chain(calls::ERRORS)
+                        .map(String::from)
+                        .collect(),
+                ];
                 for &operation in operations {
                     let ends = fail_each_call(operation, report)
                         .map_err(|trouble| format!("{}: {trouble}", operation.name()))?;
@@ -116,7 +122,10 @@ fn try_fault(fault: &Fault) -> Result<(String, Vec<String>), Trouble> {
     let output = calls::run_with_fault(fault.operation, &site.place, &site.log, &fault.injections())?;
     let Some(outcomes) = operation::outcomes(&String::from_utf8_lossy(&output.stdout)) else {
         let (status, words) = (output.status, String::from_utf8_lossy(&output.stderr));
-        return Ok(("died".into(), vec![format!("it hung or ended early, {status}: {words}")]));
+        return Ok((
+            "died".into(),
+            vec![format!("it hung or ended early, {status}: {words}")],
+        ));
     };
     let problems = fault.problems(&before, &site.place, &outcomes)?;
     Ok((outcomes.0.word().into(), problems))
@@ -125,16 +134,32 @@ fn try_fault(fault: &Fault) -> Result<(String, Vec<String>), Trouble> {
 fn row(operation: Operation, ends: &Ends) -> Vec<String> {
     let calls: usize = ends.values().flat_map(BTreeMap::values).sum();
     let counts = |error| {
-        let counts = ends.get(error).into_iter().flatten().map(|(end, count)| format!("{count} {end}"));
+        let counts = ends
+            .get(error)
+            .into_iter()
+            .flatten()
+            .map(|(end, count)| format!("{count} {end}"));
         counts.collect::<Vec<_>>().join(", ")
     };
-    [operation.name(), calls.to_string()].into_iter().chain(calls::ERRORS.map(counts)).collect()
+    [operation.name(), calls.to_string()]
+        .into_iter()
+        .chain(calls::ERRORS.map(counts))
+        .collect()
 }
 
 fn print(table: &[Vec<String>], report: &mut Report<'_>) {
-    let width = |column: usize| table.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    let width = |column: usize| {
+        table
+            .iter()
+            .map(|row| row[column].len())
+            .max()
+            .unwrap_or_default()
+    };
     for row in table {
-        let cells = row.iter().enumerate().map(|(column, cell)| format!("{cell:0$}", width(column)));
+        let cells = row
+            .iter()
+            .enumerate()
+            .map(|(column, cell)| format!("{cell:0$}", width(column)));
         report.line(cells.collect::<Vec<_>>().join("  ").trim_end());
     }
 }

@@ -54,7 +54,8 @@ pub(super) enum Outcome {
 
 impl Operation {
     pub(super) fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
     /// The call that makes the change, by its name and a part of its arguments: what fails up to it must change nothing,
@@ -87,8 +88,10 @@ impl Operation {
             return Ok(Vec::new());
         }
         let store = place.open()?;
-        let written: Result<Vec<Revision>, Error> =
-            TEXTS.iter().map(|text| store.write(&Note((*text).into()), None)).collect();
+        let written: Result<Vec<Revision>, Error> = TEXTS
+            .iter()
+            .map(|text| store.write(&Note((*text).into()), None))
+            .collect();
         let revisions = written?;
         store.set_current(&revisions[0])?;
         if matches!(self, Self::Adopt | Self::ForceUnlock | Self::LockStatus) {
@@ -131,9 +134,16 @@ pub(crate) fn run(process: &Process) -> Result<(), Trouble> {
 /// A lock that is held at the end stays so until the process is gone: its holder is dead for whoever comes next.
 fn perform(operation: Operation, store: &Store<Note>) -> Result<String, Error> {
     let listed = store.list()?;
-    let nth = |number: usize| listed.get(number).cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, "not prepared"));
+    let nth = |number: usize| {
+        listed
+            .get(number)
+            .cloned()
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, "not prepared"))
+    };
     let held = match operation {
-        Operation::CompareAndSet | Operation::Replace | Operation::Unlock => Some(store.lock("prepare", Wait::none())?),
+        Operation::CompareAndSet | Operation::Replace | Operation::Unlock => {
+            Some(store.lock("prepare", Wait::none())?)
+        }
         _ => None,
     };
     let done = |result: Result<(), Error>| result.map(|()| "-".to_owned());
@@ -143,7 +153,9 @@ fn perform(operation: Operation, store: &Store<Note>) -> Result<String, Error> {
     let sealed = nth(1).and_then(|rev| store.backend().read(&rev, u64::MAX));
     say(BEGIN);
     let result = match (operation, held) {
-        (Operation::FirstWrite | Operation::Write, _) => store.write(&Note(WRITTEN.into()), None).map(|rev| rev.to_string()),
+        (Operation::FirstWrite | Operation::Write, _) => store
+            .write(&Note(WRITTEN.into()), None)
+            .map(|rev| rev.to_string()),
         (Operation::SetCurrent, _) => done(store.set_current(&target?)),
         (Operation::CompareAndSet, Some(lock)) => {
             let expect = listed.first().map_or(Expect::Nothing, Expect::Revision);
@@ -164,12 +176,16 @@ fn perform(operation: Operation, store: &Store<Note>) -> Result<String, Error> {
         (Operation::Unlock, Some(lock)) => done(lock.unlock()),
         (Operation::ForceUnlock, _) => done(store.force_unlock(None).map(drop)),
         (Operation::LockStatus, _) => store.lock_status().map(|status| {
-            status.map_or("nobody".into(), |status| format!("{} {:?}", status.info.holder.operation, status.liveness))
+            status.map_or("nobody".into(), |status| {
+                format!("{} {:?}", status.info.holder.operation, status.liveness)
+            })
         }),
         (Operation::List, _) => store.list().map(|revisions| join(&revisions)),
         (Operation::Get, _) => store.get(&target?).map(|note| note.0),
         (Operation::Head, _) => store.head().map(|head| {
-            head.map_or("nothing".into(), |head| format!("{} {}", head.revision, head.document.0))
+            head.map_or("nothing".into(), |head| {
+                format!("{} {}", head.revision, head.document.0)
+            })
         }),
         (Operation::CompareAndSet | Operation::Replace | Operation::Unlock, None) => Ok("-".into()),
     };
@@ -189,7 +205,10 @@ impl From<Result<String, Error>> for Outcome {
         match result {
             Ok(answer) => Self::Ok(answer),
             Err(error) => Self::Failed {
-                kind: format!("{:?}", error.kind()).chars().take_while(char::is_ascii_alphanumeric).collect(),
+                kind: format!("{:?}", error.kind())
+                    .chars()
+                    .take_while(char::is_ascii_alphanumeric)
+                    .collect(),
                 revision: error.revision().map(Revision::to_string),
                 message: error.to_string(),
             },
@@ -219,9 +238,15 @@ impl std::fmt::Display for Outcome {
 fn say(line: &str) {
     // The parent notices that a line is missing.
     let mut out = io::stdout().lock();
-    let _ = out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush());
+    let _ = out
+        .write_all(format!("{line}\n").as_bytes())
+        .and_then(|()| out.flush());
 }
 
 fn join(revisions: &[Revision]) -> String {
-    revisions.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    revisions
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
 }

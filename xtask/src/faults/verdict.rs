@@ -37,7 +37,10 @@ impl fmt::Display for Fault {
             stage,
         } = &self.call;
         let (operation, error, unlink) = (self.operation.name(), self.error, self.unlink);
-        write!(f, "{operation}: {name} no. {ordinal} fails with {error} ({stage:?}, unlink {unlink:?}): {name}({arguments}")
+        write!(
+            f,
+            "{operation}: {name} no. {ordinal} fails with {error} ({stage:?}, unlink {unlink:?}): {name}({arguments}"
+        )
     }
 }
 
@@ -45,7 +48,10 @@ impl Fault {
     /// The options of strace.
     pub(super) fn injections(&self) -> Vec<String> {
         let Self { call, error, .. } = self;
-        let mut injections = vec![format!("inject={}:error={error}:when={}", call.name, call.ordinal)];
+        let mut injections = vec![format!(
+            "inject={}:error={error}:when={}",
+            call.name, call.ordinal
+        )];
         if self.unlink == Unlink::Fails {
             injections.push("inject=unlinkat:error=EIO".into());
         }
@@ -88,12 +94,16 @@ impl Fault {
             // A parent that may not be read cannot be flushed: whoever made it could.
             ("open", Stage::Before) if *error == "EACCES" && !call.names("/root\"") => &["Ok", "Io"],
             // `set_current` takes the lock first: the removal of its temporary's name is a courtesy.
-            ("unlinkat", Stage::Before) if *operation == Operation::SetCurrent && call.names("\".lock.") => &["Ok"],
+            ("unlinkat", Stage::Before) if *operation == Operation::SetCurrent && call.names("\".lock.") => {
+                &["Ok"]
+            }
             // The revision itself may not be durable: then nothing is made to point at it.
             ("fsync", Stage::Before) if operation.moves() && call.names("/snapshots>") => &["OutcomeUnknown"],
             ("fsync", Stage::After) if operation.writes() || operation.moves() => &["OutcomeUnknown"],
             // The revision is gone, and may come back in a power cut: to delete it again is right, and does no harm.
-            ("fsync", Stage::After) if matches!(operation, Operation::Delete | Operation::Replace) => &["OutcomeUnknown"],
+            ("fsync", Stage::After) if matches!(operation, Operation::Delete | Operation::Replace) => {
+                &["OutcomeUnknown"]
+            }
             // Whether the directories are still at their paths is asked again after the change, and was not told.
             ("newfstatat" | "fstat", Stage::After) if operation.writes() => &["OutcomeUnknown", "Ok"],
             ("newfstatat" | "fstat", Stage::After) if *operation == Operation::Unlock => &["Io", "Ok"],
@@ -115,11 +125,18 @@ impl Fault {
         let operation = self.operation;
         let mut problems = Vec::new();
         if !self.may_end().contains(&outcome.word()) {
-            problems.push(format!("it ended with {outcome}, and may end with {:?}", self.may_end()));
+            problems.push(format!(
+                "it ended with {outcome}, and may end with {:?}",
+                self.may_end()
+            ));
         }
 
         let mut expected = Contents {
-            stored: before.iter().cloned().zip(TEXTS.map(|text| text.as_bytes().to_vec())).collect(),
+            stored: before
+                .iter()
+                .cloned()
+                .zip(TEXTS.map(|text| text.as_bytes().to_vec()))
+                .collect(),
             current: before.first().cloned(),
         };
         let is_done = matches!(outcome, Outcome::Ok(_));
@@ -128,7 +145,9 @@ impl Fault {
             match outcome {
                 Outcome::Ok(rev) => drop(expected.stored.insert(rev.parse()?, WRITTEN.into())),
                 // An unknown outcome names the revision that is stored, durably or not.
-                Outcome::Failed { revision: Some(rev), .. } if is_unknown => {
+                Outcome::Failed {
+                    revision: Some(rev), ..
+                } if is_unknown => {
                     expected.stored.insert(rev.parse()?, WRITTEN.into());
                 }
                 Outcome::Failed { .. } if is_unknown => problems.push(format!("{outcome} names no revision")),
@@ -173,7 +192,11 @@ impl Fault {
             problems.extend(wrong_lock(operation, &store)?);
         }
         problems.extend(self.leftovers(place)?);
-        problems.extend(goes_on(&store).err().map(|error| format!("it does not go on: {error}")));
+        problems.extend(
+            goes_on(&store)
+                .err()
+                .map(|error| format!("it does not go on: {error}")),
+        );
         Ok(problems)
     }
 
@@ -212,7 +235,10 @@ impl Contents {
             Ok(mut listed) => {
                 listed.sort();
                 if !listed.iter().eq(self.stored.keys()) {
-                    problems.push(format!("{listed:?} are stored instead of {:?}", self.stored.keys()));
+                    problems.push(format!(
+                        "{listed:?} are stored instead of {:?}",
+                        self.stored.keys()
+                    ));
                 }
             }
             Err(error) => problems.push(format!("it cannot be listed: {error}")),
@@ -241,7 +267,9 @@ fn wrong_lock(operation: Operation, store: &Store<Note>) -> Result<Option<String
         }),
         Operation::Unlock | Operation::ForceUnlock => status.is_none(),
         // Whatever becomes of the lock that it took, it keeps nobody out.
-        Operation::SetCurrent => status.as_ref().is_none_or(|status| status.liveness == Liveness::Dead),
+        Operation::SetCurrent => status
+            .as_ref()
+            .is_none_or(|status| status.liveness == Liveness::Dead),
         _ => true,
     };
     Ok((!is_right).then(|| format!("the lock is {status:?}")))
@@ -250,6 +278,11 @@ fn wrong_lock(operation: Operation, store: &Store<Note>) -> Result<Option<String
 /// A whole run of a tool, after the trouble.
 fn goes_on(store: &Store<Note>) -> Result<(), Error> {
     let lock = store.lock("go on", SOON)?;
-    store.save(&Note("the next".into()), None, sdk_state::Expect::Anything, lock.token()?)?;
+    store.save(
+        &Note("the next".into()),
+        None,
+        sdk_state::Expect::Anything,
+        lock.token()?,
+    )?;
     lock.unlock()
 }

@@ -47,8 +47,12 @@ fn in_a_directory(processes: &mut [Process; 2], events: &[Event]) -> Result<(), 
     let worker = |name| Ok::<_, sdk_state::Error>(Worker::new(name, fixture.backend()?, Noop));
     let (mut anna, mut ben) = (worker("anna")?, worker("ben")?);
     let [carl, dora] = processes;
-    let workers: &mut Workers<'_> =
-        &mut [("anna", &mut anna), ("ben", &mut ben), ("carl", carl), ("dora", dora)];
+    let workers: &mut Workers<'_> = &mut [
+        ("anna", &mut anna),
+        ("ben", &mut ben),
+        ("carl", carl),
+        ("dora", dora),
+    ];
     Ok(run(&fixture, &Noop.into(), workers, events)?)
 }
 
@@ -164,7 +168,10 @@ pub(super) fn hold_for_ten_thousand(_: &mut TestRunner) -> Result<(), Box<dyn Er
     let mut model = Model::default();
     let noon = Revision::at(after_noon(0))?.to_string();
     let numbered = (1..CROWD).map(|suffix| format!("{noon}_{suffix}"));
-    let crowd: Vec<String> = numbered.chain(NO_MOMENTS.map(String::from)).chain([noon.clone()]).collect();
+    let crowd: Vec<String> = numbered
+        .chain(NO_MOMENTS.map(String::from))
+        .chain([noon.clone()])
+        .collect();
     for name in &crowd {
         model.plant(&name.parse()?);
     }

@@ -8,7 +8,9 @@ pub(crate) use process::obey;
 
 use crate::report::report;
 use clap::Args;
-use proptest::test_runner::{Config, FileFailurePersistence, RngAlgorithm, RngSeed, TestCaseError, TestRng, TestRunner};
+use proptest::test_runner::{
+    Config, FileFailurePersistence, RngAlgorithm, RngSeed, TestCaseError, TestRng, TestRunner,
+};
 use std::error::Error;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};

@@ -19,7 +19,10 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn start(name: &'static str) -> io::Result<Self> {
-        let mut child = command(&Role::Obey)?.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut child = command(&Role::Obey)?
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
         let missing = || io::Error::other("a process without its pipes");
         Ok(Self {
             name,
@@ -36,7 +39,8 @@ impl Process {
             *self = Self::start(self.name)?;
         }
         self.place = Some(place.clone());
-        self.ask(&format!("open {} {}", self.name, place.root().display())).map(drop)
+        self.ask(&format!("open {} {}", self.name, place.root().display()))
+            .map(drop)
     }
 }
 
@@ -76,7 +80,10 @@ pub(crate) fn obey() -> Result<(), Trouble> {
     let mut out = io::stdout().lock();
     for line in io::stdin().lines() {
         let line = line?;
-        let answer = match (line.strip_prefix("open ").and_then(|rest| rest.split_once(' ')), &mut worker) {
+        let answer = match (
+            line.strip_prefix("open ").and_then(|rest| rest.split_once(' ')),
+            &mut worker,
+        ) {
             (Some((name, root)), _) => {
                 worker = Some(Worker::new(name, Place::new(root).backend()?, Noop));
                 "open".into()

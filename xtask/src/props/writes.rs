@@ -94,7 +94,12 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
 
     let allowed = most_tries(outcomes.len());
     for outcome in &outcomes {
-        prop_assert!(outcome.tries <= allowed, "more than {} tries: {:?}", allowed, outcome);
+        prop_assert!(
+            outcome.tries <= allowed,
+            "more than {} tries: {:?}",
+            allowed,
+            outcome
+        );
     }
     // A name is free again once its revision has been deleted, so only those that are kept must differ.
     let (deleted, kept): (Vec<&Outcome>, Vec<_>) = outcomes.iter().partition(|outcome| outcome.deleted);
@@ -128,11 +133,16 @@ fn check_moves(outcomes: &[Outcome], deleted: &[&Outcome]) -> Result<(), TestCas
     let mut moved = BTreeMap::new();
     for outcome in outcomes {
         let Some(from) = &outcome.moved_from else { continue };
-        if deleted.iter().any(|deleted| from.as_ref() == Some(&deleted.revision)) {
+        if deleted
+            .iter()
+            .any(|deleted| from.as_ref() == Some(&deleted.revision))
+        {
             continue;
         }
         if let Some(other) = moved.insert(from, outcome) {
-            return Err(broken(format!("two moved current away from {from:?}: {other:?} and {outcome:?}")));
+            return Err(broken(format!(
+                "two moved current away from {from:?}: {other:?} and {outcome:?}"
+            )));
         }
     }
     Ok(())
@@ -198,7 +208,9 @@ fn write_all(writer: &Writer, oracle: &Oracle) -> Result<Vec<Outcome>, Trouble> 
         let text = format!("{}, write {turn}", writer.name);
         let now = after_noon(step.clock * SECOND);
         let backend = Arc::new(Faulty::new(writer.place.backend()?));
-        let store: Store<Note> = Store::new(Arc::clone(&backend), Noop).with_clock(move || now).document();
+        let store: Store<Note> = Store::new(Arc::clone(&backend), Noop)
+            .with_clock(move || now)
+            .document();
         let revision = store.write(&Note(text.clone()), None)?;
         // What was current when this write began, as the write itself saw it: others move `current` meanwhile, also back.
         let current = store.header(&revision)?.parent;
@@ -222,7 +234,10 @@ fn write_all(writer: &Writer, oracle: &Oracle) -> Result<Vec<Outcome>, Trouble> 
             Then::Moves => {
                 let lock = store.lock("props", STUCK)?;
                 let inside = oracle.enter()?.ok_or("two writers hold the lock at once")?;
-                match store.backend().set_current(current.as_ref().into(), &revision, lock.token()?) {
+                match store
+                    .backend()
+                    .set_current(current.as_ref().into(), &revision, lock.token()?)
+                {
                     Ok(_) => moved_from = Some(current.map(|current| current.to_string())),
                     Err(error) if error.is_current_moved() => {}
                     Err(error) => return Err(error.into()),
@@ -244,7 +259,10 @@ fn write_all(writer: &Writer, oracle: &Oracle) -> Result<Vec<Outcome>, Trouble> 
 }
 
 /// Unless it is current, or somebody else holds the lock.
-fn delete_last(last: Option<&mut Outcome>, delete: impl FnOnce(&Revision) -> Result<(), Error>) -> Result<(), Error> {
+fn delete_last(
+    last: Option<&mut Outcome>,
+    delete: impl FnOnce(&Revision) -> Result<(), Error>,
+) -> Result<(), Error> {
     let Some(last) = last else { return Ok(()) };
     match delete(&last.revision.parse()?) {
         Ok(()) => last.deleted = true,

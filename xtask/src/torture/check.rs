@@ -35,13 +35,28 @@ pub(super) fn check(ground: &Ground, torment: &Torment<'_>, report: &mut Report<
         waits.len(),
     ));
 
-    let unless = |holds: bool, problem: &str| if holds { Vec::new() } else { vec![problem.to_owned()] };
+    let unless = |holds: bool, problem: &str| {
+        if holds {
+            Vec::new()
+        } else {
+            vec![problem.to_owned()]
+        }
+    };
     let max = noted.counted.iter().max().copied().unwrap_or_default();
     let most = noted.counted.len() + torment.kills;
     let counter = [
-        unless(noted.repeated.is_empty(), &format!("counted twice: {:?}", noted.repeated)),
-        unless(stored.count >= max, &format!("the counter is {}, and was {max}", stored.count)),
-        unless(stored.count <= most as u64, &format!("the counter is {} of at most {most}", stored.count)),
+        unless(
+            noted.repeated.is_empty(),
+            &format!("counted twice: {:?}", noted.repeated),
+        ),
+        unless(
+            stored.count >= max,
+            &format!("the counter is {}, and was {max}", stored.count),
+        ),
+        unless(
+            stored.count <= most as u64,
+            &format!("the counter is {} of at most {most}", stored.count),
+        ),
     ];
     for (sentence, problems) in [
         (
@@ -50,7 +65,10 @@ pub(super) fn check(ground: &Ground, torment: &Torment<'_>, report: &mut Report<
         ),
         (
             "L1: ours and unobin both had turns",
-            unless(noted.sections > 0 && noted.sections_of_unobin > 0, "one of them had none"),
+            unless(
+                noted.sections > 0 && noted.sections_of_unobin > 0,
+                "one of them had none",
+            ),
         ),
         (
             "L2: killed holders were replaced",
@@ -65,7 +83,10 @@ pub(super) fn check(ground: &Ground, torment: &Torment<'_>, report: &mut Report<
             stored.lost,
         ),
         ("W2: every listed revision can be read", stored.unreadable),
-        ("C1: current is readable and holds the counter", stored.current_problems),
+        (
+            "C1: current is readable and holds the counter",
+            stored.current_problems,
+        ),
         ("C2: no acknowledged increment was lost", counter.concat()),
         (
             "nobody met an error",
@@ -103,7 +124,9 @@ impl Noted {
                     Entry::Overlap => noted.overlaps += 1,
                     Entry::Wrote(rev, text) => {
                         if let Some(other) = noted.wrote.insert(rev.clone(), text) {
-                            noted.problems.push(format!("{rev} was given twice, first for {other:?}"));
+                            noted
+                                .problems
+                                .push(format!("{rev} was given twice, first for {other:?}"));
                         }
                     }
                     Entry::Deleting(rev) => drop(noted.deleting.insert(rev)),
@@ -133,13 +156,17 @@ impl Stored {
         for (rev, text) in &noted.wrote {
             match store.get(&rev.parse()?) {
                 Ok(note) if note.0 == *text => {}
-                Ok(note) => stored.lost.push(format!("{rev} holds {:?} instead of {text:?}", note.0)),
+                Ok(note) => stored
+                    .lost
+                    .push(format!("{rev} holds {:?} instead of {text:?}", note.0)),
                 Err(error) if error.is_not_found() && noted.deleting.contains(rev) => {}
                 Err(error) => stored.lost.push(format!("{rev}: {error}")),
             }
         }
         for rev in store.list()? {
-            stored.unreadable.extend(store.get(&rev).err().map(|error| error.to_string()));
+            stored
+                .unreadable
+                .extend(store.get(&rev).err().map(|error| error.to_string()));
         }
         match store.head() {
             Ok(head) => match head.and_then(|head| count_of(&head.document.0)) {

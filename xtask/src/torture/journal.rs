@@ -67,7 +67,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("journal");
         let mut journal = Journal::open(&path).unwrap();
-        let entries = [Entry::Section, Entry::Wrote("a".into(), "count 1".into()), Entry::Counted(1)];
+        let entries = [
+            Entry::Section,
+            Entry::Wrote("a".into(), "count 1".into()),
+            Entry::Counted(1),
+        ];
         for entry in &entries {
             journal.note(entry).unwrap();
         }

@@ -47,7 +47,9 @@ pub fn run(options: &Options) -> ExitCode {
         processes, minutes, ..
     } = options;
     report(|report| {
-        report.line(format_args!("seed {seed}, {processes} processes and one of unobin, {minutes} minutes"));
+        report.line(format_args!(
+            "seed {seed}, {processes} processes and one of unobin, {minutes} minutes"
+        ));
         let directory = tempfile::tempdir()?;
         let ground = Ground::new(directory.path());
         let time = Duration::try_from_secs_f64(minutes * 60.0)?;
@@ -87,7 +89,9 @@ impl<'a> Torment<'a> {
         torment.children.push(command(&Role::Unobin(process))?.spawn()?);
         for name in torment.names.clone() {
             let process = torment.process(&name);
-            torment.children.push(command(&Role::Tormented(process))?.spawn()?);
+            torment
+                .children
+                .push(command(&Role::Tormented(process))?.spawn()?);
         }
         Ok(torment)
     }
@@ -118,7 +122,8 @@ impl<'a> Torment<'a> {
         let pid = child.id();
         let death = Instant::now();
         if let Some(status) = child.try_wait()? {
-            self.problems.push(format!("process {victim} ended on its own: {status}"));
+            self.problems
+                .push(format!("process {victim} ended on its own: {status}"));
         } else {
             child.kill()?;
             child.wait()?;
@@ -128,7 +133,9 @@ impl<'a> Torment<'a> {
             let wait = Wait::at_most(STUCK);
             while self.ground.marker_pid() == Some(pid) {
                 if !wait.pause(GLANCE) {
-                    self.problems.push(format!("nobody took the lock of a killed holder over in {STUCK:?}"));
+                    self.problems.push(format!(
+                        "nobody took the lock of a killed holder over in {STUCK:?}"
+                    ));
                     break;
                 }
             }
@@ -146,7 +153,11 @@ impl<'a> Torment<'a> {
             return anybody;
         }
         let holder = self.ground.marker_pid();
-        let ours = self.children.iter().skip(1).position(|child| Some(child.id()) == holder);
+        let ours = self
+            .children
+            .iter()
+            .skip(1)
+            .position(|child| Some(child.id()) == holder);
         ours.map_or(anybody, |position| position + 1)
     }
 
@@ -163,7 +174,8 @@ impl<'a> Torment<'a> {
                         break;
                     }
                     None if !wait.pause(Duration::from_millis(5)) => {
-                        self.problems.push(format!("a process hangs {PATIENCE:?} after the end"));
+                        self.problems
+                            .push(format!("a process hangs {PATIENCE:?} after the end"));
                         break;
                     }
                     None => {}

@@ -98,7 +98,11 @@ pub(crate) fn run_unobin(process: &Process) -> Result<(), Trouble> {
     while !ground.stop().exists() {
         if unobin.try_lock()? {
             let inside = oracle.enter()?;
-            journal.note(if inside.is_some() { &Entry::Section } else { &Entry::Overlap })?;
+            journal.note(if inside.is_some() {
+                &Entry::Section
+            } else {
+                &Entry::Overlap
+            })?;
             Wait::forever().pause(up_to(&mut random, UNOBIN_INSIDE));
             drop(inside);
             if !unobin.unlock()? {
@@ -172,7 +176,10 @@ impl Worker<'_> {
         self.pause();
         let (current, count) = match self.store.head() {
             Ok(None) => (None, 0),
-            Ok(Some(head)) => (Some(head.revision), count_of(&head.document.0).ok_or("current is no counter")?),
+            Ok(Some(head)) => (
+                Some(head.revision),
+                count_of(&head.document.0).ok_or("current is no counter")?,
+            ),
             // Somebody has written the first one, and was killed before it was current, or is about to make it so.
             Err(error) if matches!(error.kind(), ErrorKind::PointerLost { .. }) => (None, 0),
             Err(error) => return Err(error.into()),
@@ -182,8 +189,18 @@ impl Worker<'_> {
         Ok((current, count + 1, rev))
     }
 
-    fn move_on(&mut self, current: Option<&Revision>, rev: &Revision, count: u64, lock: &dyn Lock) -> Result<(), Trouble> {
-        match self.store.backend().set_current(current.into(), rev, lock.token()?) {
+    fn move_on(
+        &mut self,
+        current: Option<&Revision>,
+        rev: &Revision,
+        count: u64,
+        lock: &dyn Lock,
+    ) -> Result<(), Trouble> {
+        match self
+            .store
+            .backend()
+            .set_current(current.into(), rev, lock.token()?)
+        {
             Ok(_) => self.journal.note(&Entry::Counted(count))?,
             Err(error) if error.is_current_moved() => {}
             Err(error) => return Err(error.into()),
