@@ -48,8 +48,16 @@ fn happening(first: u8, second: u8) -> Event {
     let worker = usize::from(first >> 7);
     let number = usize::from(second & 7);
     let what = match first & 31 {
-        0..=7 => [What::Write, What::Write, What::SetCurrent, What::Move, What::Delete, What::Lock, What::Unlock, What::ForceUnlock]
-            [usize::from(first & 7)],
+        0..=7 => [
+            What::Write,
+            What::Write,
+            What::SetCurrent,
+            What::Move,
+            What::Delete,
+            What::Lock,
+            What::Unlock,
+            What::ForceUnlock,
+        ][usize::from(first & 7)],
         8 => return Event::Kill(worker),
         9 => return Event::OverwritePointer(POINTERS[usize::from(second) % POINTERS.len()]),
         10 => return Event::Damage(number, second),

@@ -20,7 +20,7 @@ pub(crate) mod script;
 mod trace;
 
 use crate::report::{Report, Trouble, report};
-use crate::strace;
+use crate::task;
 use clap::Args;
 use disk::Bounds;
 use explore::{Explorer, Thoroughness};
@@ -55,7 +55,7 @@ pub struct Options {
 /// Opens every state, and shows that each mutant breaks a promise.
 pub fn run(options: &Options) -> ExitCode {
     report(|report| {
-        if let Some(obstacle) = strace::obstacle() {
+        if let Some(obstacle) = task::obstacle() {
             report.skips(format_args!("no crash was simulated: {obstacle}"));
             return Ok(());
         }

@@ -5,7 +5,7 @@ use super::script::{Fate, Mark, Process, Script, place};
 use super::trace::{self, Argument, Call, Trace, Tracer};
 use crate::place::scratch;
 use crate::report::Trouble;
-use crate::strace;
+use crate::task;
 use crate::task::Role;
 use rustix::process::{Pid, Signal as Number, kill_process};
 use sdk_state::Wait;
@@ -285,7 +285,7 @@ impl Traced {
             place: place(base),
             steps: steps.iter().copied().map(String::from).collect(),
         };
-        let child = strace::traced(command, log, &Role::Script(process))?
+        let child = task::traced(command, log, &Role::Script(process))?
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
@@ -357,46 +357,31 @@ impl Drop for Traced {
 mod tests {
     use super::*;
 
-    /// A mark, a rename inside the directory mutex, and a flush.
-    fn calls() -> Vec<Call> {
-        let mark: String = "/crash-mark/\"Ended\""
-            .bytes()
-            .map(|byte| format!("\\x{byte:02x}"))
-            .collect();
-        let log = format!(
-            "7 fsync(3) = 0
-7 readlink(\"{mark}\", 0x7ff, 1024) = -1 ENOENT (No such file or directory)
-7 openat(3, \"\\x2e\", O_RDONLY) = 4
+    #[test]
+    fn a_process_is_never_stopped_inside_the_directory_mutex() {
+        let log = r#"7 fsync(3) = 0
+7 readlink("MARK", 0x7ff, 1024) = -1 ENOENT (No such file or directory)
+7 openat(3, "\x2e", O_RDONLY) = 4
 7 flock(4, LOCK_EX|LOCK_NB) = 0
-7 renameat(3, \"\\x61\", 3, \"\\x62\") = 0
+7 renameat(3, "\x61", 3, "\x62") = 0
 7 flock(4, LOCK_UN) = 0
-7 fsync(4) = 0
-"
+7 fsync(4) = 0"#;
+        let mark = "/crash-mark/\"Ended\""
+            .bytes()
+            .map(|byte| format!("\\x{byte:02x}"));
+        let calls = trace::parse(&log.replace("MARK", &mark.collect::<String>())).unwrap();
+        let names = |points: Vec<CallNumber>| -> Vec<String> {
+            points
+                .iter()
+                .map(|point| format!("{} {}", point.name, point.number))
+                .collect()
+        };
+        assert_eq!(
+            names(to_stop(&calls, Density::Calls)),
+            ["openat 1", "flock 2", "fsync 2"]
         );
-        trace::parse(&log).unwrap()
-    }
-
-    fn names(points: Vec<CallNumber>) -> Vec<(String, usize)> {
-        points
-            .into_iter()
-            .map(|point| (point.name, point.number))
-            .collect()
-    }
-
-    fn point(name: &str, number: usize) -> (String, usize) {
-        (name.into(), number)
-    }
-
-    #[test]
-    fn a_process_is_killed_at_its_flushes_and_stopped_before_them_once_it_has_begun() {
-        assert_eq!(names(to_kill(&calls(), Density::Flushes)), [point("fsync", 2)]);
-        assert_eq!(names(to_stop(&calls(), Density::Flushes)), [point("flock", 2)]);
-    }
-
-    #[test]
-    fn a_process_is_never_stopped_inside_the_mutex() {
-        let stops = names(to_stop(&calls(), Density::Calls));
-        assert_eq!(stops, [point("openat", 1), point("flock", 2), point("fsync", 2)]);
-        assert_eq!(to_kill(&calls(), Density::Calls).len(), 5);
+        assert_eq!(names(to_stop(&calls, Density::Flushes)), ["flock 2"]);
+        assert_eq!(names(to_kill(&calls, Density::Flushes)), ["fsync 2"]);
+        assert_eq!(to_kill(&calls, Density::Calls).len(), 5);
     }
 }

@@ -3,8 +3,8 @@
 use super::operation::{BEGIN, END, Operation, Process};
 use crate::place::Place;
 use crate::report::Trouble;
-use crate::strace::traced;
 use crate::task::Role;
+use crate::task::traced;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;

@@ -1,8 +1,7 @@
 //! Compares what lies there with what was promised.
 
 use super::Torment;
-use super::journal::{self, Entry};
-use super::worker::{Ground, UNOBIN, count_of};
+use super::worker::{Entry, Ground, UNOBIN, count_of, read_journal};
 use crate::report::{Report, Trouble};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -116,7 +115,7 @@ impl Noted {
     fn read(ground: &Ground, torment: &Torment<'_>) -> Result<Self, Trouble> {
         let mut noted = Self::default();
         for name in torment.names.iter().map(String::as_str).chain([UNOBIN]) {
-            for entry in journal::read(&ground.journal(name))? {
+            for entry in read_journal(&ground.journal(name))? {
                 match entry {
                     Entry::Section if name == UNOBIN => noted.sections_of_unobin += 1,
                     Entry::Section => noted.sections += 1,

@@ -1,7 +1,6 @@
 //! Processes that write, move `current`, delete and lock, and are killed with signal 9 at random moments.
 
 mod check;
-mod journal;
 pub(crate) mod worker;
 
 use crate::props::{fresh_seed, random};
