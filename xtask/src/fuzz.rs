@@ -271,17 +271,3 @@ fn directory() -> PathBuf {
 fn output() -> PathBuf {
     target().join("fuzz")
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_numbers_of_a_log_count() {
-        let log = "#2\tINITED cov: 7 ft: 7 corp: 1/1b exec/s: 0 rss: 27Mb\n\
-                   #221\tNEW    cov: 8 ft: 9 corp: 12/7b lim: 6 exec/s: 0 rss: 27Mb\n\
-                   stat::number_of_executed_units: 8117776\n";
-        assert_eq!(statistics(log), [8_117_776, 8, 12]);
-        assert_eq!(statistics(""), [0, 0, 0]);
-    }
-}

@@ -453,79 +453,23 @@ impl Hash for Blob {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crash::trace::InodeInfo;
-
-    const ALL: Bounds = Bounds {
-        changes: 12,
-        combinations: 10_000,
-        random: 20,
-    };
-
-    /// A directory `d`, and a file `f` in it with four bytes that are not flushed.
-    fn disk() -> Disk {
-        let info = |name: &str, is_directory| InodeInfo {
-            name: name.into(),
-            is_directory,
-        };
-        let make = |dir, name: &str, inode| {
-            Op::Change(Change {
-                dir,
-                verb: "make",
-                names: vec![(name.into(), Some(inode))],
-            })
-        };
-        let write = Op::Write {
-            inode: 2,
-            offset: 0,
-            bytes: b"abcd".to_vec(),
-        };
-        let mut disk = Disk::new(&Trace {
-            ops: Vec::new(),
-            inodes: vec![info("base", true), info("d", true), info("f", false)],
-        });
-        for op in [make(BASE, "d", 1), make(1, "f", 2), write] {
-            disk.apply(&op);
-        }
-        disk
-    }
-
-    fn states(disk: &Disk, bounds: Bounds) -> (usize, bool) {
-        let States { states, is_sample } = after_crash(disk, bounds, &mut crate::props::random(7));
-        (states.len(), is_sample)
-    }
-
-    /// No directory; an empty one; one with the file in four forms. A flush of the file leaves one form, a flush of a
-    /// directory its names.
-    #[test]
-    fn a_flush_makes_bytes_durable_or_names_and_not_both() {
-        let mut disk = disk();
-        assert_eq!(states(&disk, ALL), (6, false));
-        disk.apply(&Op::Flush { inode: 2 });
-        assert_eq!(states(&disk, ALL), (3, false));
-        disk.apply(&Op::Flush { inode: BASE });
-        assert_eq!(states(&disk, ALL), (2, false));
-        disk.apply(&Op::Flush { inode: 1 });
-        assert_eq!(states(&disk, ALL), (1, false));
-    }
 
     #[test]
     fn beyond_the_bounds_it_is_a_sample_near_the_ends() {
-        let few = Bounds {
-            combinations: 5,
+        let bounds = Bounds {
             changes: 3,
-            ..ALL
+            combinations: 5,
+            random: 20,
         };
-        assert!(states(&disk(), few).1);
-        let random = || crate::props::random(7);
-        let sets = subsets(5, few, &mut random());
+        let sets = subsets(5, bounds, &mut crate::props::random(7));
         for size in 0..=5 {
             assert!(
                 sets.iter()
                     .any(|set| set.iter().filter(|survives| **survives).count() == size)
             );
         }
-        assert_eq!(sets, subsets(5, few, &mut random()));
-        assert_eq!(subsets(3, few, &mut random()).len(), 8);
+        assert_eq!(sets, subsets(5, bounds, &mut crate::props::random(7)));
+        assert_eq!(subsets(3, bounds, &mut crate::props::random(7)).len(), 8);
     }
 
     #[test]

@@ -102,8 +102,8 @@ fn check(
 ) -> Result<(), Trouble> {
     let mut problems = Vec::new();
     for run in runs {
-        for violation in explorer.explore(&run.trace, Thoroughness::All)? {
-            problems.push(format!("{violation}\n    in: {}", run.title));
+        for (violation, crash) in explorer.explore(&run.trace, Thoroughness::All)? {
+            problems.push(format!("{violation}\n    {crash}\n    in: {}", run.title));
         }
     }
     report.check(
@@ -129,9 +129,9 @@ fn is_caught(
             continue;
         }
         why = "nothing notices it";
-        if let Some(found) = explorer.explore(&edited, Thoroughness::UntilOneIsFound)?.first() {
+        if let Some((violation, _)) = explorer.explore(&edited, Thoroughness::UntilOneIsFound)?.first() {
             report.passes(1);
-            report.line(format_args!("caught  {}: {}", sentence, found.violation));
+            report.line(format_args!("caught  {}: {}", sentence, violation));
             return Ok(true);
         }
     }

@@ -5,7 +5,6 @@ use super::script::{Mark, Request, path_to, place};
 use crate::place::{LOCK, Note};
 use sdk_state::{Error, ErrorKind, Expect, Revision, Wait};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::Path;
 
 /// The length of every marker that can be taken over, as docs/architecture.md says.
@@ -41,13 +40,6 @@ struct Move {
     begun: usize,
     ended: Option<usize>,
     has_returned: bool,
-}
-
-/// A broken promise.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Violation {
-    pub(super) promise: &'static str,
-    pub(super) problem: String,
 }
 
 impl Expected {
@@ -166,9 +158,9 @@ impl Expected {
     }
 
     /// The promises that what was found breaks.
-    pub(super) fn check(&self, seen: &Observation) -> Vec<Violation> {
+    pub(super) fn check(&self, seen: &Observation) -> Vec<String> {
         let mut broken = Vec::new();
-        let mut say = |promise, problem: String| broken.push(Violation { promise, problem });
+        let mut say = |promise: &str, problem: String| broken.push(format!("{promise}: {problem}"));
         if let Some(problem) = &seen.unreadable {
             say("W1", format!("the store cannot be read: {problem}"));
             return broken;
@@ -200,7 +192,7 @@ impl Expected {
         broken
     }
 
-    fn check_pointer(&self, seen: &Observation, say: &mut impl FnMut(&'static str, String)) {
+    fn check_pointer(&self, seen: &Observation, say: &mut impl FnMut(&str, String)) {
         let current = match &seen.current {
             None => None,
             Some(Ok(rev)) => Some(rev),
@@ -228,7 +220,7 @@ impl Expected {
     }
 }
 
-fn check_lock(seen: &Observation, say: &mut impl FnMut(&'static str, String)) {
+fn check_lock(seen: &Observation, say: &mut impl FnMut(&str, String)) {
     if let Some(bytes) = seen.marker.filter(|&bytes| bytes != MARKER_BYTES) {
         say(
             "L2",
@@ -259,12 +251,6 @@ fn outcome(found: &Result<String, String>) -> String {
 
 fn name(rev: Option<&String>) -> String {
     rev.map_or("nothing".into(), String::clone)
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.promise, self.problem)
-    }
 }
 
 /// Errors are kept as what they say.
@@ -404,7 +390,7 @@ mod tests {
     }
 
     /// What is broken after these marks when these revisions and their texts are listed and this one is current.
-    fn broken(marks: &[Mark], listed: &[(&str, &str)], current: Option<&str>) -> Vec<&'static str> {
+    fn broken(marks: &[Mark], listed: &[(&str, &str)], current: Option<&str>) -> Vec<String> {
         let mut expected = Expected::new();
         marks.iter().for_each(|mark| expected.note(mark));
         let seen = Observation {
@@ -416,11 +402,8 @@ mod tests {
             takes_over: Some(Ok(false)),
             ..Observation::default()
         };
-        expected
-            .check(&seen)
-            .into_iter()
-            .map(|violation| violation.promise)
-            .collect()
+        let promise = |violation: &String| violation.split(':').next().unwrap().to_owned();
+        expected.check(&seen).iter().map(promise).collect()
     }
 
     #[test]

@@ -495,48 +495,6 @@ mod tests {
     }
 
     #[test]
-    fn calls_become_operations_and_foreign_ones_are_passed_over() {
-        let found = ops(&[
-            r#"mkdir("/base/d", 0700) = 0"#,
-            r#"openat(AT_FDCWD, "/base/d", O_RDONLY|O_DIRECTORY) = 3"#,
-            r#"openat(3, ".t", O_RDWR|O_CREAT|O_EXCL, 0600) = 4"#,
-            r#"write(4, "ab", 2) = 2"#,
-            r#"write(4, "cde", 3) = 2"#,
-            r#"fsync(4)    = -1 EIO (Input/output error) (INJECTED)"#,
-            r#"renameat2(3, ".t", 3, "t", RENAME_NOREPLACE) = 0"#,
-            r#"close(4) = 0"#,
-            r#"fsync(4) = 0"#,
-            r#"openat(AT_FDCWD, "/elsewhere", O_RDWR|O_CREAT, 0600) = 4"#,
-            r#"write(4, "ab", 2) = 2"#,
-            r#"openat(3, ".", O_RDONLY|O_DIRECTORY) = 5"#,
-            r#"fsync(5)                          = ?"#,
-            r#"fsync(5) = 0"#,
-        ]);
-        let change = |dir, verb, names: &[(&str, Option<Inode>)]| {
-            let names = names
-                .iter()
-                .map(|(name, inode)| ((*name).into(), *inode))
-                .collect();
-            Op::Change(Change { dir, verb, names })
-        };
-        let write = |offset, bytes: &[u8]| Op::Write {
-            inode: 2,
-            offset,
-            bytes: bytes.into(),
-        };
-        let expected = [
-            change(BASE, "make", &[("d", Some(1))]),
-            change(1, "make", &[(".t", Some(2))]),
-            write(0, b"ab"),
-            // Only so much was written.
-            write(2, b"cd"),
-            change(1, "rename", &[(".t", None), ("t", Some(2))]),
-            Op::Flush { inode: 1 },
-        ];
-        assert_eq!(found.unwrap(), expected);
-    }
-
-    #[test]
     fn what_is_not_understood_or_not_modelled_is_an_error() {
         let opened = r#"openat(AT_FDCWD, "/base/a", O_RDWR|O_CREAT|O_EXCL, 0600) = 3"#;
         for line in [
