@@ -347,8 +347,6 @@ fn use_it(base: &Path, seen: &mut Observation) -> Result<(), String> {
         store.backend().remove(&oldest, Some(token)).map_err(&words)?;
     }
     lock.unlock().map_err(&words)?;
-    // The second name of a marker that was taken over is free only now, and a handle cleans once in ten minutes.
-    let problems = place.clean().map_err(&words)?;
     let again = place
         .open()
         .and_then(|store| store.lock("again", Wait::none()))
@@ -357,9 +355,14 @@ fn use_it(base: &Path, seen: &mut Observation) -> Result<(), String> {
         return Err("a lock that was given back is taken over".into());
     }
     again.unlock().map_err(&words)?;
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(problems.join("; ")),
+    match place.leftovers() {
+        Ok(leftovers) if leftovers.is_empty() => Ok(()),
+        _ => {
+            let problems = place.clean().map_err(&words)?;
+            problems.first().map_or(Ok(()), |problem| {
+                Err(problem.replace(&format!("{}/", base.display()), ""))
+            })
+        }
     }
 }
 
