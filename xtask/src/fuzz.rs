@@ -62,7 +62,7 @@ const LINES_OF_LOG: usize = 24;
 /// Builds the targets and runs them.
 pub fn run(options: &Options) -> ExitCode {
     let is_chosen = |target: &&str| options.target.as_deref().is_none_or(|chosen| chosen == *target);
-    let targets: Vec<&str> = TARGETS.into_iter().filter(is_chosen).collect();
+    let targets: Vec<&'static str> = TARGETS.into_iter().filter(is_chosen).collect();
     report(|report| {
         if !has_compiler() {
             report.skips("no C++ compiler builds libFuzzer here: apt-get install g++, or set CXX");
@@ -74,14 +74,128 @@ pub fn run(options: &Options) -> ExitCode {
         // One for each core of a small machine.
         for pair in targets.chunks(2) {
             let outcomes = thread::scope(|scope| {
-                let run = |target| scope.spawn(|| run_one(target, &programs, options.seconds));
+                let programs = &programs;
+                let run = |target: &&'static str| {
+                    let target = *target;
+                    scope.spawn(move || run_one(target, programs, options.seconds))
+                };
                 let running: Vec<_> = pair.iter().map(run).collect();
                 let outcomes = running.into_iter().map(|one| one.join());
                 outcomes.collect::<Result<Vec<_>, _>>()
             });
             for outcome in outcomes.map_err(|_| "a target was not run")? {
                 let (sentence, problems) = outcome?;
-                let sentence = format!("{target}: {executions} executions, {edges} edges, {corpus} inputs kept ({seconds:.1} s)");
+                report.check(sentence, &problems);
+            }
+        }
+        Ok(())
+    })
+}
+
+fn has_compiler() -> bool {
+    let compiler = std::env::var_os("CXX").unwrap_or_else(|| OsString::from("c++"));
+    let mut command = Command::new(compiler);
+    command
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Builds the targets and returns the directory of their programs.
+fn build(targets: &[&str]) -> Result<PathBuf, Trouble> {
+    let version = Command::new("rustc").arg("-vV").output()?;
+    let version = String::from_utf8_lossy(&version.stdout);
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.ok_or("rustc does not say for what it compiles")?;
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args(["build", "--quiet", "--release", "--manifest-path"])
+        .arg(directory().join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(output())
+        // A target that is named keeps the flags away from build scripts, which are not linked with libFuzzer.
+        .args(["--target", host])
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"));
+    for target in targets {
+        command.args(["--bin", target]);
+    }
+    match command.status()?.success() {
+        true => Ok(output().join(host).join("release")),
+        false => Err("the targets do not build".into()),
+    }
+}
+
+/// Runs one target, from what earlier runs kept, the seeds and the inputs that once failed. Returns what it did, and what
+/// failed.
+fn run_one(target: &str, programs: &Path, seconds: u64) -> Result<(String, Vec<String>), Trouble> {
+    let start = Instant::now();
+    let kept = output().join("corpus").join(target);
+    let made = output().join("seeds").join(target);
+    let crashes = output().join("crashes").join(target);
+    let log = output().join("logs").join(format!("{target}.log"));
+    let regressions = directory().join("regressions").join(target);
+    let written = directory().join("seeds").join(target);
+    for made in [&made, &crashes] {
+        empty(made)?;
+    }
+    for needed in [&kept, &output().join("logs")] {
+        fs::create_dir_all(needed)?;
+    }
+    for (number, seed) in seeds(target)?.into_iter().enumerate() {
+        fs::write(made.join(format!("{number:03}")), seed)?;
+    }
+
+    // In memory where there is such a place, since the local backend flushes files.
+    let scratch = crate::place::scratch()?;
+    let program = programs.join(target);
+    let file = File::create(&log)?;
+    let directories = [&made, &written, &regressions];
+    let status = Command::new(&program)
+        .arg(&kept)
+        .args(directories.into_iter().filter(|directory| directory.is_dir()))
+        .arg(format!("-artifact_prefix={}/", crashes.display()))
+        .arg(format!("-dict={}", directory().join("words.dict").display()))
+        .args(LIMITS)
+        .arg("-print_final_stats=1")
+        .arg(match seconds {
+            // Only what is there already.
+            0 => "-runs=0".into(),
+            seconds => format!("-max_total_time={seconds}"),
+        })
+        .env("TMPDIR", scratch.path())
+        .env("RUST_BACKTRACE", "1")
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .status()?;
+
+    let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+    let mut problems = Vec::new();
+    for entry in fs::read_dir(&crashes)? {
+        let input = entry?.path();
+        // A slow input is kept there as well, and is no failure.
+        if !input.to_string_lossy().contains("/slow-unit-") {
+            problems.push(format!(
+                "reproduce: {} {1}\n    once mended: cp {1} {2}",
+                program.display(),
+                input.display(),
+                regressions.display()
+            ));
+        }
+    }
+    // For a stack overflow there is no input, since libFuzzer does not hear of it.
+    if !status.success() || !problems.is_empty() {
+        problems.push(format!(
+            "it ended with {status}, see {}\n{}",
+            log.display(),
+            end(&text)
+        ));
+    }
+    let [executions, edges, corpus] = statistics(&text);
+    let seconds = start.elapsed().as_secs_f64();
+    let sentence =
+        format!("{target}: {executions} executions, {edges} edges, {corpus} inputs kept ({seconds:.1} s)");
     Ok((sentence, problems))
 }
 
