@@ -33,8 +33,16 @@ mod unobin;
 mod worker;
 mod workspace;
 
-/// The programs of `docs/cookbook.md`, which run as tests. They stand here because this package is never published: a
-/// published one could not reach the page.
+/// The programs of these pages, which run as tests. They stand here because this package is never published: a published
+/// one could not reach the pages.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/cookbook.md")]
-mod cookbook {}
+mod pages {
+    #[doc = include_str!("../../docs/cookbook.md")]
+    mod cookbook {}
+    #[doc = include_str!("../../docs/tokio.md")]
+    mod tokio {}
+    #[doc = include_str!("../../docs/own-document.md")]
+    mod own_document {}
+    #[doc = include_str!("../../docs/import.md")]
+    mod import {}
+}

@@ -1,71 +1,106 @@
-use rusqlite::{Connection, ErrorCode, OpenFlags, Params, Row, TransactionBehavior};
-use sdk_state::{Error, ErrorKind, Wait};
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use rusqlite::{Connection, ErrorCode, Params, Row, TransactionBehavior};
+use sdk_state::{Error, ErrorKind, LockToken, Revision};
+use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a call waits for the transactions of others.
+const PATIENCE: Duration = Duration::from_secs(30);
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS snapshots (stack TEXT, revision TEXT, sealed BLOB, PRIMARY KEY (stack, revision));
-    CREATE TABLE IF NOT EXISTS pointers (stack TEXT PRIMARY KEY, revision TEXT NOT NULL);";
+    CREATE TABLE IF NOT EXISTS pointers (stack TEXT PRIMARY KEY, revision TEXT NOT NULL, version INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS changes (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL);";
+const FIND: &str = "SELECT 1 FROM changes WHERE id = ?1";
+const UNKNOWN: &str = "the change may have been made or not: look before you repeat it";
 
-/// How a transaction opens the file, and whether it keeps the changes of others out from its beginning.
-pub(crate) type Access = (OpenFlags, TransactionBehavior);
-pub(crate) const READ: Access = (OpenFlags::SQLITE_OPEN_READ_WRITE, TransactionBehavior::Deferred);
-pub(crate) const CHANGE: Access = (OpenFlags::SQLITE_OPEN_READ_WRITE, TransactionBehavior::Immediate);
-pub(crate) const CREATE: Access = (CHANGE.0.union(OpenFlags::SQLITE_OPEN_CREATE), CHANGE.1);
+/// What a transaction is for. All but `Read` keep the changes of others out from their beginning.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Access {
+    Read,
+    /// It changes nothing in the database.
+    Exclude,
+    Change,
+    /// A change that makes the file.
+    Create,
+}
 
 pub(crate) type Tx<'a> = rusqlite::Transaction<'a>;
-/// An error of SQLite, of the system or of the contract: each ends the transaction.
-pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Work<'a, T> = dyn Fn(&Tx<'_>) -> Fallible<T> + 'a;
 pub(crate) type Fallible<T> = Result<T, Failure>;
+/// An error of SQLite, of the system or of the contract: each ends the transaction.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+type Ended = rusqlite::Result<()>;
+/// How a change ends. A test loses requests and answers here.
+pub type Commit = dyn Fn(Tx<'_>) -> Ended + Send + Sync;
 
 /// The path of the file. Each transaction opens it anew, so that threads and forked processes share nothing.
-#[derive(Debug, Clone)]
-pub(crate) struct Database(pub(crate) PathBuf);
+#[derive(Clone)]
+pub(crate) struct Database {
+    pub(crate) path: PathBuf,
+    pub(crate) commit: Arc<Commit>,
+}
 
 impl Database {
-    /// Does all of `work`, durably, or after an error nothing. What does not exist reads as empty.
-    pub(crate) fn run<T>(&self, how: Access, work: impl FnOnce(&Tx<'_>) -> Fallible<T>) -> Result<T, Error> {
+    /// Does all of `work`, durably, or nothing after an error, which names `rev`. What does not exist reads as empty.
+    pub(crate) fn run<T>(&self, how: Access, rev: Option<&Revision>, work: &Work<'_, T>) -> Result<T, Error> {
         let run = || {
-            let mut connection = self.open(how.0)?;
-            let tx = connection.transaction_with_behavior(how.1)?;
-            let done = work(&tx)?;
-            tx.commit()?;
-            Ok(done)
+            let (id, other) = (LockToken::generate()?, LockToken::generate()?);
+            let (done, ended) = self.transaction(how, &id, work)?;
+            let Err(lost) = ended else { return Ok(done) };
+            // The answer of the commit is lost. The look is a change too: once it is durable, so is what it finds, and what
+            // it does not find never comes.
+            let look = |tx: &Tx<'_>| Ok(tx.prepare(FIND)?.exists([id.as_str()])?);
+            match self.transaction(Access::Change, &other, &look) {
+                Ok((true, Ok(()))) => Ok(done),
+                Ok((false, Ok(()))) => Err(lost.into()),
+                _ => Err(Error::new(ErrorKind::OutcomeUnknown, UNKNOWN)
+                    .with_source(lost)
+                    .into()),
+            }
         };
-        run().map_err(|failure: Failure| match failure.downcast::<Error>() {
+        let described = |failure: Failure| match failure.downcast::<Error>() {
             Ok(error) => *error,
-            Err(failure) => described(failure).at_path(&self.0),
-        })
+            Err(failure) => described(failure).at_path(&self.path),
+        };
+        run().map_err(|failure| rev.into_iter().fold(described(failure), Error::at_revision))
     }
 
-    /// The names that a query finds. What is no valid one is left out.
-    pub(crate) fn names<T: FromStr>(&self, query: &str, of: impl Params) -> Result<Vec<T>, Error> {
+    /// Returns what `work` did, and how the transaction ended.
+    fn transaction<T>(&self, how: Access, id: &LockToken, work: &Work<'_, T>) -> Fallible<(T, Ended)> {
+        let mut file = self.open(how)?;
+        let tx = match how {
+            Access::Read => file.transaction()?,
+            _ => file.transaction_with_behavior(TransactionBehavior::Immediate)?,
+        };
+        if matches!(how, Access::Read | Access::Exclude) {
+            return Ok((work(&tx)?, Ok(())));
+        }
+        // Each change has a number that no other has, and an id. The last thousand are found by it.
+        tx.execute("INSERT INTO changes (id) VALUES (?1)", [id.as_str()])?;
+        tx.execute_batch("DELETE FROM changes WHERE number <= last_insert_rowid() - 1000")?;
+        let done = work(&tx)?;
+        Ok((done, (self.commit)(tx)))
+    }
+
+    /// The names that a query finds. Invalid names are left out.
+    pub(crate) fn names<T: FromStr>(&self, query: &str, of: impl Params + Copy) -> Result<Vec<T>, Error> {
         let name = |row: &Row<'_>| Ok(row.get_ref(0)?.as_str().ok().and_then(|name| name.parse().ok()));
-        self.run(READ, |tx| {
+        self.run(Access::Read, None, &|tx| {
             let mut query = tx.prepare(query)?;
             let names = query.query_map(of, name)?.filter_map(Result::transpose);
             Ok(names.collect::<Result<_, _>>()?)
         })
     }
 
-    fn open(&self, flags: OpenFlags) -> Fallible<Connection> {
-        if flags == CREATE.0 || self.0.try_exists()? {
-            let file = Connection::open_with_flags(&self.0, flags)?;
+    fn open(&self, how: Access) -> Fallible<Connection> {
+        if how == Access::Create || self.path.try_exists()? {
+            let file = Connection::open(&self.path)?;
             file.busy_timeout(PATIENCE)?;
-            // A commit is flushed before it returns. One whose flush fails is not seen; after a rollback journal it may be.
-            file.pragma_update(None, "synchronous", "FULL")?;
-            if flags == CREATE.0 {
-                // SQLite does not wait where two switch a new file at once.
-                let (wait, poll) = (Wait::at_most(PATIENCE), Duration::from_millis(1));
-                while let Err(error) = file.pragma_update(None, "journal_mode", "WAL") {
-                    if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) || !wait.pause(poll) {
-                        return Err(error.into());
-                    }
-                }
+            // A commit is flushed before it returns, and so is the directory.
+            file.pragma_update(None, "synchronous", "EXTRA")?;
+            if how == Access::Create {
                 file.execute_batch(SCHEMA)?;
             }
-            // A crash at the first write may have left a file without tables.
-            if file.table_exists(None, "pointers")? {
+            // A file without tables was left by a crash at the first write, or belongs to somebody else.
+            if file.table_exists(None, "changes")? {
                 return Ok(file);
             }
         }

@@ -1,46 +1,73 @@
 #![doc = include_str!("../README.md")]
 
+mod backend;
 mod database;
-mod storage;
 
-use localstate::LocalRoot;
-use sdk_state::{Error, ErrorKind, Root, StackId, Storage};
+pub use database::Commit;
+use localstate::LocalCatalog;
+use sdk_state::{Address, Backend, Catalog, Error, StackId};
+use std::{collections::BTreeSet, sync::Arc};
 
-/// A database of many stacks, with their locks in a directory beside it: what the address `sqlite:FILE` opens.
-#[derive(Debug)]
-pub struct SqliteRoot(database::Database, LocalRoot);
+/// A database of many stacks, with their locks in a directory beside it.
+#[derive(Clone)]
+pub struct SqliteCatalog {
+    database: database::Database,
+    locks: LocalCatalog,
+}
 
-impl SqliteRoot {
-    /// Opens the part of an address that follows `sqlite:`, the path of a file that need not exist yet.
+impl SqliteCatalog {
+    /// Opens `sqlite:FILE`, the path of a file that need not exist yet.
     ///
     /// # Errors
     ///
-    /// [`InvalidName`](ErrorKind::InvalidName) for an empty path.
-    pub fn open_address(path: &str) -> Result<Box<dyn Root>, Error> {
+    /// [`InvalidAddress`](sdk_state::ErrorKind::InvalidAddress) for an empty path.
+    pub fn open(address: &Address) -> Result<Self, Error> {
         // Absolute, so that it is none of the names that mean something to SQLite, such as `:memory:`.
-        let path = std::path::absolute(path)
-            .map_err(|_| Error::new(ErrorKind::InvalidName, "sqlite:FILE is expected"))?;
-        let locks = LocalRoot::new(path.with_added_extension("locks"));
-        Ok(Box::new(Self(database::Database(path), locks)))
+        let path =
+            std::path::absolute(address.rest()).map_err(|_| address.invalid("sqlite:FILE is expected"))?;
+        let locks = LocalCatalog::new(path.with_added_extension("locks"));
+        let commit = Arc::new(|tx: database::Tx<'_>| tx.commit());
+        let database = database::Database { path, commit };
+        Ok(Self { database, locks })
+    }
+
+    /// Ends every transaction with `commit`.
+    #[must_use]
+    pub fn with_commit(mut self, commit: Arc<Commit>) -> Self {
+        self.database.commit = commit;
+        self
     }
 }
 
-impl Root for SqliteRoot {
-    fn open(&self, id: &StackId) -> Result<Box<dyn Storage>, Error> {
-        let (database, locks, stack) = (self.0.clone(), self.1.open(id)?, id.to_string());
-        Ok(Box::new(storage::SqliteStorage {
+impl Catalog for SqliteCatalog {
+    fn name(&self) -> String {
+        format!("sqlite:{}", self.database.path.display())
+    }
+
+    fn open(&self, id: &StackId) -> Result<Box<dyn Backend>, Error> {
+        let (database, locks, stack) = (self.database.clone(), self.locks.open(id)?, id.to_string());
+        let backend = backend::SqliteBackend {
             database,
             locks,
             stack,
-        }))
+        };
+        Ok(Box::new(backend))
     }
 
     /// With those that are locked before they have a snapshot.
     fn stacks(&self) -> Result<Vec<StackId>, Error> {
-        let mut stacks = self.0.names("SELECT DISTINCT stack FROM snapshots", [])?;
-        stacks.extend(self.1.stacks()?);
-        stacks.sort_unstable();
-        stacks.dedup();
-        Ok(stacks)
+        let written = self.database.names("SELECT DISTINCT stack FROM snapshots", [])?;
+        let stacks: BTreeSet<StackId> = written.into_iter().chain(self.locks.stacks()?).collect();
+        Ok(stacks.into_iter().collect())
+    }
+
+    fn remove(&self, id: &StackId) -> Result<(), Error> {
+        self.database.run(database::Access::Change, None, &|tx| {
+            // It fails while somebody holds the lock.
+            self.locks.remove(id)?;
+            tx.execute("DELETE FROM pointers WHERE stack = ?1", [id.to_string()])?;
+            tx.execute("DELETE FROM snapshots WHERE stack = ?1", [id.to_string()])?;
+            Ok(())
+        })
     }
 }

@@ -1,10 +1,10 @@
 //! `statectl` with one more backend: `--backend sqlite:FILE`.
 
-use example_sqlite::SqliteRoot;
-use localstate::LocalRoot;
+use example_sqlite::SqliteCatalog;
+use localstate::LocalCatalog;
 use sdk_state::Registry;
 
 fn main() -> std::process::ExitCode {
-    let registry = Registry::new().with(LocalRoot::SCHEME, LocalRoot::open_address);
-    statectl::main(registry.with("sqlite", SqliteRoot::open_address))
+    let registry = Registry::new().register(LocalCatalog::SCHEME, LocalCatalog::open);
+    statectl::main(registry.register("sqlite", SqliteCatalog::open))
 }

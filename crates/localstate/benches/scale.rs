@@ -154,10 +154,7 @@ fn many_entries(number: usize) {
     let revision = report_time("scale: write", &size, || store.write(&state, None).unwrap());
     store.set_current(&revision).unwrap();
     report_time("scale: read current", &size, || store.head().unwrap());
-    let addresses: Vec<String> = (0..number)
-        .step_by(2)
-        .map(|n| format!("resource.r{n:06}"))
-        .collect();
+    let addresses: Vec<String> = (0..number).step_by(2).map(workload::address).collect();
     report_time("scale: remove every other entry", &size, || {
         for address in &addresses {
             state.remove(address).unwrap();

@@ -7,11 +7,14 @@ use crate::stack::StackDirectory;
 use crate::{layout, lock};
 use rustix::fs::FileType;
 use rustix::io::Errno;
-use sdk_state::{Address, Backend, Catalog, Error, Holder, Lock, Provenance, StackId, TryLock};
+use sdk_state::{Address, Backend, Catalog, Error, Holder, Lock, Provenance, StackId, TryLock, Wait};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// A removal begins again this often when somebody uses the stack meanwhile.
+/// A removal begins again this often when somebody uses the stack meanwhile, or still has a file open that FUSE or NFS keeps
+/// for it.
 const ATTEMPTS: u32 = 8;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The stacks below a directory, the root: what the address `local:DIR` opens.
 #[derive(Debug, Clone)]
@@ -49,11 +52,15 @@ impl LocalCatalog {
 
     /// One try to remove a stack; false when somebody used it meanwhile.
     fn try_remove(&self, id: &StackId) -> Result<bool, Failure> {
+        let Some(found) = StackDirectory::open(&self.0, id)? else {
+            return Ok(true);
+        };
+        demand_own_files(&found)?;
+        let exclusion = Exclusion::begin(&self.0, id, &found)?;
+        // Taking a lock makes what was missing.
         let Some(directory) = StackDirectory::open(&self.0, id)? else {
             return Ok(true);
         };
-        demand_own_files(&directory)?;
-        let exclusion = Exclusion::begin(&self.0, id, &directory)?;
         let stack = &directory.stack;
         {
             let _mutex = exclusion.enter(&directory)?;
@@ -72,23 +79,42 @@ impl LocalCatalog {
                 remove_file(snapshots, &name)?;
             }
         }
-        let Some(factory) = Directory::open_root(&self.0)?
-            .map(|root| root.open_directory(id.factory()))
-            .transpose()?
-            .flatten()
-        else {
+        self.remove_directories(id, &directory, exclusion)
+    }
+
+    /// Removes the directories once nothing is left in them but a lock marker.
+    fn remove_directories(
+        &self,
+        id: &StackId,
+        directory: &StackDirectory,
+        exclusion: Exclusion,
+    ) -> Result<bool, Failure> {
+        let stack = &directory.stack;
+        let Some(root) = Directory::open_root(&self.0)? else {
             return Ok(true);
         };
-        let _mutex = exclusion.enter(&directory)?;
-        if stack.stat(layout::CURRENT)?.is_some() {
-            return Ok(false);
-        }
-        if directory.snapshots().is_some() && !remove_directory(stack, layout::SNAPSHOTS)? {
+        let Some(factory) = root.open_directory(id.factory())? else {
+            return Ok(true);
+        };
+        let mutex = exclusion.enter(directory)?;
+        if stack.stat(layout::CURRENT)?.is_some()
+            || directory.snapshots().is_some() && !remove_directory(stack, layout::SNAPSHOTS)?
+        {
             return Ok(false);
         }
         for name in file_names(stack)? {
-            remove_file(stack, &name)?;
+            if name != layout::LOCK || matches!(exclusion, Exclusion::Mutex) {
+                remove_file(stack, &name)?;
+            }
         }
+        let _mutex = match exclusion {
+            Exclusion::Mutex => Some(mutex),
+            Exclusion::Lock(lock) => {
+                drop(mutex);
+                lock.unlock().map_err(Failure::Contract)?;
+                None
+            }
+        };
         if !remove_directory(&factory, id.stack())? {
             return Ok(false);
         }
@@ -134,9 +160,9 @@ impl Catalog for LocalCatalog {
         for _ in 0..ATTEMPTS {
             match self.try_remove(id) {
                 Ok(true) => return Ok(()),
-                Ok(false) | Err(Failure::DirectoryMoved(_)) => {}
+                Ok(false) | Err(Failure::DirectoryMoved(_)) => Wait::forever().pause(PAUSE),
                 Err(failure) => return Err(failure.into()),
-            }
+            };
         }
         Err(Failure::InUse(self.0.join(id.factory()).join(id.stack())).into())
     }
@@ -177,7 +203,11 @@ impl Exclusion {
 
 /// A file that somebody else put among the store's would be lost, or keep the directory.
 fn demand_own_files(directory: &StackDirectory) -> Result<(), Failure> {
-    let is_temporary = |name: &[u8]| layout::is_temporary(name) || layout::is_temporary_of_unobin(name);
+    let is_temporary = |name: &[u8]| {
+        layout::is_temporary(name)
+            || layout::is_temporary_of_unobin(name)
+            || layout::is_removed_and_open(name)
+    };
     let is_own = |name: &[u8]| {
         is_temporary(name)
             || [layout::CURRENT, layout::LOCK]
@@ -207,10 +237,14 @@ fn demand_own_files(directory: &StackDirectory) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The files to remove.
 fn file_names(directory: &Directory) -> Result<Vec<String>, Failure> {
     let mut names = Vec::new();
     for entry in directory.entries()? {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
+        let entry = entry?;
+        if !layout::is_removed_and_open(entry.file_name().to_bytes()) {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
     }
     Ok(names)
 }

@@ -287,11 +287,6 @@ fn lstat(path: &Path) -> Result<Option<Stat>, Failure> {
     }
 }
 
-/// Whether a path leads to a directory, and not through a link in the end.
-pub(crate) fn is_directory(path: &Path) -> Result<bool, Failure> {
-    Ok(lstat(path)?.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory))
-}
-
 /// Makes the names in the open `directory` durable. A filesystem that cannot flush a directory has nothing to flush.
 ///
 /// A failure is told once to each handle that was open when it happened. Whoever must hear of the failure of a certain

@@ -97,6 +97,19 @@ pub(crate) enum Failure {
     },
 }
 
+impl Failure {
+    /// The same once `rev` is stored, so that nothing can be said to be unchanged.
+    pub(crate) fn after_the_change(self, rev: &Revision) -> Self {
+        match self {
+            Self::Io { source, .. } => Self::DurabilityUnknown {
+                rev: rev.clone(),
+                source: Some(source),
+            },
+            other => other,
+        }
+    }
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let message = failure.to_string();

@@ -65,6 +65,12 @@ pub(crate) fn is_temporary_of_unobin(file_name: &[u8]) -> bool {
     file_name.starts_with(b".") && file_name.ends_with(b".tmp")
 }
 
+/// Whether the filesystem itself keeps a file under this name until nobody has it open any more: FUSE and NFS do, for files
+/// that were removed.
+pub(crate) fn is_removed_and_open(file_name: &[u8]) -> bool {
+    file_name.starts_with(b".fuse_hidden") || file_name.starts_with(b".nfs")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

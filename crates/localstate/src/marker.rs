@@ -153,7 +153,7 @@ impl<'a> Marker<'a> {
 
 /// What the marker in an open file says.
 pub(crate) fn read(file: &File) -> io::Result<LockInfo> {
-    let mut content = Vec::new();
+    let mut content = Vec::with_capacity(LONGEST_MARKER as usize);
     file.take(LONGEST_MARKER).read_to_end(&mut content)?;
     Ok(decode(&content))
 }

@@ -108,10 +108,14 @@ pub(crate) fn create(
         }
     };
     let flushed = directory::sync(&names);
-    if !directory.is_at_its_path()? {
-        // Nobody would find it where it is now.
-        let _ = snapshots.unlink(&name);
-        return Err(Failure::DirectoryMoved(directory.stack.path().into()));
+    match directory.is_at_its_path() {
+        Ok(true) => {}
+        Ok(false) => {
+            // Nobody would find it where it is now.
+            let _ = snapshots.unlink(&name);
+            return Err(Failure::DirectoryMoved(directory.stack.path().into()));
+        }
+        Err(failure) => return Err(failure.after_the_change(rev)),
     }
     let mut known = flushes.known();
     known.note(flushed, rev)?;

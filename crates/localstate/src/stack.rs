@@ -1,9 +1,9 @@
-use crate::directory::{self, Directory, make_root};
+use crate::directory::{Directory, make_root};
 use crate::failure::Failure;
 use crate::filesystem::Filesystem;
 use crate::{layout, temporary};
 use sdk_state::StackId;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,6 @@ pub(crate) struct StackDirectory {
     pub(crate) stack: Directory,
     /// Holds the snapshots; missing where unobin has only locked so far.
     snapshots: Option<Directory>,
-    factory: PathBuf,
     pub(crate) filesystem: Filesystem,
     /// Whether each level was made, and made durable, through these handles: what is written into them stays.
     pub(crate) is_durable: bool,
@@ -42,7 +41,7 @@ impl StackDirectory {
             return Ok(None);
         };
         let snapshots = stack.open_directory(layout::SNAPSHOTS)?;
-        Self::of(root.path_of(id.factory()), stack, snapshots, false).map(Some)
+        Self::of(stack, snapshots, false).map(Some)
     }
 
     /// Makes every level that is missing, and the existence of each durable.
@@ -51,22 +50,16 @@ impl StackDirectory {
         let root = make_root(root)?;
         let stack = root.make_directory(id.factory())?.make_directory(id.stack())?;
         let snapshots = stack.make_directory(layout::SNAPSHOTS)?;
-        Self::of(root.path_of(id.factory()), stack, Some(snapshots), true)
+        Self::of(stack, Some(snapshots), true)
     }
 
-    fn of(
-        factory: PathBuf,
-        stack: Directory,
-        snapshots: Option<Directory>,
-        is_durable: bool,
-    ) -> Result<Self, Failure> {
+    fn of(stack: Directory, snapshots: Option<Directory>, is_durable: bool) -> Result<Self, Failure> {
         let filesystem = stack.filesystem()?;
         Ok(Self {
             is_comparable: filesystem.is_trusted() || stack.is_at_its_path()?,
             filesystem,
             stack,
             snapshots,
-            factory,
             is_durable,
             last_cleaning: Mutex::default(),
         })
@@ -91,7 +84,7 @@ impl StackDirectory {
 
     /// The same for what holds the lock marker: who holds the lock does not change with the directory of the snapshots.
     pub(crate) fn is_lock_at_its_path(&self) -> Result<bool, Failure> {
-        Ok(!self.is_comparable || directory::is_directory(&self.factory)? && self.stack.is_at_its_path()?)
+        Ok(!self.is_comparable || self.stack.is_at_its_path()?)
     }
 
     pub(crate) fn demand_at_its_path(&self) -> Result<(), Failure> {

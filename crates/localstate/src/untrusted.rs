@@ -83,3 +83,62 @@ mod tests {
         assert!(looked.is_ok());
     }
 }
+
+#[cfg(test)]
+mod kit {
+    //! The rules of the contract on a filesystem where nothing proves that a holder is dead.
+
+    use crate::LocalBackend;
+    use crate::filesystem::Filesystem;
+    use sdk_conformance::Fixture;
+    use sdk_state::{Backend, Error, LockInfo, Revision, StackId};
+    use std::fs;
+    use std::path::PathBuf;
+    use tempfile::TempDir;
+
+    /// A temporary directory that is taken for a share.
+    struct Share(TempDir);
+
+    impl Share {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn directory(&self, id: &StackId) -> PathBuf {
+            self.0.path().join(id.factory()).join(id.stack())
+        }
+    }
+
+    impl Fixture for Share {
+        fn open(&self, id: &StackId) -> Result<Box<dyn Backend>, Error> {
+            let backend = LocalBackend::on(Filesystem::Untrusted, self.0.path(), id.clone());
+            Ok(Box::new(backend))
+        }
+
+        fn overwrite_pointer(&self, id: &StackId, content: &[u8]) -> Option<()> {
+            fs::write(self.directory(id).join("current"), content).unwrap();
+            Some(())
+        }
+
+        fn overwrite_snapshot(&self, id: &StackId, rev: &Revision, content: &[u8]) -> Option<()> {
+            let file = self.directory(id).join(format!("snapshots/{rev}.json.enc"));
+            fs::write(file, content).unwrap();
+            Some(())
+        }
+
+        fn plant_lock(&self, id: &StackId, info: &LockInfo) -> Option<()> {
+            let marker = format!("\n{}", serde_json::to_string(info).unwrap());
+            fs::write(self.directory(id).join("lock"), marker).unwrap();
+            Some(())
+        }
+
+        fn exists(&self, _: &StackId) -> Option<bool> {
+            Some(fs::read_dir(self.0.path()).unwrap().next().is_some())
+        }
+    }
+
+    sdk_conformance::backend_tests!(
+        Share::new,
+        except "GUARD-07": "without the directory mutex every removal needs the lock",
+    );
+}

@@ -1,166 +1,312 @@
 use sdk_state::{
-    Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, Prefix, Revision, StackId, Storage,
-    TryLock,
+    Backend, Created, Error, ErrorKind, Expect, Holder, Lock, LockInfo, LockStatus, LockToken, Pointer,
+    Prefix, Revision, StackId, TryLock, Wait,
 };
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-mod fault;
-mod lock;
-mod plan;
-
-pub use fault::Fault;
-use plan::Plan;
-
-/// A storage of which chosen calls go wrong, and those of the locks that it gives, to test what stands above it.
+/// A backend of which chosen calls go wrong, and those of its locks, to test what stands above it.
 ///
-/// Which call is a matter of counting, so that a test fails the same way each time; threads that share one `Faulty`
-/// count together, and so do all locks.
+/// A call is chosen by counting, so a test fails the same way each time. Threads that share one `Faulty` count together, and
+/// so do all of its locks.
 ///
 /// ```
 /// use sdk_conformance::{Fault, Faulty, Method};
-/// use sdk_state::{ErrorKind, MemoryStorage, Revision, Storage as _};
+/// use sdk_state::{Backend as _, ErrorKind, MemoryBackend, Revision};
 ///
 /// # fn main() -> Result<(), sdk_state::Error> {
-/// let storage = Faulty::new(MemoryStorage::new("network/prod".parse()?))
-///     .with(Method::Create, 1, Fault::FailAfter(ErrorKind::Unavailable));
+/// let backend = Faulty::new(MemoryBackend::new("network/prod".parse()?))
+///     .with(Method::Create, 1, Fault::FailAfter(ErrorKind::OutcomeUnknown));
 /// let rev: Revision = "2026-07-10T12:00:00Z".parse()?;
-/// // The acknowledgement was lost, and the snapshot is there.
-/// assert_eq!(storage.create(&rev, b"sealed").unwrap_err().kind(), &ErrorKind::Unavailable);
-/// assert_eq!(storage.list()?, [rev]);
+/// // The answer was lost, and the snapshot is there.
+/// assert!(backend.create(&rev, b"sealed").is_err_and(|error| error.is_outcome_unknown()));
+/// assert_eq!(backend.list()?, [rev]);
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Faulty<S> {
-    inner: S,
+pub struct Faulty<B> {
+    inner: B,
     plan: Arc<Plan>,
 }
 
-/// A method of [`Storage`] or [`Lock`](sdk_state::Lock) that can go wrong.
+/// A method of [`Backend`] or [`Lock`] that can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Method {
-    /// [`Storage::create`].
+    /// [`Backend::create`].
     Create,
-    /// [`Storage::replace`].
+    /// [`Backend::replace`].
     Replace,
-    /// [`Storage::read`].
+    /// [`Backend::read`].
     Read,
-    /// [`Storage::read_prefix`].
+    /// [`Backend::read_prefix`].
     ReadPrefix,
-    /// [`Storage::remove`].
+    /// [`Backend::remove`].
     Remove,
-    /// [`Storage::list`].
+    /// [`Backend::list`].
     List,
-    /// [`Storage::current`].
+    /// [`Backend::current`].
     Current,
-    /// [`Storage::set_current`].
+    /// [`Backend::set_current`].
     SetCurrent,
-    /// [`Storage::try_lock`].
+    /// [`Backend::try_lock`].
     TryLock,
-    /// [`Storage::lock_status`].
+    /// [`Backend::lock_status`].
     LockStatus,
-    /// [`Storage::force_unlock`].
+    /// [`Backend::force_unlock`].
     ForceUnlock,
-    /// [`Lock::token`](sdk_state::Lock::token).
+    /// [`Lock::token`].
     Token,
-    /// [`Lock::check`](sdk_state::Lock::check).
+    /// [`Lock::check`].
     Check,
-    /// [`Lock::share_with_children`](sdk_state::Lock::share_with_children).
+    /// [`Lock::share_with_children`].
     ShareWithChildren,
-    /// [`Lock::unlock`](sdk_state::Lock::unlock).
+    /// [`Lock::unlock`].
     Unlock,
 }
 
-impl<S: Storage> Faulty<S> {
-    /// A storage of which nothing goes wrong yet.
-    pub fn new(inner: S) -> Self {
+/// How a call goes wrong.
+#[non_exhaustive]
+pub enum Fault {
+    /// It fails and has no effect. A lock that was not given back so stays held.
+    FailBefore(ErrorKind),
+    /// It has its effect and fails all the same: the answer is lost. A lock that was taken so stays held, and one that was
+    /// given back so is free.
+    FailAfter(ErrorKind),
+    /// It takes so much longer and goes well.
+    Delay(Duration),
+    /// This runs first, and then it goes well: a test lets something else happen just before.
+    First(Box<dyn Fn() + Send + Sync>),
+    /// A list answers like the one before, or with nothing if there was none.
+    Stale,
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FailBefore(kind) => f.debug_tuple("FailBefore").field(kind).finish(),
+            Self::FailAfter(kind) => f.debug_tuple("FailAfter").field(kind).finish(),
+            Self::Delay(delay) => f.debug_tuple("Delay").field(delay).finish(),
+            Self::First(_) => f.write_str("First(..)"),
+            Self::Stale => f.write_str("Stale"),
+        }
+    }
+}
+
+impl<B: Backend> Faulty<B> {
+    /// Makes a backend of which nothing goes wrong yet.
+    pub fn new(inner: B) -> Self {
         Self {
             inner,
             plan: Arc::default(),
         }
     }
 
-    /// Lets the `nth` call of `method`, counted from 1, go wrong, in the way that was named last for it.
+    /// Lets the `nth` call of `method`, counted from 1, go wrong; the last fault that is named for a call counts.
     ///
     /// # Panics
     ///
-    /// When `nth` is 0, since no call has that number, and for a [`Stale`](Fault::Stale) answer of another method than
-    /// [`List`](Method::List).
+    /// When `nth` is 0, and for a [`Stale`](Fault::Stale) answer of another method than [`List`](Method::List).
     #[must_use]
     pub fn with(self, method: Method, nth: u64, fault: Fault) -> Self {
         assert!(nth > 0, "calls are counted from 1");
         let is_stale = matches!(fault, Fault::Stale);
         assert!(!is_stale || method == Method::List, "only a list is stale");
-        self.plan.add(method, nth, fault);
+        self.plan.state().faults.insert((method, nth), Arc::new(fault));
         self
     }
 
     /// How often `method` was called.
     pub fn calls(&self, method: Method) -> u64 {
-        self.plan.calls(method)
+        self.plan.state().calls.get(&method).copied().unwrap_or_default()
     }
 
-    /// The storage underneath, of which nothing goes wrong.
-    pub fn inner(&self) -> &S {
+    /// The backend underneath, of which nothing goes wrong.
+    pub fn inner(&self) -> &B {
         &self.inner
     }
 }
 
-impl<S: Storage> Storage for Faulty<S> {
+impl<B: Backend> Backend for Faulty<B> {
     fn id(&self) -> &StackId {
         self.inner.id()
     }
 
     fn create(&self, rev: &Revision, sealed: &[u8]) -> Result<Created, Error> {
-        self.plan.call(Method::Create, || self.inner.create(rev, sealed))
-    }
-
-    fn replace(&self, rev: &Revision, sealed: &[u8]) -> Result<(), Error> {
         self.plan
-            .call(Method::Replace, || self.inner.replace(rev, sealed))
+            .call(Method::Create, Some(rev), || self.inner.create(rev, sealed))
     }
 
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
-        self.plan.call(Method::Read, || self.inner.read(rev, limit))
+        self.plan
+            .call(Method::Read, Some(rev), || self.inner.read(rev, limit))
     }
 
     fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
-        self.plan
-            .call(Method::ReadPrefix, || self.inner.read_prefix(rev, most))
+        let read = || self.inner.read_prefix(rev, most);
+        self.plan.call(Method::ReadPrefix, Some(rev), read)
     }
 
-    fn remove(&self, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
-        self.plan.call(Method::Remove, || self.inner.remove(rev, held))
+    fn replace(&self, rev: &Revision, sealed: &[u8], token: &LockToken) -> Result<(), Error> {
+        let replace = || self.inner.replace(rev, sealed, token);
+        self.plan.call(Method::Replace, Some(rev), replace)
+    }
+
+    fn remove(&self, rev: &Revision, token: Option<&LockToken>) -> Result<(), Error> {
+        self.plan
+            .call(Method::Remove, Some(rev), || self.inner.remove(rev, token))
     }
 
     fn list(&self) -> Result<Vec<Revision>, Error> {
-        self.plan.list(|| self.inner.list())
+        let fault = self.plan.next(Method::List);
+        if matches!(fault.as_deref(), Some(Fault::Stale)) {
+            return Ok(self.plan.state().listed.clone());
+        }
+        let listed = go(Method::List, fault.as_deref(), None, || self.inner.list())?;
+        self.plan.state().listed.clone_from(&listed);
+        Ok(listed)
     }
 
-    fn current(&self) -> Result<Option<Revision>, Error> {
-        self.plan.call(Method::Current, || self.inner.current())
+    fn current(&self) -> Result<Option<Pointer>, Error> {
+        self.plan.call(Method::Current, None, || self.inner.current())
     }
 
-    fn set_current(&self, expect: Expect<'_>, rev: &Revision, held: Option<&LockToken>) -> Result<(), Error> {
-        self.plan
-            .call(Method::SetCurrent, || self.inner.set_current(expect, rev, held))
+    fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {
+        let set = || self.inner.set_current(expect, rev, token);
+        self.plan.call(Method::SetCurrent, Some(rev), set)
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
-        let answer = self.plan.call(Method::TryLock, || self.inner.try_lock(holder))?;
+        let answer = self
+            .plan
+            .call(Method::TryLock, None, || self.inner.try_lock(holder))?;
         Ok(match answer {
-            TryLock::Held(lock) => TryLock::Held(lock::faulty(lock, &self.plan)),
+            TryLock::Held(inner) => TryLock::Held(Box::new(FaultyLock {
+                inner,
+                plan: Arc::clone(&self.plan),
+            })),
             TryLock::Busy { .. } => answer,
         })
     }
 
     fn lock_status(&self) -> Result<Option<LockStatus>, Error> {
-        self.plan.call(Method::LockStatus, || self.inner.lock_status())
+        self.plan
+            .call(Method::LockStatus, None, || self.inner.lock_status())
     }
 
     fn force_unlock(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
-        self.plan
-            .call(Method::ForceUnlock, || self.inner.force_unlock(expected))
+        let force = || self.inner.force_unlock(expected);
+        self.plan.call(Method::ForceUnlock, None, force)
+    }
+}
+
+/// The lock of a faulty backend.
+#[derive(Debug)]
+struct FaultyLock {
+    inner: Box<dyn Lock>,
+    plan: Arc<Plan>,
+}
+
+impl Lock for FaultyLock {
+    fn info(&self) -> &LockInfo {
+        self.inner.info()
+    }
+
+    fn token(&self) -> Result<&LockToken, Error> {
+        self.plan.call(Method::Token, None, || self.inner.token())
+    }
+
+    fn took_over(&self) -> Option<&LockInfo> {
+        self.inner.took_over()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.plan.call(Method::Check, None, || self.inner.check())
+    }
+
+    fn is_lost(&self) -> bool {
+        self.inner.is_lost()
+    }
+
+    fn share_with_children(&self) -> Result<(), Error> {
+        let share = || self.inner.share_with_children();
+        self.plan.call(Method::ShareWithChildren, None, share)
+    }
+
+    fn unlock(self: Box<Self>) -> Result<(), Error> {
+        let Self { inner, plan } = *self;
+        // Where it fails before its effect the lock stays held: it must not be given back by being dropped.
+        let inner = ManuallyDrop::new(inner);
+        plan.call(Method::Unlock, None, || ManuallyDrop::into_inner(inner).unlock())
+    }
+}
+
+/// What is to go wrong with a backend and all of its locks, and how far that has come.
+#[derive(Debug, Default)]
+struct Plan(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    faults: BTreeMap<(Method, u64), Arc<Fault>>,
+    calls: BTreeMap<Method, u64>,
+    /// The last list that was not stale.
+    listed: Vec<Revision>,
+}
+
+impl Plan {
+    /// Counts a call, and lets it go the way that is planned.
+    fn call<T>(
+        &self,
+        method: Method,
+        rev: Option<&Revision>,
+        run: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        go(method, self.next(method).as_deref(), rev, run)
+    }
+
+    /// Counts a call, and returns its fault.
+    fn next(&self, method: Method) -> Option<Arc<Fault>> {
+        let mut state = self.state();
+        let calls = state.calls.entry(method).or_default();
+        *calls += 1;
+        let nth = *calls;
+        state.faults.get(&(method, nth)).cloned()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn go<T>(
+    method: Method,
+    fault: Option<&Fault>,
+    rev: Option<&Revision>,
+    run: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let injected = |kind: &ErrorKind| {
+        let error = Error::new(kind.clone(), format!("a fault was injected into {method:?}"));
+        rev.into_iter().fold(error, Error::at_revision)
+    };
+    match fault {
+        Some(Fault::FailBefore(kind)) => Err(injected(kind)),
+        Some(Fault::FailAfter(kind)) => {
+            // A lock must not be given back by being dropped; the rest is a few bytes of a test.
+            let _ = ManuallyDrop::new(run());
+            Err(injected(kind))
+        }
+        Some(Fault::Delay(delay)) => {
+            Wait::forever().pause(*delay);
+            run()
+        }
+        Some(Fault::First(first)) => {
+            first();
+            run()
+        }
+        Some(Fault::Stale) | None => run(),
     }
 }

@@ -1,29 +1,26 @@
 //! The test kit that every backend for infrastructure state must pass.
 //!
-//! The contract of [`Storage`](sdk_state::Storage) and [`Backend`](sdk_state::Backend) is written in their
-//! documentation. The rules here ask it, sentence by sentence, each with an id that the documentation quotes. A backend's
-//! author says how to make a fresh place, and gets one test for each rule:
+//! The contract of a backend is the documentation of [`Backend`](sdk_state::Backend), [`Lock`](sdk_state::Lock) and
+//! [`Catalog`](sdk_state::Catalog). Each rule here checks one sentence of it, and has an id that the documentation quotes. As
+//! the author of a backend, you write a [`Fixture`] that makes a fresh place, and get one test for each rule:
 //!
 //! ```
-//! use sdk_conformance::{Medium, RULES, Report};
-//! use sdk_state::{Error, MemoryStorage, StackId, Storage};
-//! use std::collections::BTreeMap;
-//! use std::sync::{Arc, Mutex};
+//! use sdk_conformance::{Fixture, RULES, Report};
+//! use sdk_state::{Backend, Catalog as _, Error, MemoryCatalog, StackId};
+//! use std::sync::Arc;
 //!
 //! /// A fresh place in memory.
 //! #[derive(Default)]
-//! struct Memory(Mutex<BTreeMap<StackId, MemoryStorage>>);
+//! struct Memory(MemoryCatalog);
 //!
-//! impl Medium for Memory {
-//!     fn open(&self, id: &StackId) -> Result<Box<dyn Storage>, Error> {
-//!         let mut stacks = self.0.lock().unwrap();
-//!         let stack = stacks.entry(id.clone()).or_insert_with(|| MemoryStorage::new(id.clone()));
-//!         Ok(Box::new(stack.clone()))
+//! impl Fixture for Memory {
+//!     fn open(&self, id: &StackId) -> Result<Box<dyn Backend>, Error> {
+//!         self.0.open(id)
 //!     }
 //! }
 //!
 //! // In a file under tests/: one #[test] for each rule.
-//! sdk_conformance::storage_tests!(Memory::default);
+//! sdk_conformance::backend_tests!(Memory::default);
 //!
 //! // Or all at once, as a table and as JSON.
 //! fn main() {
@@ -36,54 +33,59 @@
 //!
 //! | you want to | look at |
 //! |---|---|
-//! | test a storage, one `#[test]` a rule | [`Medium`], [`storage_tests!`] |
-//! | test it as a whole backend too | [`Stores`], [`backend_tests!`] |
-//! | test a [`Backend`](sdk_state::Backend) of your own | [`BackendMedium`], [`backend_tests!`] |
-//! | declare what a medium cannot do | [`Exception`], or `except` in the macros |
-//! | show the outcome to users | [`Report`], over [`RULES`] and [`BACKEND_RULES`] |
-//! | run one rule | the modules [`create`] to [`stacks`], and [`backend`], with a function a rule |
-//! | test what stands above a storage | [`Faulty`] |
+//! | test a backend, one `#[test]` a rule | [`Fixture`], [`backend_tests!`] |
+//! | declare what a medium cannot do | [`Exception`], or `except` in the macro |
+//! | show the outcome to users | [`Report`] over [`RULES`] |
+//! | run one rule | [`Rule::check`] |
+//! | test what stands above a backend | [`Faulty`] |
+//! | write a backend | `docs/writing-a-backend.md` |
 //!
 //! # Guarantees
 //!
-//! * No rule panics because of what a storage does, and none hangs: a storage that panics or does not answer within a
-//!   [limit](LIMIT) breaks the rule.
-//! * Nothing is passed over silently. A rule that needs a hook which the medium does not have is reported as skipped; a
-//!   rule that the author declares an [exception](Exception) to is reported with the reason, and as a fault of the
-//!   declaration when the rule is kept after all. The tests print both to standard error, past the harness that keeps
-//!   back what a passing test prints.
-//! * The kit is tested itself: for each fault that it is there to find there is a storage that has it, and that storage
+//! * Nothing that a backend does makes a rule panic or hang: a backend that panics, or does not answer within a
+//!   [limit](LIMIT), breaks the rule.
+//! * Nothing is passed over silently. A rule whose hook the fixture lacks is reported as skipped. A rule with a declared
+//!   [exception](Exception) is reported with the reason, and as a wrong declaration if the rule is kept after all. The
+//!   tests print both to standard error, past the harness that keeps back what a passing test prints.
+//! * The kit is tested itself. For each fault that it is there to find there is a mutant, a backend with that fault, which
 //!   breaks the rules that name the fault and no other.
+//! * A slow medium breaks no rule. Limits grow with the fixture's [latency](Fixture::latency), and races get smaller.
 //!
 //! # Limitations
 //!
-//! * A rule sees what the methods answer. What survives a crash or a power cut (W1, and a half of W2 and C1) is not
-//!   tested here, nor is exclusion among processes: a backend's own tests do that.
+//! * A rule sees what the methods answer. It sees neither what survives a crash or a power cut (W1, and half of W2 and C1)
+//!   nor exclusion among processes: test these yourself.
 //! * A race that is not lost is not seen. Most races have 32 threads, all released at once.
-//! * No rule waits for long: that a lock does not expire under a slow holder is not asked.
-//! * A storage that does not answer keeps its thread, until the process ends.
-//! * The rules of `Backend` use [`State`](sdk_state::State): a backend for another document alone is not tested.
-//! * A [`Root`](sdk_state::Root) is not asked: that it lists its stacks is a test of the backend's own.
+//! * No rule waits for long: none checks that a lock does not expire under a slow holder.
+//! * No rule delivers a lost request late.
+//! * A backend that does not answer keeps its thread until the process ends.
 //!
 //! # Features
 //!
 //! None.
 
-mod backend_rules;
+mod create;
+mod eviction;
 mod expect;
 mod faulty;
-mod macros;
-mod medium;
+mod fixture;
+mod guard;
+mod lock;
+mod lost_answer;
 mod place;
+mod pointer;
+mod read;
+mod remove;
+mod replace;
 mod report;
 mod rule;
 mod rules;
-mod violation;
+mod sealed;
+mod stacks;
 
-pub use backend_rules::{BACKEND_RULES, backend};
+pub use expect::Violation;
 pub use faulty::{Fault, Faulty, Method};
-pub use medium::{BackendMedium, Medium, Stores};
+pub use fixture::{Fixture, TransportFault};
 pub use report::{Entry, Exception, Outcome, Report, try_rule};
 pub use rule::{LIMIT, Rule};
-pub use rules::{RULES, create, guard, list, lock, pointer, read, remove, replace, sealed, stacks};
-pub use violation::Violation;
+pub use rules::RULES;

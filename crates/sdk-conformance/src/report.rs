@@ -1,5 +1,4 @@
-use crate::rule::Rule;
-use crate::violation::Violation;
+use crate::{Fixture, RULES, Rule, Violation};
 use std::fmt;
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -40,38 +39,42 @@ pub enum Outcome {
     Kept,
     /// It is broken.
     Broken(Violation),
-    /// It was not asked: the medium lacks this hook.
+    /// It was not checked: the fixture lacks this hook.
     Skipped(&'static str),
-    /// It is broken, or not asked for want of a hook, and the author declared that it is not kept, for this reason.
+    /// It is broken, or was not checked because a hook is missing, and the author declared this exception.
     Excepted(&'static str),
-    /// It is kept, although the author declared that it is not, for this reason: the declaration is wrong.
+    /// It is kept although the author declared this exception: the declaration is wrong.
     KeptAfterAll(&'static str),
 }
 
 impl Report {
-    /// Checks every rule, one after the other, each in a place that `medium` makes for it. This takes seconds on a local disk,
-    /// and at most [`LIMIT`](crate::LIMIT) a rule.
+    /// Checks rules one after the other, each on a fresh fixture. [All of them](RULES) take seconds on a local disk, and no
+    /// rule takes much longer than [`LIMIT`](crate::LIMIT).
     ///
     /// # Panics
     ///
-    /// When `medium` does. What a storage does makes nothing panic.
-    pub fn run<M: ?Sized>(rules: &[Rule<M>], medium: impl Fn() -> Arc<M>, exceptions: &[Exception]) -> Self {
-        let entries = rules.iter().map(|rule| Entry {
-            rule: rule.id,
-            sentence: rule.sentence,
-            outcome: outcome(rule.id, (rule.check)(medium()), exceptions),
-        });
-        let entries = entries.collect();
+    /// When `fixture` does. Nothing that a backend does makes it panic.
+    pub fn run<'a>(
+        rules: impl IntoIterator<Item = &'a Rule>,
+        fixture: impl Fn() -> Arc<dyn Fixture>,
+        exceptions: &[Exception],
+    ) -> Self {
+        let entries: Vec<Entry> = rules
+            .into_iter()
+            .map(|rule| Entry {
+                rule: rule.id,
+                sentence: rule.sentence,
+                outcome: outcome(rule.id, rule.check(fixture()), exceptions),
+            })
+            .collect();
         let is_used = |position: usize| {
             let id = exceptions[position].rule;
             let is_first = exceptions[..position].iter().all(|earlier| earlier.rule != id);
-            is_first && rules.iter().any(|rule| rule.id == id)
+            is_first && entries.iter().any(|entry| entry.rule == id)
         };
         let unused = (0..exceptions.len()).filter(|&position| !is_used(position));
-        Self {
-            entries,
-            unused: unused.map(|position| exceptions[position]).collect(),
-        }
+        let unused = unused.map(|position| exceptions[position]).collect();
+        Self { entries, unused }
     }
 
     /// What became of each rule, in the order of the rules.
@@ -186,22 +189,24 @@ impl Outcome {
                 violation.expected(),
                 violation.found()
             )),
-            Self::Skipped(hook) => Some(format!("the medium has no hook `{hook}`")),
+            Self::Skipped(hook) => Some(format!("the fixture has no hook `{hook}`")),
             Self::Excepted(reason) => Some((*reason).into()),
             Self::KeptAfterAll(reason) => Some(format!("the declared exception is not one: {reason}")),
         }
     }
 }
 
-/// One rule as a test: prints why it was skipped or excepted, and fails with what is to be said.
+/// Checks one rule as a test: prints why it was skipped or excepted.
 ///
 /// # Errors
 ///
 /// How the rule was broken, or that an exception to it is declared although it is kept.
 #[doc(hidden)]
-pub fn try_rule<M: ?Sized>(rule: &Rule<M>, medium: Arc<M>, exceptions: &[Exception]) -> Result<(), String> {
-    let Rule { id, sentence, check } = rule;
-    let outcome = outcome(id, check(medium), exceptions);
+pub fn try_rule(id: &str, fixture: Arc<dyn Fixture>, exceptions: &[Exception]) -> Result<(), String> {
+    let Some(rule) = RULES.iter().find(|rule| rule.id == id) else {
+        return Err(format!("there is no rule {id}"));
+    };
+    let outcome = outcome(id, rule.check(fixture), exceptions);
     let text = format!(
         "{id} {}: {}",
         outcome.word(),
@@ -210,13 +215,14 @@ pub fn try_rule<M: ?Sized>(rule: &Rule<M>, medium: Arc<M>, exceptions: &[Excepti
     match outcome {
         Outcome::Kept => Ok(()),
         Outcome::Skipped(_) | Outcome::Excepted(_) => {
-            // Past the harness, which keeps to itself what a test that passes prints with a macro. A standard error that
-            // is closed is no fault of the storage.
+            // Past the harness, which keeps back what a passing test prints with a macro. A closed standard error is no
+            // fault of the backend.
             let _ = writeln!(io::stderr(), "{text}");
             Ok(())
         }
         Outcome::Broken(_) | Outcome::KeptAfterAll(_) => Err(format!(
-            "{text}\n  the rule: {sentence}\n  more of it: where the documentation of `sdk-state` quotes {id}"
+            "{text}\n  the rule: {}\n  more of it: where the documentation of `sdk-state` quotes {id}",
+            rule.sentence
         )),
     }
 }

@@ -1,4 +1,6 @@
-use crate::violation::{Check, Flaw, Violation};
+use crate::expect::{Check, Flaw, Violation};
+use crate::fixture::Fixture;
+use crate::place::Place;
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,58 +9,59 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-/// How long a rule may take. The longest takes a second on a local disk.
+/// How long a rule may take where a round trip takes no time. It may take 1200 [round trips](Fixture::latency) longer.
 pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// One sentence of the contract, and the check of it.
-///
-/// `M` is what it is checked on: `dyn Medium` or `dyn BackendMedium`.
-pub struct Rule<M: ?Sized> {
+pub struct Rule {
     /// What the documentation of the contract quotes, such as `CREATE-01`.
     pub id: &'static str,
     /// What must be true.
     pub sentence: &'static str,
-    /// Checks it in a fresh place.
-    pub check: fn(Arc<M>) -> Result<(), Violation>,
+    pub(crate) check: fn(&Place) -> Check,
 }
 
-impl<M: ?Sized> fmt::Debug for Rule<M> {
+impl Rule {
+    /// Checks the rule on a fresh fixture.
+    ///
+    /// # Errors
+    ///
+    /// How the rule was broken, or which hook of the fixture it needs.
+    pub fn check(&self, fixture: Arc<dyn Fixture>) -> Result<(), Violation> {
+        let limit = LIMIT + 1200 * fixture.latency();
+        let check = self.check;
+        within(limit, self.id, move || check(&Place::new(fixture)?))
+            .map_err(|flaw| Violation::new(self.id, flaw))
+    }
+}
+
+impl fmt::Debug for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.id, self.sentence)
     }
 }
 
-/// Runs a check in a thread of its own, so that a storage which panics or never answers breaks the rule and nothing else.
-pub(crate) fn run<M: ?Sized + Send + Sync + 'static>(
-    id: &'static str,
-    medium: Arc<M>,
-    limit: Duration,
-    check: fn(&M) -> Check,
-) -> Result<(), Violation> {
+/// Runs a check in a thread of its own, so that a backend which panics or never answers breaks the rule and nothing else.
+fn within(limit: Duration, name: &str, check: impl FnOnce() -> Check + Send + 'static) -> Check {
     let (sender, answer) = channel();
-    let spawned = thread::Builder::new().name(id.into()).spawn(move || {
-        let outcome = catch_unwind(AssertUnwindSafe(|| check(&medium)))
-            .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
-        // The place is given back first: whoever waits for the answer may remove what it lies on.
-        drop(medium);
-        // Who no longer waits wants no answer.
+    let spawned = thread::Builder::new().name(name.into()).spawn(move || {
+        let outcome =
+            catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+        // Nobody may wait for the answer any more.
         let _ = sender.send(outcome);
     });
-    let outcome = match spawned {
+    match spawned {
         Ok(_) => answer.recv_timeout(limit).unwrap_or_else(|error| {
             Err(match error {
                 RecvTimeoutError::Timeout => Flaw::new(
                     format!("an answer within {} s", limit.as_secs()),
-                    "a storage that does not answer",
+                    "a backend that does not answer",
                 ),
-                RecvTimeoutError::Disconnected => {
-                    Flaw::new("an answer", "a panic while the place was given back")
-                }
+                RecvTimeoutError::Disconnected => Flaw::new("an answer", "a panic that could not be caught"),
             })
         }),
         Err(error) => Err(Flaw::new("a thread to run the check in", error.to_string())),
-    };
-    outcome.map_err(|flaw| Violation::new(id, flaw))
+    }
 }
 
 /// What a thread that panicked said.
@@ -78,24 +81,23 @@ mod tests {
     use super::*;
     use sdk_state::Wait;
 
-    fn outcome(limit: Duration, check: fn(&()) -> Check) -> String {
-        run("TEST-01", Arc::new(()), limit, check)
-            .unwrap_err()
-            .to_string()
+    fn found(limit: Duration, check: fn() -> Check) -> String {
+        let flaw = within(limit, "TEST-01", check).unwrap_err();
+        Violation::new("TEST-01", flaw).to_string()
     }
 
     #[test]
     fn a_check_that_panics_breaks_the_rule_and_says_with_what() {
-        let found = outcome(LIMIT, |()| panic!("no {}", 7));
+        let found = found(LIMIT, || panic!("no {}", 7));
         assert_eq!(found, "TEST-01: expected an answer; found a panic: no 7");
     }
 
     #[test]
     fn a_check_that_does_not_end_breaks_the_rule() {
-        let found = outcome(Duration::from_millis(1), |()| {
+        let found = found(Duration::from_millis(1), || {
             Wait::forever().pause(Duration::from_secs(3600));
             Ok(())
         });
-        assert!(found.ends_with("found a storage that does not answer"), "{found}");
+        assert!(found.ends_with("found a backend that does not answer"), "{found}");
     }
 }

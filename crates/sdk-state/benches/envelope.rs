@@ -53,10 +53,8 @@ impl Place {
 }
 
 fn encoded(entries: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
     let state = State::decode(workload::document(entries).as_bytes()).unwrap();
-    state.encode(&mut bytes).unwrap();
-    bytes
+    state.encode().unwrap()
 }
 
 fn cipher() -> ChaCha20Poly1305 {

@@ -27,8 +27,7 @@ fn main() {
         return;
     };
     let state = State::decode(workload::document(ENTRIES).as_bytes()).unwrap();
-    let mut encoded = Vec::new();
-    state.encode(&mut encoded).unwrap();
+    let encoded = state.encode().unwrap();
 
     let ring = Keyring::from(EnvKey::new("STATE_KEY", MasterKey::from_base64(KEY).unwrap()));
     let id = StackId::new(workload::FACTORY, workload::STACK).unwrap();
@@ -43,11 +42,7 @@ fn main() {
     let seal = || envelope::seal(&ring, subject, &origin, black_box(&encoded)).unwrap();
 
     match operation.as_str() {
-        "encode" => {
-            let mut out = Vec::new();
-            counted(|| black_box(&state).encode(&mut out).unwrap());
-            assert_eq!(out, encoded);
-        }
+        "encode" => assert_eq!(counted(|| black_box(&state).encode().unwrap()), encoded),
         "decode" => assert!(counted(|| State::decode(black_box(&encoded)).unwrap()) == state),
         "seal" => assert!(counted(seal).len() < encoded.len()),
         "open" => {

@@ -14,15 +14,10 @@ fn encode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("encode");
     for entries in [10, 1_000, 10_000] {
         let state = State::decode(workload::document(entries).as_bytes()).unwrap();
-        let mut bytes = Vec::new();
-        state.encode(&mut bytes).unwrap();
+        let bytes = state.encode().unwrap();
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         group.bench_function(BenchmarkId::new("encode", entries), |bencher| {
-            bencher.iter(|| {
-                let mut out = Vec::new();
-                black_box(&state).encode(&mut out).unwrap();
-                out
-            });
+            bencher.iter(|| black_box(&state).encode().unwrap());
         });
         group.bench_function(BenchmarkId::new("memcpy", entries), |bencher| {
             bencher.iter(|| black_box(&bytes).clone());
@@ -34,9 +29,8 @@ fn encode(criterion: &mut Criterion) {
 fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode");
     for entries in [10, 1_000, 10_000] {
-        let mut bytes = Vec::new();
         let state = State::decode(workload::document(entries).as_bytes()).unwrap();
-        state.encode(&mut bytes).unwrap();
+        let bytes = state.encode().unwrap();
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         group.bench_function(BenchmarkId::new("decode", entries), |bencher| {
             bencher.iter(|| State::decode(black_box(&bytes)).unwrap());

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// # Contract
 ///
 /// Opening a backend and every reading method create nothing and change nothing (READ-04, READ-05). No error changes
-/// what is stored, leftover temporary files apart (READ-06). What a method reports as done is durable and seen through every
+/// what is stored, leftover temporary files apart (READ-06, ERROR-01). What a method reports as done is durable and seen through every
 /// handle.
 ///
 /// Stacks are kept apart (STACKS-02), also where their names differ in case alone (STACKS-03), and every legal name works
@@ -20,7 +20,7 @@ use std::time::Duration;
 /// does not open (SEALED-02, SEALED-03), and concurrent writers do not disturb each other (SEALED-04).
 ///
 /// **No change is unfenced.** `set_current` and `replace` take the token of the lock and check it in the same step as the
-/// change: once [`try_lock`](Backend::try_lock) has returned, no change of an earlier holder succeeds.
+/// change: once [`try_lock`](Backend::try_lock) has returned, no change of an earlier holder succeeds (GUARD-08).
 ///
 /// Ids such as CREATE-01, here and at the methods, are rules of the crate `sdk-conformance`, which check these sentences.
 /// Letters such as (W1) are the promises of `docs/guarantees.md` that rest on the sentence. What only a crash or a power cut
@@ -34,7 +34,8 @@ use std::time::Duration;
 /// * [`Unavailable`](crate::ErrorKind::Unavailable): the backend gave up; nothing was changed, and a later try may succeed.
 /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), from a method that changes something: the answer was lost, and the
 ///   backend could not find out. The change may have happened, or may happen later, or may not survive a power cut. The error
-///   names the revision, if there is one.
+///   names the revision, if there is one. LOST-01, LOST-02, LOST-03, LOST-04, LOST-05 and LOST-06 lose answers, and compare
+///   what is reported with what happened.
 /// * [`Damaged`](crate::ErrorKind::Damaged): something lies there that no backend puts there, such as a link in the place
 ///   of a directory.
 /// * [`InvalidName`](crate::ErrorKind::InvalidName), from a method that would create the stack's place: the medium takes the
@@ -118,8 +119,8 @@ pub trait Backend: Send + Sync {
     /// (W2, L4) One step: the token in the lock, and the replacement. A reader finds the old bytes or the new ones, also after
     /// a crash. It never creates: of a replacement and a removal at the same time, the removal wins.
     ///
-    /// REPLACE-01 (as a whole), REPLACE-02 (never creates), REPLACE-03 (old or new), REPLACE-04 (a removal wins), GUARD-01 (the
-    /// token).
+    /// REPLACE-01 (as a whole), REPLACE-02 (never creates), REPLACE-03 (old or new), REPLACE-04 (a removal wins), GUARD-01 and
+    /// GUARD-06 (the token).
     ///
     /// # Errors
     ///
@@ -140,7 +141,8 @@ pub trait Backend: Send + Sync {
     /// `rev` is not current; and the removal. `current` never names a removed revision, also after a crash.
     ///
     /// REMOVE-01 (gone, and nothing else), REMOVE-02 (absent), REMOVE-03 (the current one), REMOVE-04 (a damaged
-    /// pointer), REMOVE-05 (racing `set_current`), GUARD-01, GUARD-03 and GUARD-05 (the token).
+    /// pointer), REMOVE-05 (racing `set_current`), REMOVE-06 (not pointed at afterwards), GUARD-01, GUARD-03 and GUARD-05 (the
+    /// token), GUARD-07 (without one).
     ///
     /// # Errors
     ///
@@ -191,7 +193,8 @@ pub trait Backend: Send + Sync {
     /// A move to the revision that is current already makes that durable.
     ///
     /// POINTER-02 (absent), POINTER-03 (compares), POINTER-04 (many movers), POINTER-05 (no lost update), POINTER-08 (the
-    /// repair), GUARD-01, GUARD-02 and GUARD-05 (the token), GUARD-04 (racing `force_unlock`).
+    /// repair), POINTER-09 and POINTER-10 (the version), GUARD-01, GUARD-02 and GUARD-05 (the token), GUARD-04 (racing
+    /// `force_unlock`), GUARD-08 (racing the next holder).
     ///
     /// # Errors
     ///
@@ -212,7 +215,8 @@ pub trait Backend: Send + Sync {
     /// live is not replaced, however old its lock is, unless the lock is a lease that [expired](crate::Liveness::Expired).
     /// The promises of what it returns are those of [`Lock`](Lock#contract).
     ///
-    /// LOCK-01 (free), LOCK-02 (busy), LOCK-05 (many at once), LOCK-06 (no overlap), LOCK-13 (a dead holder).
+    /// LOCK-01 (free), LOCK-02 (busy), LOCK-05 (many at once), LOCK-06 (no overlap), LOCK-13 (a dead holder), LOCK-16 (members
+    /// that this version does not know).
     ///
     /// # Errors
     ///

@@ -10,7 +10,7 @@ pub trait Catalog: Send + Sync {
     ///
     /// # Contract
     ///
-    /// Always the same for one place as a program sees it, so that two places can be told apart by it.
+    /// Always the same for one place as a program sees it, so that two places can be told apart by it (CATALOG-04).
     fn name(&self) -> String;
 
     /// Opens the backend of one stack, whether the stack exists yet or not.
@@ -29,7 +29,7 @@ pub trait Catalog: Send + Sync {
     ///
     /// # Contract
     ///
-    /// Each once. Invalid names are left out. A stack exists once it was written to or locked, and may have no
+    /// Each once (CATALOG-01). Invalid names are left out. A stack exists once it was written to or locked, and may have no
     /// snapshot.
     ///
     /// # Errors
@@ -42,7 +42,8 @@ pub trait Catalog: Send + Sync {
     ///
     /// # Contract
     ///
-    /// `current` goes first: a removal that was interrupted leaves a stack whose pointer is lost, never one that looks
+    /// Nothing of it stays (CATALOG-02), and nothing goes while it is locked (CATALOG-03). `current` goes first: a removal that
+    /// was interrupted leaves a stack whose pointer is lost, never one that looks
     /// fresh, and can be repeated.
     ///
     /// # Errors

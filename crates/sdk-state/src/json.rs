@@ -1,14 +1,15 @@
-mod check;
-mod layout;
+mod reader;
+mod writer;
 
 use crate::{Error, ErrorKind};
+use reader::{Defect, RawText};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use std::fmt;
+use std::io;
 
-pub(crate) use check::check;
-pub(crate) use layout::indent;
+pub(crate) use reader::{Problem, Reader, check};
+pub(crate) use writer::Writer;
 
 /// One JSON value (RFC 8259), kept as its text: no number loses a digit and no string changes its spelling (J2).
 ///
@@ -25,13 +26,17 @@ pub(crate) use layout::indent;
 /// # Ok(())
 /// # }
 /// ```
-// Invariant: exactly one JSON value by the grammar, without white space around it and without a line feed.
+// Invariant: the text is exactly one JSON value by the grammar, without white space around it and without a line feed, and
+// the defect is that of the text.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Json(Box<str>);
+pub struct Json {
+    text: Box<str>,
+    defect: Option<Defect>,
+}
 
 impl Json {
     /// How deeply lists and objects may nest for [`check`](Self::check) and [`to`](Self::to).
-    pub const MAX_DEPTH: usize = 128;
+    pub const MAX_DEPTH: usize = reader::MAX_DEPTH;
 
     /// A value from its text.
     ///
@@ -40,10 +45,16 @@ impl Json {
     /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) unless `text` is exactly one JSON value.
     pub fn parse(text: impl Into<String>) -> Result<Self, Error> {
         let text = text.into();
-        match serde_json::from_str::<&RawValue>(&text) {
-            Ok(raw) => Ok(Self::from_raw(raw)),
-            Err(error) => Err(invalid(format!("not one JSON value: {error}"))),
-        }
+        let refused = |problem: Problem| invalid(format!("not one JSON value: {}", problem.describe(&text)));
+        let mut reader = Reader::new(&text);
+        let RawText { text: value, defect } = reader.value().map_err(refused)?;
+        // What is compact, as most large texts are, is not copied.
+        let copy = (value.len() < text.len()).then(|| value.into());
+        reader.end().map_err(refused)?;
+        Ok(Self {
+            text: copy.unwrap_or_else(|| text.into()),
+            defect,
+        })
     }
 
     /// A value from anything that serde can serialize.
@@ -53,7 +64,7 @@ impl Json {
     /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if `value` refuses, or has a map whose keys are no strings.
     pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
         match serde_json::to_string(value) {
-            Ok(text) => Ok(Self(layout::on_one_line(text))),
+            Ok(text) => Self::parse(text),
             // The message is the type's own, and may quote the value.
             Err(_) => Err(invalid(
                 "the value cannot be written as JSON: check its Serialize",
@@ -63,12 +74,26 @@ impl Json {
 
     /// The text of the value.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The value as people read it: indented by two spaces for each level down to [`MAX_DEPTH`](Self::MAX_DEPTH).
     pub fn to_indented(&self) -> String {
-        indent(&self.0)
+        let mut out = Writer::indented(self.text.len() * 3 / 2);
+        out.raw(&self.text);
+        out.into_text()
+    }
+
+    /// Writes the value as [`to_indented`](Self::to_indented) gives it, piece by piece: a large text is never in memory as a
+    /// whole.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write_indented(&self, mut out: impl io::Write) -> io::Result<()> {
+        let mut out = Writer::indented_to(&mut out);
+        out.raw(&self.text);
+        out.finish()
     }
 
     /// The value as a type of the caller's, after a [`check`](Self::check).
@@ -79,7 +104,7 @@ impl Json {
     /// where, or what was expected, and quotes nothing of the value.
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.check()?;
-        let mut deserializer = serde_json::Deserializer::from_str(&self.0);
+        let mut deserializer = serde_json::Deserializer::from_str(&self.text);
         deserializer.disable_recursion_limit();
         T::deserialize(&mut deserializer).map_err(|error| {
             let (line, column) = (error.line(), error.column());
@@ -101,34 +126,43 @@ impl Json {
     ///
     /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if it cannot, with the rule and no value.
     pub fn check(&self) -> Result<(), Error> {
-        check(&self.0, Self::MAX_DEPTH).map_err(|flaw| invalid(format!("the value has {flaw}")))
+        match self.defect() {
+            None => Ok(()),
+            Some(defect) => Err(invalid(format!("the value has {defect}"))),
+        }
     }
 
-    pub(crate) fn from_raw(raw: &RawValue) -> Self {
-        Self(layout::on_one_line(raw.get()))
+    /// The value that is next.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Problem> {
+        let RawText { text, defect } = reader.value()?;
+        Ok(Self {
+            text: text.into(),
+            defect,
+        })
+    }
+
+    /// What [`check`](Self::check) refuses, in words.
+    pub(crate) fn defect(&self) -> Option<String> {
+        self.defect.map(|defect| defect.describe(Self::MAX_DEPTH))
     }
 
     pub(crate) fn is_object(&self) -> bool {
-        self.0.starts_with('{')
+        self.text.starts_with('{')
     }
 
     pub(crate) fn is_empty_object(&self) -> bool {
-        let inside = self.0.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-        inside.is_some_and(|inside| inside.bytes().all(layout::is_white))
+        let inside = self
+            .text
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'));
+        inside.is_some_and(|inside| inside.bytes().all(reader::is_white))
     }
 }
 
 impl fmt::Debug for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Json({} bytes)", self.0.len())
+        write!(f, "Json({} bytes)", self.text.len())
     }
-}
-
-/// A message of serde without the value that it quotes.
-///
-/// Every other message that serde_json makes up by itself, and every one of this crate, is fixed text.
-pub(crate) fn without_values(message: &str) -> &str {
-    expectation(message).unwrap_or(message)
 }
 
 /// The `expected a string at line 1 column 2` of `invalid type: integer `1`, expected a string at line 1 column 2`.
@@ -177,7 +211,7 @@ mod tests {
     fn a_value_on_several_lines_is_stored_on_one() {
         let json = Json::parse("{\n  \"a\": \"x \\n y\",\n  \"b\": [1.10, 2]\n}").unwrap();
         assert_eq!(json.as_str(), r#"{"a":"x \n y","b":[1.10,2]}"#);
-        let wrapped = [RawValue::from_string("[\n1\n]".into()).unwrap()];
+        let wrapped = [serde_json::value::RawValue::from_string("[\n1\n]".into()).unwrap()];
         assert_eq!(Json::from_value(&wrapped).unwrap().as_str(), "[[1]]");
     }
 

@@ -49,7 +49,7 @@ pub trait Lock: Send + Sync + fmt::Debug {
     /// # Contract
     ///
     /// `None` for a lock that was free (LOCK-01), else what is known of the dead holder (LOCK-13). It never names the caller
-    /// itself: a backend that lost the answer of its own `try_lock` recognises its own token.
+    /// itself: a backend that lost the answer of its own `try_lock` recognises its own token (LOST-05).
     fn took_over(&self) -> Option<&LockInfo>;
 
     /// Asks the backend whether the lock is still held.
@@ -71,7 +71,7 @@ pub trait Lock: Send + Sync + fmt::Debug {
     /// # Contract
     ///
     /// True once `check` has failed with `LockLost`, in a forked child, and, where locks are leases, once two thirds of the
-    /// lease have passed without a renewal. It never becomes false again.
+    /// lease have passed without a renewal (LOCK-15). It never becomes false again.
     fn is_lost(&self) -> bool;
 
     /// Lets processes that this one starts from now on hold the lock too: it is free once all of them have ended, or

@@ -1,16 +1,15 @@
 mod entries;
 mod entry;
 mod member;
+mod normalize;
 
-use crate::json::{indent, without_values};
+use crate::json::{Problem, Reader, Writer};
 use crate::stack_id::Excerpt;
 use crate::{Error, ErrorKind, Json, Snapshot, StackId};
 use entries::Entries;
 use entry::is_object;
-use member::{Buffer, Member, Read, Unknown, object};
-use serde::de::{Deserialize, Deserializer, Error as _};
+use member::{Member, Unknown, object};
 use std::fmt;
-use std::io;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -155,22 +154,29 @@ impl State {
     ///
     /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if the state breaks a rule of the format.
     pub fn to_indented(&self) -> Result<String, Error> {
-        Ok(indent(text(&self.encode()?)?))
+        self.validate()?;
+        let mut out = Writer::indented(self.length() * 3 / 2);
+        self.write(&mut out);
+        Ok(out.into_text())
     }
 
     fn validate(&self) -> Result<(), Error> {
-        if !self.generated_at.is_empty() && OffsetDateTime::parse(&self.generated_at, &Rfc3339).is_err() {
-            return Err(invalid("generated-at: expected a time in RFC 3339"));
-        }
-        if !is_object(self.outputs.as_ref()) {
-            return Err(invalid("outputs: expected an object"));
-        }
+        self.validate_document()?;
         for (position, entry) in (1..).zip(self.entries()) {
             if let Some(rule) = entry.broken_rule() {
                 return Err(invalid(&format!("entry {position}: {rule}")));
             }
         }
         Ok(())
+    }
+
+    /// The rules beside those of the entries.
+    fn validate_document(&self) -> Result<(), Error> {
+        validate_time(&self.generated_at)?;
+        match is_object(self.outputs.as_ref()) {
+            true => Ok(()),
+            false => Err(invalid("outputs: expected an object")),
+        }
     }
 }
 
@@ -179,58 +185,67 @@ impl Snapshot for State {
 
     fn encode(&self) -> Result<Vec<u8>, Error> {
         self.validate()?;
-        let mut document = Vec::new();
-        let mut buffer = Buffer::new(&mut document);
-        self.write(&mut buffer);
-        buffer.finish().map_err(|error| {
-            Error::new(ErrorKind::Io, "the snapshot cannot be written out").with_source(error)
-        })?;
-        Ok(document)
+        let mut out = Writer::on_one_line(self.length());
+        self.write(&mut out);
+        Ok(out.into_text().into_bytes())
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        // One check of the encoding here saves one for each string.
-        let Read(state) = serde_json::from_str::<Read<Self>>(text(bytes)?)
-            .map_err(|error| invalid(without_values(&error.to_string())))?;
-        state.validate()?;
+        let state: Self = read_document(bytes)?;
+        state.validate_document()?;
         Ok(state)
     }
 
     fn check_stack(&self, id: &StackId) -> Result<(), Error> {
-        if self.factory.name == id.factory() && self.stack == id.stack() {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::InvalidSnapshot,
-            format!(
-                "the snapshot belongs to {}, not to \"{id}\"",
-                Excerpt(&format!("{}/{}", self.factory.name, self.stack))
-            ),
-        ))
+        belongs_to(&self.factory, &self.stack, id)
     }
+}
+
+/// The whole document.
+fn read_document<T: Member>(bytes: &[u8]) -> Result<T, Error> {
+    // One check of the encoding here saves one for each string.
+    let text = str::from_utf8(bytes)
+        .map_err(|error| invalid(&format!("not UTF-8 at byte {}", error.valid_up_to() + 1)))?;
+    let mut reader = Reader::new(text);
+    let document = T::read(&mut reader).and_then(|document| reader.end().map(|()| document));
+    document.map_err(|problem| invalid(&problem.describe(text)))
+}
+
+fn validate_time(generated_at: &str) -> Result<(), Error> {
+    match generated_at.is_empty() || OffsetDateTime::parse(generated_at, &Rfc3339).is_ok() {
+        true => Ok(()),
+        false => Err(invalid("generated-at: expected a time in RFC 3339")),
+    }
+}
+
+fn belongs_to(factory: &Factory, stack: &str, id: &StackId) -> Result<(), Error> {
+    if factory.name == id.factory() && stack == id.stack() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::InvalidSnapshot,
+        format!(
+            "the snapshot belongs to {}, not to \"{id}\"",
+            Excerpt(&format!("{}/{stack}", factory.name))
+        ),
+    ))
 }
 
 impl Member for FormatVersion {
-    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match u64::deserialize(deserializer)? {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Problem> {
+        match reader.integer()? {
             1 => Ok(Self),
-            _ => Err(D::Error::custom(
-                "expected 1, the only version that is known here",
-            )),
+            _ => Err(reader.problem("expected 1, the only version that is known here")),
         }
     }
 
-    fn write<W: io::Write>(&self, out: &mut Buffer<W>) {
-        out.text.push('1');
+    fn write(&self, out: &mut Writer) {
+        out.integer(1);
     }
 
-    fn is_empty(&self) -> bool {
-        false
+    fn length(&self) -> usize {
+        1
     }
-}
-
-fn text(bytes: &[u8]) -> Result<&str, Error> {
-    str::from_utf8(bytes).map_err(|error| invalid(&format!("not UTF-8 at byte {}", error.valid_up_to() + 1)))
 }
 
 /// The message names a place and a rule, and quotes no value.

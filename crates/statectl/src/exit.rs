@@ -1,7 +1,7 @@
 //! What a command ends with when it fails: an exit code, a message, and what to do next.
 
 use sdk_state::encrypt;
-use sdk_state::{Error, ErrorKind};
+use sdk_state::{Error, ErrorKind, Revision};
 use std::error::Error as StdError;
 use std::io;
 
@@ -12,20 +12,23 @@ pub(crate) const LOCKED: u8 = 4;
 pub(crate) const NOT_OPENED: u8 = 5;
 pub(crate) const MOVED: u8 = 6;
 pub(crate) const INVALID: u8 = 7;
+/// Of `statectl lock` alone: its command ran, and the lock was lost meanwhile. As with `env` and `timeout`, a code that
+/// commands avoid.
+pub(crate) const LOCK_LOST: u8 = 125;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// To be told on standard error.
+    /// To be printed on standard error.
     Told(Box<Told>),
-    /// Whoever read the answer has closed the pipe, and wants to hear nothing.
+    /// The reader of the answer has closed the pipe, and nothing is printed.
     Quiet,
 }
 
-/// What is told of a failure.
+/// What is printed about a failure.
 #[derive(Debug)]
 pub(crate) struct Told {
-    code: u8,
+    pub(crate) code: u8,
     pub(crate) kind: &'static str,
     pub(crate) message: String,
     pub(crate) causes: Vec<String>,
@@ -45,7 +48,7 @@ impl Failure {
 
     /// The command line asks for something that makes no sense.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self::new(USAGE, "usage", message).hint("statectl COMMAND --help tells what is accepted")
+        Self::new(USAGE, "usage", message)
     }
 
     /// The operating system refused something outside of the store.
@@ -66,12 +69,25 @@ impl Failure {
     }
 
     /// The same failure with more of a hint.
-    pub(crate) fn extend_hint(self, more: impl AsRef<str>) -> Self {
-        let Self::Told(told) = &self else {
-            return self;
-        };
-        let hint = format!("{}{}", told.hint.as_deref().unwrap_or_default(), more.as_ref());
-        self.hint(hint.trim_start_matches([',', '.', ' ']).to_owned())
+    pub(crate) fn extend_hint(self, more: &str) -> Self {
+        match &self {
+            Self::Told(told) => {
+                let hint = told
+                    .hint
+                    .as_ref()
+                    .map_or(more.to_owned(), |hint| format!("{hint}; {more}"));
+                self.hint(hint)
+            }
+            Self::Quiet => self,
+        }
+    }
+
+    /// The same failure as a matter of the command line.
+    pub(crate) fn into_usage(mut self) -> Self {
+        if let Self::Told(told) = &mut self {
+            (told.code, told.kind) = (USAGE, "usage");
+        }
+        self
     }
 
     /// The same failure with another exit code.
@@ -84,13 +100,18 @@ impl Failure {
 
     /// The same failure of a command that is about this stack.
     pub(crate) fn about(mut self, stack: Option<&str>) -> Self {
-        // A name that is no name is not to be pasted into a shell.
+        // A name that is not allowed is not to be pasted into a shell.
         let stack = stack.filter(|stack| stack.parse::<sdk_state::StackId>().is_ok());
         if let (Self::Told(told), Some(stack)) = (&mut self, stack) {
             let argument = format!(" {stack}");
             told.hint = told.hint.take().map(|hint| hint.replace(STACK, &argument));
         }
         self
+    }
+
+    /// Whether other keys, or other options for keys, would help.
+    pub(crate) fn is_about_keys(&self) -> bool {
+        matches!(self, Self::Told(told) if ["wrong-key", "refused"].contains(&told.kind))
     }
 
     pub(crate) fn code(&self) -> u8 {
@@ -101,18 +122,18 @@ impl Failure {
     }
 }
 
-/// Stands for the stack's name in a hint, as an argument: `FACTORY/STACK` and a variable's name are something else.
+/// Stands for the stack's name in a hint, as an argument: `FACTORY/STACK` is something else.
 const STACK: &str = " STACK";
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let kind = Kind::of(error.kind());
+        let (code, kind, hint) = told_by(error.kind());
         Self::Told(Box::new(Told {
-            code: kind.code,
-            kind: kind.name,
-            message: error.to_string(),
+            code,
+            kind,
+            message: message(&error),
             causes: causes(&error),
-            hint: kind.hint.map(Into::into),
+            hint: hint.map(Into::into),
         }))
     }
 }
@@ -136,7 +157,7 @@ impl From<encrypt::Error> for Failure {
     }
 }
 
-/// What became of an answer that could not be printed.
+/// An answer that could not be printed.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
@@ -146,94 +167,132 @@ impl From<io::Error> for Failure {
     }
 }
 
-struct Kind {
-    code: u8,
-    name: &'static str,
-    hint: Option<&'static str>,
-}
-
-impl Kind {
-    fn of(kind: &ErrorKind) -> Self {
-        let (code, name, hint) = match kind {
-            ErrorKind::NoCurrent { snapshots: 0 } => (
-                MISSING,
-                "no-current",
-                "`statectl stacks` shows what is there, `statectl push STACK FILE` starts a new stack",
-            ),
-            ErrorKind::NoCurrent { .. } => (
-                MISSING,
-                "no-current",
-                "choose one of `statectl snapshots STACK` with `statectl set-current STACK REV`",
-            ),
-            ErrorKind::NotFound => (
-                MISSING,
-                "not-found",
-                "`statectl snapshots STACK` shows the revisions that exist",
-            ),
-            ErrorKind::Locked(_) => (
-                LOCKED,
-                "locked",
-                "wait for it with --wait 5m, look with `statectl lock-status STACK`, \
-                 or evict a holder that is surely gone with `statectl force-unlock STACK`",
-            ),
-            ErrorKind::Damaged => (
-                NOT_OPENED,
-                "damaged",
-                "choose a sound one of `statectl snapshots STACK` with `statectl set-current STACK REV`",
-            ),
-            ErrorKind::Misplaced => (
-                NOT_OPENED,
-                "misplaced",
-                "find out who moved it; `statectl snapshots STACK` shows the other revisions",
-            ),
-            ErrorKind::WrongKey => (
-                NOT_OPENED,
-                "wrong-key",
-                "give the key that it was sealed for with --encrypter or --also-open",
-            ),
-            ErrorKind::Refused => (NOT_OPENED, "refused", ""),
-            ErrorKind::TooLarge => (NOT_OPENED, "too-large", ""),
-            ErrorKind::CurrentMoved { .. } => (
-                MOVED,
-                "current-moved",
-                "pull what is current now, make the edit there, and push that with --expect REV",
-            ),
-            ErrorKind::InvalidName => (
-                INVALID,
-                "invalid-name",
-                "stacks are named FACTORY/STACK: `statectl stacks` lists them, `statectl snapshots STACK` their revisions",
-            ),
-            ErrorKind::InvalidSnapshot => (
-                INVALID,
-                "invalid-snapshot",
-                "correct the document and try again; nothing was stored",
-            ),
-            ErrorKind::RevisionIsCurrent => (
-                FAILED,
-                "revision-is-current",
-                "make another one current first: `statectl set-current STACK REV`",
-            ),
-            ErrorKind::DurabilityUnknown { .. } => (FAILED, "durability-unknown", ""),
-            ErrorKind::LockLost => (
-                FAILED,
-                "lock-lost",
-                "somebody evicted this command: look with `statectl lock-status STACK`, then start over",
-            ),
-            ErrorKind::Cancelled => (FAILED, "cancelled", ""),
-            ErrorKind::Unsupported => (FAILED, "unsupported", ""),
-            ErrorKind::Unavailable => (FAILED, "unavailable", "try again"),
-            ErrorKind::Io => (FAILED, "io", ""),
-            _ => (FAILED, "failed", ""),
-        };
-        Self {
-            code,
-            name,
-            hint: Some(hint).filter(|hint| !hint.is_empty()),
+/// What happened. Where the hint below names the commands that help, the message gives no advice of its own.
+fn message(error: &Error) -> String {
+    let name = |rev: &Option<Revision>| rev.as_ref().map_or("nothing".into(), ToString::to_string);
+    match error.kind() {
+        ErrorKind::PointerLost { snapshots: 1 } => {
+            "no revision is current, although a snapshot exists".into()
         }
+        ErrorKind::PointerLost { snapshots } => {
+            format!("no revision is current, although {snapshots} snapshots exist")
+        }
+        ErrorKind::CurrentMoved { expected, found } => format!(
+            "`current` was moved: expected {}, found {}",
+            name(expected),
+            name(found)
+        ),
+        ErrorKind::NotFound => match error.revision() {
+            Some(rev) => format!("there is no revision {rev}"),
+            None => error.to_string(),
+        },
+        ErrorKind::OtherPayload { found } => {
+            format!("this stack holds documents of type {}", found.escape_debug())
+        }
+        ErrorKind::LockLost => "this command no longer holds the lock: somebody evicted it".into(),
+        ErrorKind::RevisionIsCurrent => match error.revision() {
+            Some(rev) => format!("revision {rev} is current and was not deleted"),
+            None => error.to_string(),
+        },
+        _ => error.to_string(),
     }
 }
 
-/// What lies behind an error, without those whose text the message above them already has.
+/// The exit code, the name in an error document, and what to do next.
+fn told_by(kind: &ErrorKind) -> (u8, &'static str, Option<&'static str>) {
+    match kind {
+        ErrorKind::PointerLost { .. } => (
+            MISSING,
+            "pointer-lost",
+            Some(
+                "`statectl snapshots STACK` lists the revisions, `statectl set-current STACK REV` makes one current",
+            ),
+        ),
+        ErrorKind::NotFound => (
+            MISSING,
+            "not-found",
+            Some("`statectl snapshots STACK` lists the revisions"),
+        ),
+        ErrorKind::Locked(_) => (
+            LOCKED,
+            "locked",
+            Some(
+                "wait with --wait 5m, look with `statectl lock-status STACK`, \
+                 or evict a holder that is surely gone with `statectl force-unlock STACK`",
+            ),
+        ),
+        ErrorKind::Damaged => (
+            NOT_OPENED,
+            "damaged",
+            Some(
+                "`statectl snapshots STACK` lists the revisions, `statectl set-current STACK REV` makes a sound one current",
+            ),
+        ),
+        ErrorKind::Misplaced => (
+            NOT_OPENED,
+            "misplaced",
+            Some(
+                "`statectl snapshots STACK` lists the revisions, `statectl set-current STACK REV` makes a sound one current",
+            ),
+        ),
+        ErrorKind::OtherPayload { .. } => (
+            NOT_OPENED,
+            "other-payload",
+            Some(
+                "`statectl pull --raw STACK` prints the document as it is; to read it, use the tool that wrote it",
+            ),
+        ),
+        ErrorKind::WrongKey => (
+            NOT_OPENED,
+            "wrong-key",
+            Some("pass that key with --encrypter or --also-open"),
+        ),
+        ErrorKind::Refused => (NOT_OPENED, "refused", None),
+        ErrorKind::TooLarge => (NOT_OPENED, "too-large", None),
+        ErrorKind::CurrentMoved { .. } => (
+            MOVED,
+            "current-moved",
+            Some("pull the current snapshot, make the edit there, and push it with --expect REV"),
+        ),
+        ErrorKind::InvalidName => (
+            INVALID,
+            "invalid-name",
+            Some(
+                "`statectl stacks` lists the stacks, FACTORY/STACK, and `statectl snapshots STACK` the revisions of one",
+            ),
+        ),
+        ErrorKind::InvalidSnapshot => (
+            INVALID,
+            "invalid-snapshot",
+            Some("nothing was stored: correct the document and push it again"),
+        ),
+        ErrorKind::RevisionIsCurrent => (
+            FAILED,
+            "revision-is-current",
+            Some("`statectl set-current STACK REV` makes another one current"),
+        ),
+        ErrorKind::OutcomeUnknown => (
+            FAILED,
+            "outcome-unknown",
+            Some(
+                "look before you repeat it: `statectl snapshots STACK` lists the revisions and marks the current one",
+            ),
+        ),
+        ErrorKind::LockLost => (
+            FAILED,
+            "lock-lost",
+            Some("`statectl lock-status STACK` shows who holds it now; start over"),
+        ),
+        ErrorKind::InvalidAddress => (USAGE, "usage", None),
+        ErrorKind::Cancelled => (FAILED, "cancelled", None),
+        ErrorKind::Unsupported => (FAILED, "unsupported", None),
+        ErrorKind::Unavailable => (FAILED, "unavailable", None),
+        ErrorKind::Io => (FAILED, "io", None),
+        _ => (FAILED, "failed", None),
+    }
+}
+
+/// The causes of an error, without those whose text the message above them already has.
 fn causes(error: &dyn StdError) -> Vec<String> {
     let mut causes = Vec::new();
     let mut last = error.to_string();

@@ -1,20 +1,40 @@
-use crate::context::Context;
+//! The lock of a stack, taken by this process or by a `statectl lock` above it.
+
+use crate::environment;
 use crate::exit::Failure;
-use crate::inherited;
 use crate::output::Output;
 use crate::stack::Stack;
-use sdk_state::{Backend as _, ErrorKind, Lock, Wait};
+use sdk_state::{Error, ErrorKind, Lock, LockToken, Wait};
+use sha2::{Digest as _, Sha256};
 
-/// Takes the lock of a stack for `operation`, waiting as long as the operator wants to.
+/// Names the locks of the `statectl lock` above, the innermost first, separated by commas. Each is
+/// `PLACE:FACTORY/STACK:TOKEN`; the place is the beginning of the SHA-256 of the catalog's name, so that the lock of one store
+/// is not taken for that of another, and no address has to be quoted.
+const VARIABLE: &str = "STATECTL_LOCK";
+
+#[must_use = "dropping a lock gives it back"]
+pub(crate) struct Held {
+    lock: Box<dyn Lock>,
+    is_joined: bool,
+}
+
+/// What became of the lock until it was given back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum GivenBack {
+    Held,
+    Lost,
+}
+
+/// Takes the lock for `operation`, or joins the one that a process above holds. Waits as long as the operator wants to.
 ///
 /// An interrupt while waiting ends the process at once: nothing is held then.
-pub(crate) fn take(context: &Context, stack: &Stack<'_>, operation: &str) -> Result<Box<dyn Lock>, Failure> {
-    let output = context.output();
-    if let Some(lock) = inherited::find(stack)? {
-        return Ok(lock);
+pub(crate) fn take(stack: &Stack<'_>, operation: &str) -> Result<Held, Failure> {
+    if let Some(held) = join(stack)? {
+        return Ok(held);
     }
-    let patience = context.options().wait;
-    let lock = match stack.store().lock(operation, &Wait::none()) {
+    let output = stack.context().output();
+    let patience = stack.context().options().wait;
+    let lock = match stack.store().lock(operation, Wait::none()) {
         Err(error) if !patience.is_zero() => {
             let ErrorKind::Locked(holder) = error.kind() else {
                 return Err(error.into());
@@ -24,21 +44,101 @@ pub(crate) fn take(context: &Context, stack: &Stack<'_>, operation: &str) -> Res
                 humantime::format_duration(patience),
                 stack.id()
             ));
-            stack.store().lock(operation, &Wait::at_most(patience))
+            stack.store().lock(operation, patience)
         }
         result => result,
     }?;
     if let Some(dead) = lock.took_over() {
         output.warning(format_args!(
-            "took over the lock of {dead}, who died with it: what that was doing may be half done"
+            "took over the lock of {dead}, which died: what it was doing may be half done"
         ));
     }
-    Ok(lock)
+    Ok(Held {
+        lock,
+        is_joined: false,
+    })
 }
 
-/// Gives the lock back. That it was lost meanwhile undoes nothing of what was done under it.
-pub(crate) fn give_back(lock: Box<dyn Lock>, output: &Output) {
-    if let Err(error) = lock.unlock() {
-        output.warning(format_args!("the lock could not be given back: {error}"));
+/// Joins the lock of this stack that a process above holds. It is an error if that one was evicted.
+pub(crate) fn join(stack: &Stack<'_>) -> Result<Option<Held>, Failure> {
+    let Some(token) = announced(stack) else {
+        return Ok(None);
+    };
+    match stack.store().join(token) {
+        Ok(lock) => Ok(Some(Held {
+            lock,
+            is_joined: true,
+        })),
+        // Taking it anew would let a run go on that somebody has evicted.
+        Err(error) if error.is_lock_lost() => Err(Failure::from(error).extend_hint(&format!(
+            "unset {VARIABLE} to work without the lock that it names"
+        ))),
+        Err(error) => Err(error.into()),
     }
+}
+
+impl Held {
+    pub(crate) fn token(&self) -> Result<&LockToken, Error> {
+        self.lock.token()
+    }
+
+    /// Whether a process above holds it.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.is_joined
+    }
+
+    /// Keeps the lock until a command that is started from now on has ended, even if this process is killed. Returns the variable
+    /// by which a `statectl` below finds the lock.
+    pub(crate) fn share(&self, stack: &Stack<'_>) -> Result<(&'static str, String), Failure> {
+        match self.lock.share_with_children() {
+            Err(error) if error.kind() == &ErrorKind::Unsupported => stack.context().output().warning(
+                "this backend cannot share its lock: if statectl is killed, the lock ends before the command",
+            ),
+            result => result?,
+        }
+        let own = format!("{}{}", prefix(stack), self.token()?);
+        let locks = match environment::text(VARIABLE) {
+            Some(outer) if outer.split(',').any(|lock| lock == own) => outer,
+            Some(outer) => format!("{own},{outer}"),
+            None => own,
+        };
+        Ok((VARIABLE, locks))
+    }
+
+    /// Gives the lock back. If it was lost, what was done under it stays.
+    pub(crate) fn give_back(self, output: &Output) -> GivenBack {
+        let result = match self.is_joined {
+            // It is the parent's to give back.
+            true => self.lock.check(),
+            false => self.lock.unlock(),
+        };
+        match result {
+            Ok(()) => GivenBack::Held,
+            Err(error) if error.is_lock_lost() => GivenBack::Lost,
+            Err(error) => {
+                output.warning(format_args!("the lock could not be given back: {error}"));
+                GivenBack::Held
+            }
+        }
+    }
+
+    /// The same at the end of a change that was made under it.
+    pub(crate) fn give_back_after_change(self, output: &Output) {
+        if self.give_back(output) == GivenBack::Lost {
+            output.warning("the change was made, and after it somebody evicted this command from the lock");
+        }
+    }
+}
+
+fn announced(stack: &Stack<'_>) -> Option<LockToken> {
+    let prefix = prefix(stack);
+    environment::text(VARIABLE)?
+        .split(',')
+        .find_map(|lock| lock.strip_prefix(&prefix)?.parse().ok())
+}
+
+fn prefix(stack: &Stack<'_>) -> String {
+    let digest = Sha256::digest(stack.place().catalog.name());
+    let place: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{place}:{}:", stack.id())
 }

@@ -1,13 +1,14 @@
+//! The keys of `--encrypter` and `--also-open`, and what is said about them.
+
+use crate::environment;
 use crate::exit::{Failure, NOT_OPENED};
-use crate::key_file::{self, Published};
-use crate::options::variable;
 use crate::output::Output;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use etcetera::BaseStrategy as _;
 use sdk_state::encrypt::{
     self, Encrypter, EnvKey, ErrorKind, Fingerprint, KeyFile, Keyring, LegacyCipher, MasterKey, Noop,
-    Recipient,
+    Published, Recipient,
 };
 use sdk_state::envelope::UnverifiedHeader;
 use sdk_state::{EnvelopeVersion, StackId};
@@ -16,25 +17,26 @@ use std::path::PathBuf;
 /// Which keys seal and open.
 #[derive(Debug, Args)]
 pub(crate) struct KeyOptions {
-    /// Seals for this key and opens with it: env-key:VAR, key-file:PATH, or noop alone (no encryption). May be repeated
+    /// A key to seal for and to open with: env-key:VAR, key-file:PATH, or noop alone for no encryption. May be repeated
     /// [env: STATECTL_ENCRYPTER, comma-separated] [default: the key file statectl/key in your configuration directory]
     #[arg(long = "encrypter", global = true, value_name = "SPEC")]
     encrypters: Vec<String>,
 
-    /// Opens with this key and seals nothing for it. May be repeated [env: STATECTL_ALSO_OPEN, comma-separated]
+    /// A key to open with, for which nothing is sealed. May be repeated [env: STATECTL_ALSO_OPEN, comma-separated]
     #[arg(long = "also-open", global = true, value_name = "SPEC")]
     also_open: Vec<String>,
 
-    /// Opens the original's files too (envelope version 1), which cannot tell that they were moved or replaced
+    /// Open files of unobin, the Go implementation, too (envelope version 1). Nobody notices if one of them is moved or
+    /// replaced
     #[arg(long, global = true, env = "STATECTL_ACCEPT_V1", value_parser = BoolishValueParser::new())]
     accept_v1: bool,
 
-    /// Writes files that the original opens, with the first env-key of --encrypter, or noop; implies --accept-v1
+    /// Write files that unobin can open, with the first env-key of --encrypter or with noop; implies --accept-v1
     #[arg(long, global = true)]
     write_v1: bool,
 }
 
-/// Where a key is, as the operator says it.
+/// Where a key is, as the operator gives it.
 #[derive(Debug, PartialEq)]
 enum Spec {
     EnvKey(String),
@@ -42,12 +44,12 @@ enum Spec {
     Noop,
 }
 
-/// Why there is no ring.
+/// Why there is no keyring.
 #[derive(Debug)]
 pub(crate) enum NoRing {
     /// The default key was to be used, and its file does not exist.
     NoDefault { path: PathBuf, failure: Failure },
-    /// A key that was asked for is not there.
+    /// A key that was given does not exist.
     Missing(Failure),
     /// Something else is wrong with the keys.
     Other(Failure),
@@ -89,25 +91,24 @@ impl KeyOptions {
         }
         if self.accepts_v1() {
             let legacy = legacy.ok_or_else(|| {
-                Failure::usage("version 1 knows env-key and noop alone: add --encrypter env-key:VAR")
+                Failure::usage(
+                    "unobin's files are sealed for an env-key or with noop: add --encrypter env-key:VAR",
+                )
             })?;
             ring = ring.accept_v1(legacy)?;
         }
         Ok(ring)
     }
 
-    /// Makes the default key, once, and gives the ring that needed it.
+    /// Makes the default key, once, and the keyring that needed it.
     pub(crate) fn ring_with_new_default(&self, missing: NoRing, output: &Output) -> Result<Keyring, Failure> {
         let NoRing::NoDefault { path, .. } = missing else {
             return Err(missing.into());
         };
         let key = MasterKey::generate()?;
-        let published = key_file::make_parents(&path)
-            .and_then(|()| key_file::publish(&path, &key))
-            .map_err(|source| Failure::io(format!("cannot make the key {}", path.display()), &source))?;
-        if published == Published::Now {
+        if KeyFile::create(&path, &key)? == Published::Now {
             output.notice(format_args!(
-                "made the key {} (fingerprint {}): back it up, without it nothing sealed with it can be opened",
+                "made the key {} (fingerprint {}); back it up: if you lose it, you lose what it seals",
                 path.display(),
                 key.fingerprint()
             ));
@@ -126,17 +127,36 @@ impl KeyOptions {
         }
     }
 
-    /// What opens a file that says this of itself.
+    /// The options that open a file with this header.
     pub(crate) fn how_to_open(&self, header: &UnverifiedHeader) -> String {
-        let mut options: Vec<String> = header.recipients.iter().map(option_for).collect();
-        if options.is_empty() {
-            options.push("--encrypter noop".into());
-        }
-        let mut hint = format!("give {}", options.join(" or "));
+        let options: Vec<String> = match &header.recipients[..] {
+            [] => vec!["--encrypter noop".into()],
+            recipients => recipients.iter().map(option_for).collect(),
+        };
         if header.version == 1 && !self.accepts_v1() {
-            hint.push_str(" and --accept-v1");
+            return format!("pass {} and --accept-v1", options.join(" or "));
         }
-        hint
+        // If the option was given, its variable holds another key, or none.
+        match header
+            .recipients
+            .iter()
+            .filter_map(variable_of)
+            .find(|name| self.names_variable(name))
+        {
+            Some(variable) => format!("set ${variable} to the key that the file was written with"),
+            None => format!("pass {}", options.join(" or ")),
+        }
+    }
+
+    fn names_variable(&self, name: &str) -> bool {
+        [
+            (&self.encrypters, "STATECTL_ENCRYPTER"),
+            (&self.also_open, "STATECTL_ALSO_OPEN"),
+        ]
+        .into_iter()
+        .filter_map(|(options, variable)| given(options, variable).ok())
+        .flatten()
+        .any(|spec| spec == Spec::EnvKey(name.into()))
     }
 
     fn plain_ring(&self) -> Result<Keyring, NoRing> {
@@ -149,7 +169,7 @@ impl KeyOptions {
 }
 
 impl NoRing {
-    /// The failure, with what the snapshot that was to be opened or followed is sealed for.
+    /// The failure, with the keys that the snapshot is sealed for.
     pub(crate) fn of(self, id: &StackId, header: &UnverifiedHeader, options: &KeyOptions) -> Failure {
         let (Self::NoDefault { failure, .. } | Self::Missing(failure)) = self else {
             return self.into();
@@ -160,50 +180,44 @@ impl NoRing {
         Failure::new(
             NOT_OPENED,
             "missing-key",
-            format!("{}, and {id} is {}", told.message, sealed_for(header)),
+            format!("{}; {id} is {}", told.message, sealed_for(header)),
         )
         .hint(options.how_to_open(header))
     }
 }
 
-/// For whom a file is sealed, as it says.
+/// The recipients that a file names.
 pub(crate) fn sealed_for(header: &UnverifiedHeader) -> String {
     if header.recipients.is_empty() {
         return "not encrypted".into();
     }
-    let recipients: Vec<String> = header.recipients.iter().map(name_of).collect();
+    let recipients: Vec<String> = header.recipients.iter().map(Recipient::describe).collect();
     format!("sealed for {}", recipients.join(", "))
-}
-
-/// What a list calls a recipient: kind, fingerprint, variable.
-pub(crate) fn name_of(recipient: &Recipient) -> String {
-    let mut name = recipient.describe();
-    if let Some(variable) = recipient.body.text("env-var") {
-        name.push_str(&format!(" (${})", variable.escape_debug()));
-    }
-    name
 }
 
 fn option_for(recipient: &Recipient) -> String {
     match recipient.name.as_str() {
         EnvKey::NAME => {
-            // What a file says is only shown if it can be nothing but a variable's name.
-            let variable = recipient.body.text("env-var").filter(|name| {
-                name.bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            });
-            format!("--encrypter env-key:{}", variable.unwrap_or("VAR"))
+            format!("--encrypter env-key:{}", variable_of(recipient).unwrap_or("VAR"))
         }
         KeyFile::NAME => "--encrypter key-file:PATH".into(),
         _ => format!("the key {}", recipient.describe()),
     }
 }
 
-/// What is said on the command line comes before the environment. A text that is no SPEC is not repeated: it may be the
-/// key itself.
-fn given(options: &[String], environment: &str) -> Result<Vec<Spec>, Failure> {
+/// The variable that held a recipient's key. A text of the file is only shown if it can be nothing but a variable's name.
+fn variable_of(recipient: &Recipient) -> Option<&str> {
+    let variable = recipient.body.text("env-var")?;
+    let is_name = variable
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    is_name.then_some(variable)
+}
+
+/// The command line comes before the environment. A text that is no SPEC is not repeated: it may be the key itself.
+fn given(options: &[String], variable: &str) -> Result<Vec<Spec>, Failure> {
     let list = match options {
-        [] => variable(environment).unwrap_or_default(),
+        [] => environment::text(variable).unwrap_or_default(),
         _ => String::new(),
     };
     let of_environment = list.split(',').map(str::trim).filter(|spec| !spec.is_empty());
@@ -222,7 +236,7 @@ fn default_key() -> Result<Key, NoRing> {
     let path = etcetera::choose_base_strategy()
         .map_err(|error| {
             Failure::usage(format!("there is no place for the default key: {error}"))
-                .hint("set HOME, or give --encrypter")
+                .hint("set HOME, or pass --encrypter")
         })?
         .config_dir()
         .join("statectl/key");
@@ -248,7 +262,7 @@ impl Spec {
     }
 }
 
-/// A key that a SPEC names, and what it opens of the original's.
+/// A key that a SPEC names, and what it opens of unobin's files.
 struct Key {
     encrypter: Box<dyn Encrypter>,
     /// Two recipients of one file differ in this.

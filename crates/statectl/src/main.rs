@@ -1,9 +1,9 @@
 //! `statectl` with the backends of this workspace.
 
-use localstate::LocalRoot;
+use localstate::LocalCatalog;
 use sdk_state::Registry;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    statectl::main(Registry::new().with(LocalRoot::SCHEME, LocalRoot::open_address))
+    statectl::main(Registry::new().register(LocalCatalog::SCHEME, LocalCatalog::open))
 }

@@ -1,22 +1,27 @@
-use crate::exit::Failure;
-use crate::options::Format;
-use crate::words::plain;
+use crate::exit::{Failure, Told};
+use crate::text::{BAD, CAREFUL, FAINT, HEADING, plain};
 use anstream::AutoStream;
-use anstyle::{AnsiColor, Style};
-use clap::ColorChoice;
+use anstyle::Style;
+use clap::{ColorChoice, ValueEnum};
+use sdk_state::Revision;
 use serde::Serialize;
-use serde_json::json;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
-pub(crate) const HEADING: Style = Style::new().bold();
-pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
-pub(crate) const FAINT: Style = Style::new().dimmed();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const CAREFUL: Style = AnsiColor::Yellow.on_default().bold();
-
-/// The version of the documents that `--format json` prints.
+/// The version of the documents that `--format json` prints. `docs/json.md` describes them.
 const FORMAT_VERSION: u32 = 1;
+
+/// One write(2) for so much of a large answer.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// How the answer is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Human,
+    /// One JSON document a line
+    Json,
+}
 
 /// What a command answers, for people and as the members of a JSON object.
 pub(crate) trait Answer: Serialize {
@@ -32,6 +37,25 @@ pub(crate) trait Answer: Serialize {
 pub(crate) struct Output {
     format: Format,
     color: anstream::ColorChoice,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ErrorDocument<'a> {
+    exit_code: u8,
+    error: &'a str,
+    message: &'a str,
+    causes: &'a [String],
+    hint: Option<&'a str>,
+}
+
+/// A notice or a warning.
+#[derive(Serialize)]
+struct Remark<'a> {
+    message: &'a str,
+    /// The revision that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<String>,
 }
 
 impl Output {
@@ -60,72 +84,58 @@ impl Output {
                 out.write_all(&page)?;
                 Ok(out.flush()?)
             }
-            Format::Json => self.document(A::KIND, answer),
+            Format::Json => self.verbatim(document(A::KIND, answer)?.as_bytes()),
         }
-    }
-
-    /// Prints one line: `{"kind":…,"format-version":1,` and the members of `body`, which is an object with members.
-    ///
-    /// Put together by hand, since serde cannot flatten what has raw values in it.
-    pub(crate) fn document(&self, kind: &str, body: &impl Serialize) -> Result<(), Failure> {
-        let body = serde_json::to_string(body).map_err(io::Error::from)?;
-        let members = body.strip_prefix('{').unwrap_or(&body);
-        let head = format!("{{\"kind\":\"{kind}\",\"format-version\":{FORMAT_VERSION},");
-        self.verbatim(format!("{head}{members}\n").as_bytes())
     }
 
     /// Prints bytes as they are.
     pub(crate) fn verbatim(&self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
-        out.write_all(bytes)?;
+        self.write(|out| out.write_all(bytes))
+    }
+
+    /// Prints what `write` writes, without ever holding the whole of it.
+    pub(crate) fn write(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+        let mut out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
+        write(&mut out)?;
         Ok(out.flush()?)
     }
 
-    /// Tells something that is no answer, on one line.
+    /// Prints one line that is no answer.
     pub(crate) fn notice(&self, text: impl Display) {
-        self.tell("notice", FAINT, &text);
+        self.remark("notice", FAINT, &text, None);
     }
 
-    /// Tells something that may be a mistake, on one line.
+    /// Prints which revision an answer belongs to that does not name it itself.
+    pub(crate) fn revision(&self, rev: &Revision, text: impl Display) {
+        self.remark("notice", FAINT, &text, Some(rev));
+    }
+
+    /// Prints one line about something that may be a mistake.
     pub(crate) fn warning(&self, text: impl Display) {
-        self.tell("warning", CAREFUL, &text);
+        self.remark("warning", CAREFUL, &text, None);
     }
 
-    /// Tells why the command failed and what to do next.
+    /// Prints why the command failed and what to do next.
     pub(crate) fn failure(&self, failure: &Failure) {
         let Failure::Told(told) = failure else {
             return;
         };
-        if self.is_json() {
-            let mut message = told.message.clone();
-            for cause in &told.causes {
-                message = format!("{message}: {cause}");
+        match self.format {
+            Format::Json => self.complain_document("error", &ErrorDocument::of(told)),
+            Format::Human => {
+                let mut lines = format!("{BAD}error:{BAD:#} {}\n", plain(&told.message));
+                for cause in &told.causes {
+                    lines.push_str(&format!("  caused by: {}\n", plain(cause)));
+                }
+                if let Some(hint) = &told.hint {
+                    lines.push_str(&format!("{HEADING}hint:{HEADING:#} {}\n", plain(hint)));
+                }
+                self.complain(&lines);
             }
-            let error = json!({ "kind": told.kind, "message": message, "hint": told.hint });
-            self.complain(&json!({ "error": error }).to_string());
-            return;
-        }
-        let mut lines = format!("{BAD}error:{BAD:#} {}", plain(&told.message));
-        for cause in &told.causes {
-            lines.push_str(&format!("\n  caused by: {}", plain(cause)));
-        }
-        if let Some(hint) = &told.hint {
-            lines.push_str(&format!("\n{HEADING}hint:{HEADING:#} {hint}"));
-        }
-        self.complain(&lines);
-    }
-
-    fn tell(&self, what: &str, style: Style, text: &impl Display) {
-        let text = text.to_string();
-        if self.is_json() {
-            let message = json!({ "message": text });
-            self.complain(&json!({ what: message }).to_string());
-        } else {
-            self.complain(&format!("{style}{what}:{style:#} {}", plain(&text)));
         }
     }
 
-    /// A question to whoever sits at the terminal.
+    /// Asks a question at the terminal.
     pub(crate) fn ask(&self, question: &str) -> io::Result<bool> {
         let mut err = AutoStream::new(io::stderr().lock(), self.color);
         write!(err, "{question} [y/N] ")?;
@@ -135,9 +145,51 @@ impl Output {
         Ok(matches!(reply.trim(), "y" | "Y" | "yes"))
     }
 
-    /// That nobody can hear it changes nothing.
+    fn remark(&self, kind: &str, style: Style, text: &impl Display, rev: Option<&Revision>) {
+        let message = text.to_string();
+        match self.format {
+            Format::Json => self.complain_document(
+                kind,
+                &Remark {
+                    message: &message,
+                    revision: rev.map(Revision::to_string),
+                },
+            ),
+            Format::Human => self.complain(&format!("{style}{kind}:{style:#} {}\n", plain(&message))),
+        }
+    }
+
+    fn complain_document(&self, kind: &str, body: &impl Serialize) {
+        // These bodies are made of texts and numbers alone.
+        self.complain(&document(kind, body).unwrap_or_default());
+    }
+
+    /// If nobody can hear it, nothing else changes.
     fn complain(&self, lines: &str) {
         let mut err = AutoStream::new(io::stderr().lock(), self.color);
-        let _ = writeln!(err, "{lines}");
+        let _ = err.write_all(lines.as_bytes());
     }
+}
+
+impl<'a> ErrorDocument<'a> {
+    fn of(told: &'a Told) -> Self {
+        Self {
+            exit_code: told.code,
+            error: told.kind,
+            message: &told.message,
+            causes: &told.causes,
+            hint: told.hint.as_deref(),
+        }
+    }
+}
+
+/// One line: `{"kind":…,"format-version":1,` and the members of `body`, which is an object with members.
+///
+/// Put together by hand, since serde cannot flatten what has raw values in it.
+fn document(kind: &str, body: &impl Serialize) -> io::Result<String> {
+    let body = serde_json::to_string(body)?;
+    let members = body.strip_prefix('{').unwrap_or(&body);
+    Ok(format!(
+        "{{\"kind\":\"{kind}\",\"format-version\":{FORMAT_VERSION},{members}\n"
+    ))
 }

@@ -1,44 +1,92 @@
-//! How far a command is that looks at many things, shown on the terminal while it takes long.
+//! What a command is busy with, shown on the terminal while it takes long.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// What is done within this time needs no bar.
-const PATIENCE: Duration = Duration::from_millis(300);
-const LOOK: &str = "{wide_bar} {human_pos} of {human_len} {msg}, {eta} left";
+/// A command that is done within this time shows nothing.
+const PATIENCE: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(100);
+const COUNTED: &str = "{wide_bar} {human_pos} of {human_len} {msg}, {eta} left";
+const UNCOUNTED: &str = "{spinner} {msg} ({elapsed})";
 
-/// Calls `look` with each of `items`, which are so many `what`. Nothing is shown where standard error is no terminal.
-pub(crate) fn each<T, U>(what: &'static str, items: Vec<T>, look: impl FnMut(T) -> U) -> Vec<U> {
-    shown_on(ProgressDrawTarget::stderr(), PATIENCE, what, items, look)
+/// Shows what a command is busy with until it is dropped. Nothing is shown where standard error is no terminal.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    /// Its end wakes the thread that waits for the moment to show something.
+    done: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
-fn shown_on<T, U>(
+impl Progress {
+    /// Of steps whose end nobody knows.
+    pub(crate) fn of_steps(first: impl Into<String>) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        let progress = Self::shown_on(ProgressDrawTarget::stderr(), PATIENCE, bar, UNCOUNTED);
+        progress.step(first);
+        progress
+    }
+
+    /// The command does this from now on.
+    pub(crate) fn step(&self, what: impl Into<String>) {
+        self.bar.set_message(what.into());
+    }
+
+    fn shown_on(terminal: ProgressDrawTarget, patience: Duration, bar: ProgressBar, look: &str) -> Self {
+        let style = ProgressStyle::with_template(look).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = bar.with_style(style);
+        let (done, is_done) = channel();
+        let shown = bar.clone();
+        let thread = thread::spawn(move || {
+            if is_done.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+                shown.set_draw_target(terminal);
+                shown.tick();
+                shown.enable_steady_tick(TICK);
+            }
+        });
+        Self {
+            bar,
+            done: Some(done),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.done = None;
+        if let Some(thread) = self.thread.take() {
+            // It ends at once, and a panic in it has been printed.
+            let _ = thread.join();
+        }
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Calls `look` with each of `items`, which are so many `what`.
+pub(crate) fn each<T, U>(what: &'static str, items: Vec<T>, look: impl FnMut(T) -> U) -> Vec<U> {
+    each_shown_on(ProgressDrawTarget::stderr(), PATIENCE, what, items, look)
+}
+
+fn each_shown_on<T, U>(
     terminal: ProgressDrawTarget,
     patience: Duration,
     what: &'static str,
     items: Vec<T>,
     mut look: impl FnMut(T) -> U,
 ) -> Vec<U> {
-    let bar = ProgressBar::with_draw_target(Some(items.len() as u64), ProgressDrawTarget::hidden())
-        .with_style(style())
-        .with_message(what);
-    let mut terminal = Some(terminal);
-    let mut looked = Vec::with_capacity(items.len());
-    for item in items {
-        looked.push(look(item));
-        bar.inc(1);
-        if bar.elapsed() >= patience
-            && let Some(terminal) = terminal.take()
-        {
-            bar.set_draw_target(terminal);
-        }
-    }
-    bar.finish_and_clear();
-    looked
-}
-
-fn style() -> ProgressStyle {
-    ProgressStyle::with_template(LOOK).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let bar = ProgressBar::with_draw_target(Some(items.len() as u64), ProgressDrawTarget::hidden());
+    let progress = Progress::shown_on(terminal, patience, bar, COUNTED);
+    progress.step(what);
+    items
+        .into_iter()
+        .map(|item| {
+            let looked = look(item);
+            progress.bar.inc(1);
+            looked
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -46,28 +94,38 @@ mod tests {
     use super::*;
     use indicatif::InMemoryTerm;
 
-    fn pages(patience: Duration) -> (Vec<String>, String) {
+    fn terminal() -> (InMemoryTerm, ProgressDrawTarget) {
         let terminal = InMemoryTerm::new(4, 60);
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(terminal.clone()), 255);
-        let pages = shown_on(target, patience, "revisions", vec![1, 2, 3], |_| {
-            // Longer than the shortest pause between two pictures.
-            std::thread::park_timeout(Duration::from_millis(20));
+        (terminal, target)
+    }
+
+    #[test]
+    fn slow_work_shows_how_far_it_is_and_clears_it() {
+        let (terminal, target) = terminal();
+        let pages = each_shown_on(target, Duration::ZERO, "revisions", vec![1, 2, 3], |item| {
+            // The bar is drawn by another thread.
+            while !terminal
+                .contents()
+                .contains(&format!("{} of 3 revisions", item - 1))
+            {
+                thread::park_timeout(Duration::from_millis(5));
+            }
             terminal.contents()
         });
-        (pages, terminal.contents())
-    }
-
-    #[test]
-    fn what_takes_long_shows_how_far_it_is_and_is_gone_at_the_end() {
-        let (pages, at_last) = pages(Duration::ZERO);
-        assert_eq!(pages[0], "");
         assert!(pages[2].contains("2 of 3 revisions"), "{pages:?}");
-        assert_eq!(at_last, "");
+        assert_eq!(terminal.contents(), "");
     }
 
     #[test]
-    fn what_is_soon_done_shows_nothing() {
-        let (pages, at_last) = pages(Duration::from_secs(600));
-        assert_eq!((pages, at_last), (vec![String::new(); 3], String::new()));
+    fn quick_work_shows_nothing() {
+        let (terminal, target) = terminal();
+        let pages = each_shown_on(target, Duration::from_secs(600), "revisions", vec![1, 2], |_| {
+            terminal.contents()
+        });
+        assert_eq!(
+            (pages, terminal.contents()),
+            (vec![String::new(); 2], String::new())
+        );
     }
 }

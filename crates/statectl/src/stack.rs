@@ -1,122 +1,306 @@
-use crate::exit::Failure;
-use crate::keys::KeyOptions;
+//! What a command has at hand: its options, its output, and the stack that it is about.
+
+use crate::exit::{Failure, MISSING};
+use crate::keys::{KeyOptions, NoRing};
+use crate::output::{Format, Output};
+use crate::place::{Place, PlaceOptions};
+use clap::{Args, ColorChoice};
 use sdk_state::encrypt::{Keyring, Noop};
 use sdk_state::envelope::UnverifiedHeader;
-use sdk_state::{Backend as _, Error, ErrorKind, Provenance, Revision, Root, StackId, State, Storage, Store};
+use sdk_state::{
+    Backend, Error, ErrorKind, Provenance, Raw, Registry, Revision, Snapshot, StackId, State, Store,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What every command accepts.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Options {
+    #[command(flatten)]
+    place: PlaceOptions,
+
+    #[command(flatten)]
+    pub(crate) keys: KeyOptions,
+
+    /// Wait this long for a held lock, such as 5m; by default a held lock is an error at once
+    #[arg(
+        long,
+        global = true,
+        value_name = "DURATION",
+        env = "STATECTL_WAIT",
+        default_value = "0",
+        hide_default_value = true,
+        value_parser = parse_duration
+    )]
+    pub(crate) wait: Duration,
+
+    /// How to print the answer
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        env = "STATECTL_FORMAT",
+        default_value_t = Format::Human
+    )]
+    format: Format,
+
+    /// Short for --format json
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// When to use colour; NO_COLOR is honoured [default: auto]
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, hide_default_value = true)]
+    color: ColorChoice,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 90s or 5m"))
+}
+
+/// What every command has at hand.
+pub(crate) struct Context {
+    registry: Registry,
+    options: Options,
+    output: Output,
+}
 
 /// One stack, with the keys that the command needs.
 pub(crate) struct Stack<'a> {
-    root: Box<dyn Root>,
-    store: Store<Box<dyn Storage>>,
-    keys: &'a KeyOptions,
+    context: &'a Context,
+    place: Place,
+    backend: Arc<dyn Backend>,
+    store: Store,
 }
 
-impl<'a> Stack<'a> {
-    /// The stack `id` in `root`. Creates nothing.
-    pub(crate) fn open(
-        root: Box<dyn Root>,
-        id: &StackId,
-        ring: Keyring,
-        keys: &'a KeyOptions,
-    ) -> Result<Self, Failure> {
-        let store = Store::new(root.open(id)?, ring)
-            .with_provenance(provenance())
-            .with_envelope(keys.envelope());
-        Ok(Self { root, store, keys })
+impl Context {
+    pub(crate) fn new(registry: Registry, options: Options) -> Self {
+        let format = match options.json {
+            true => Format::Json,
+            false => options.format,
+        };
+        Self {
+            output: Output::new(format, options.color),
+            registry,
+            options,
+        }
     }
 
-    /// The same stack with these keys.
-    pub(crate) fn with_keys(self, ring: Keyring) -> Result<Self, Failure> {
-        let id = self.id().clone();
-        Self::open(self.root, &id, ring, self.keys)
+    pub(crate) fn output(&self) -> &Output {
+        &self.output
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) fn place(&self) -> Result<Place, Failure> {
+        self.options.place.open(&self.registry)
+    }
+
+    /// The stack for a command that opens no snapshot: no key is asked for.
+    pub(crate) fn keyless(&self, name: &str) -> Result<Stack<'_>, Failure> {
+        let id: StackId = name.parse()?;
+        let place = self.place()?;
+        let backend: Arc<dyn Backend> = place.catalog.open(&id)?.into();
+        Ok(Stack {
+            store: Store::new(Arc::clone(&backend), Noop).with_provenance(provenance()),
+            context: self,
+            place,
+            backend,
+        })
+    }
+
+    /// The stack for a command that opens its current snapshot, or `rev`.
+    ///
+    /// If a key is missing, the error still says whether the revision exists, and which keys it is sealed for.
+    pub(crate) fn readable(&self, name: &str, rev: Option<&Revision>) -> Result<Stack<'_>, Failure> {
+        let keyless = self.keyless(name)?;
+        match self.options.keys.ring() {
+            Ok(ring) => Ok(keyless.with_keys(ring)),
+            Err(NoRing::Other(failure)) => Err(failure),
+            Err(missing) => {
+                let rev = match rev {
+                    Some(rev) => rev.clone(),
+                    None => keyless.current()?,
+                };
+                let header = keyless
+                    .store
+                    .header(&rev)
+                    .map_err(|error| keyless.explain(error))?;
+                Err(missing.of(keyless.id(), &header, &self.options.keys))
+            }
+        }
+    }
+
+    /// The stack for a command that seals a snapshot. Where no stack has a snapshot yet, the default key is made now.
+    pub(crate) fn writable(&self, name: &str) -> Result<Stack<'_>, Failure> {
+        let keyless = self.keyless(name)?;
+        let keys = &self.options.keys;
+        let ring = match keys.ring() {
+            Ok(ring) => ring,
+            Err(NoRing::Other(failure)) => return Err(failure),
+            Err(missing) => match keyless.newest_header()? {
+                None => keys.ring_with_new_default(missing, &self.output)?,
+                // The first writer in this place may have made the key since.
+                Some((id, header)) => keys.ring().map_err(|missing| missing.of(&id, &header, keys))?,
+            },
+        };
+        Ok(keyless.with_keys(ring))
+    }
+}
+
+impl Stack<'_> {
+    fn with_keys(mut self, ring: Keyring) -> Self {
+        self.store = Store::new(Arc::clone(&self.backend), ring)
+            .with_provenance(provenance())
+            .with_envelope(self.keys().envelope());
+        self
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        self.context
+    }
+
+    pub(crate) fn keys(&self) -> &KeyOptions {
+        &self.context.options.keys
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     pub(crate) fn id(&self) -> &StackId {
         self.store.id()
     }
 
-    pub(crate) fn store(&self) -> &Store<Box<dyn Storage>> {
+    pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 
-    /// A second handle to the stack's place.
-    pub(crate) fn storage(&self) -> Result<Box<dyn Storage>, Failure> {
-        Ok(self.root.open(self.id())?)
-    }
-
-    /// The current revision, which exists: a dangling pointer is damage.
-    pub(crate) fn current_rev(&self) -> Result<Revision, Failure> {
-        let mut rev = self.store.current_rev()?;
-        loop {
-            match self.store.storage().read_prefix(&rev, 0) {
-                Err(error) if error.kind() == &ErrorKind::NotFound => {}
-                // It is there: what is wrong with it is told by whoever opens it.
-                Err(error) if error.kind() == &ErrorKind::Damaged => return Ok(rev),
-                Err(error) => return Err(error.into()),
-                Ok(_) => return Ok(rev),
-            }
-            // Moved and deleted since the pointer was read? Then the pointer has another value now.
-            let now = self.store.current_rev()?;
-            if now == rev {
-                return Err(dangling(&rev).into());
-            }
-            rev = now;
+    /// The current revision, of a stack that must have one.
+    pub(crate) fn current(&self) -> Result<Revision, Failure> {
+        match self.store.current()? {
+            Some(rev) => Ok(rev),
+            None => Err(self.no_current()),
         }
     }
 
-    /// Fails with "no such stack" unless there is a trace of it, so that a mistyped name makes no directory.
-    pub(crate) fn demand_existing(&self) -> Result<(), Failure> {
-        match self.store.current_rev() {
-            Err(error) if error.kind() == &(ErrorKind::NoCurrent { snapshots: 0 }) => Err(error.into()),
+    /// Fails unless the stack has a snapshot, so that a mistyped name makes no directory. A damaged pointer is no matter here.
+    pub(crate) fn demand_snapshot(&self) -> Result<(), Failure> {
+        match self.store.current() {
+            Ok(None) => Err(self.no_current()),
             _ => Ok(()),
         }
     }
 
-    /// The same for commands about locks: a stack may be locked before it has a snapshot.
+    /// Fails unless the stack exists: it may have been locked and have no snapshot.
     pub(crate) fn demand_known(&self) -> Result<(), Failure> {
-        match self.root.stacks()?.contains(self.id()) {
+        match self.place.catalog.stacks()?.contains(self.id()) {
             true => Ok(()),
-            false => self.demand_existing(),
+            false => Err(self.no_current()),
         }
+    }
+
+    /// Whether no stack of the place exists but this one, and this one has no snapshot.
+    pub(crate) fn is_place_empty(&self) -> Result<bool, Failure> {
+        let stacks = self.place.catalog.stacks()?;
+        Ok(stacks.iter().all(|id| id == self.id()) && self.store.list()?.is_empty())
+    }
+
+    fn no_current(&self) -> Failure {
+        let known = match self.place.catalog.stacks() {
+            Ok(known) => known,
+            Err(error) => return error.into(),
+        };
+        if !known.contains(self.id()) {
+            return self.place.unknown(self.id(), &known);
+        }
+        Failure::new(
+            MISSING,
+            "no-current",
+            format!("{} has no snapshot yet", self.id()),
+        )
+        .hint("`statectl push STACK FILE` stores the first one")
+    }
+
+    /// The document `rev`, or the current one, and which it is.
+    fn open<D: Snapshot>(&self, rev: Option<&Revision>) -> Result<(Revision, D), Failure> {
+        let store = self.store.document::<D>();
+        let found = match rev {
+            Some(rev) => store.get(rev).map(|document| Some((rev.clone(), document))),
+            None => store
+                .head()
+                .map(|head| head.map(|head| (head.revision, head.document))),
+        };
+        found
+            .map_err(|error| self.explain(error))?
+            .ok_or_else(|| self.no_current())
     }
 
     /// The snapshot `rev`, or the current one, and which it is.
     pub(crate) fn snapshot(&self, rev: Option<&Revision>) -> Result<(Revision, State), Failure> {
-        match rev {
-            Some(rev) => self.store.get(rev).map(|state| (rev.clone(), state)),
-            None => self.store.head(),
-        }
-        .map_err(|error| self.explain(error))
+        self.open(rev)
     }
 
-    /// The error, with the options that open the file in the hint.
+    /// The same for a document of any type, as it was sealed.
+    pub(crate) fn document(&self, rev: Option<&Revision>) -> Result<(Revision, Raw), Failure> {
+        let (rev, mut document) = self.open::<Raw>(rev)?;
+        // Old files of unobin do not record what they hold.
+        if document.payload == Raw::PAYLOAD && self.is_of_unobin(&rev)? {
+            document.payload = State::PAYLOAD.into();
+        }
+        Ok((rev, document))
+    }
+
+    /// The document in the layout of this project: what unobin wrote has another one.
+    pub(crate) fn canonical(&self, rev: &Revision, document: Raw) -> Result<Raw, Failure> {
+        if document.payload != State::PAYLOAD || !self.is_of_unobin(rev)? {
+            return Ok(document);
+        }
+        let bytes = State::decode(&document.bytes).and_then(|state| state.encode());
+        Ok(Raw {
+            bytes: bytes.map_err(|error| self.explain(error.at_revision(rev)))?,
+            ..document
+        })
+    }
+
+    /// Whether a file that was opened may be unobin's. Others are opened only where that is wanted.
+    fn is_of_unobin(&self, rev: &Revision) -> Result<bool, Failure> {
+        Ok(self.keys().accepts_v1() && self.store.header(rev)?.version == 1)
+    }
+
+    /// The failure, with the options that open the file in the hint.
     pub(crate) fn explain(&self, error: Error) -> Failure {
-        if error.kind() == &ErrorKind::InvalidSnapshot {
-            return Failure::from(error).hint(
-                "the stored document breaks a rule; `statectl snapshots STACK` shows the other revisions",
-            );
-        }
-        let header = match (error.kind(), error.revision()) {
-            (ErrorKind::Refused | ErrorKind::WrongKey, Some(rev)) => self.store.header(rev).ok(),
-            _ => None,
-        };
-        match header {
-            Some(header) => Failure::from(error).hint(self.keys.how_to_open(&header)),
-            None => error.into(),
+        match (error.kind(), error.revision()) {
+            (ErrorKind::InvalidSnapshot, _) => Failure::from(error)
+                .hint("the stored document breaks this rule: `statectl pull --raw STACK` prints it as it is"),
+            (ErrorKind::NotFound, _) if matches!(self.store.current(), Ok(None)) => self.no_current(),
+            (ErrorKind::Refused | ErrorKind::WrongKey, Some(rev)) => match self.store.header(rev) {
+                Ok(header) => Failure::from(error).hint(self.keys().how_to_open(&header)),
+                Err(_) => error.into(),
+            },
+            _ => error.into(),
         }
     }
 
-    /// What a snapshot in this root says of itself: of this stack if it has one, else of another. `None` when the root
-    /// holds no snapshot at all.
-    pub(crate) fn newest_header_in_root(&self) -> Result<Option<(StackId, UnverifiedHeader)>, Failure> {
+    /// The header of a snapshot in this place: of this stack if it has one, else of another. `None` where there is no snapshot
+    /// at all.
+    fn newest_header(&self) -> Result<Option<(StackId, UnverifiedHeader)>, Failure> {
         let mut unreadable = None;
-        let others = self.root.stacks()?.into_iter().filter(|id| id != self.id());
+        let others = self
+            .place
+            .catalog
+            .stacks()?
+            .into_iter()
+            .filter(|id| id != self.id());
         for id in [self.id().clone()].into_iter().chain(others) {
-            let store: Store<_> = Store::new(self.root.open(&id)?, Noop);
+            let store = Store::new(self.place.catalog.open(&id)?, Noop);
             let Some(newest) = store.list()?.pop() else {
                 continue;
             };
-            match store.header(&store.current_rev().unwrap_or(newest)) {
+            let current = store.current().ok().flatten();
+            match store.header(&current.unwrap_or(newest)) {
                 Ok(header) => return Ok(Some((id, header))),
                 Err(error) => unreadable = Some(error),
             }
@@ -128,16 +312,7 @@ impl<'a> Stack<'a> {
     }
 }
 
-/// `current` names what is not there.
-pub(crate) fn dangling(rev: &Revision) -> Error {
-    Error::new(
-        ErrorKind::Damaged,
-        "`current` names this revision, which does not exist",
-    )
-    .at_revision(rev)
-}
-
 /// Who writes, recorded in clear.
 fn provenance() -> Provenance {
-    localstate::this_process().with_tool(concat!("statectl ", env!("CARGO_PKG_VERSION")))
+    Provenance::of_this_process().with_tool(concat!("statectl ", env!("CARGO_PKG_VERSION")))
 }

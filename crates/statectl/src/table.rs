@@ -1,10 +1,10 @@
-use crate::output::{FAINT, GOOD, HEADING};
+use crate::text::{FAINT, GOOD, HEADING};
 use anstyle::Style;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Width, presets};
 use std::io::{self, Write};
 use terminal_size::{Width as TerminalWidth, terminal_size_of};
 
-/// The mark of the row that matters most, in its first column.
+/// Marks the row that matters most, in its first column.
 pub(crate) const MARK: &str = "*";
 
 /// With less room than this for the last column, its texts get lines of their own.

@@ -54,10 +54,6 @@ impl Figure {
     pub(super) fn ratio(&self) -> Option<f64> {
         self.floor.as_ref().map(|floor| self.value / floor.value)
     }
-
-    pub(super) fn shown(&self) -> String {
-        self.unit.show(self.value)
-    }
 }
 
 impl FromStr for Unit {
@@ -82,6 +78,7 @@ impl Unit {
             Self::Seconds if value < 1e-3 => format!("{} µs", digits(value * 1e6)),
             Self::Seconds if value < 1.0 => format!("{} ms", digits(value * 1e3)),
             Self::Seconds => format!("{} s", digits(value)),
+            Self::Bytes if value < 1e4 => format!("{value:.0} B"),
             Self::Bytes if value < 1e6 => format!("{} kB", digits(value / 1e3)),
             Self::Bytes if value < 1e9 => format!("{} MB", digits(value / 1e6)),
             Self::Bytes => format!("{} GB", digits(value / 1e9)),
@@ -108,7 +105,7 @@ mod tests {
         let line = r#"{"what":"write","size":"10 entries","unit":"s","value":0.0018,"floor":0.0012,"floor-is":"a file"}"#;
         let figure = Figure::from_line(line).unwrap();
         assert!(figure.is("write", "10 entries"));
-        assert_eq!(figure.shown(), "1.80 ms");
+        assert_eq!(figure.unit.show(figure.value), "1.80 ms");
         assert!((figure.ratio().unwrap() - 1.5).abs() < 1e-9);
         assert!(Figure::from_line(r#"{"what":"write","size":"","unit":"miles","value":1}"#).is_err());
         assert!(Figure::from_line("running 3 tests").is_err());

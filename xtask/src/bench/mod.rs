@@ -6,11 +6,9 @@
 pub(crate) mod cargo;
 mod criterion;
 mod figure;
-mod goals;
 mod machine;
 mod page;
 mod programs;
-mod report;
 
 use crate::workspace::root;
 use clap::Args;
@@ -77,18 +75,19 @@ fn measure(options: &Options, out: &mut impl Write) -> Result<(), Trouble> {
     }
     say(out, "programs")?;
     figures.extend(programs::start(&directory)?);
+    figures.extend(programs::push_and_pull(&directory, options.quick)?);
     if !options.quick {
         figures.extend(programs::compile(&directory)?);
     }
-    let measured = report::markdown(&machine, &figures);
-    writeln!(out, "\n{measured}")?;
+    let measured = page::markdown(&machine, &figures);
+    writeln!(out, "\n{}\n{measured}", page::listing(&figures))?;
     if options.quick {
         return Ok(());
     }
     page::update(&measured)?;
-    match goals::unmatched(&figures) {
-        unmatched if unmatched.is_empty() => Ok(()),
-        unmatched => Err(format!("no figure for the goal or the original of {unmatched:?}").into()),
+    match page::without_figure(&figures) {
+        missing if missing.is_empty() => Ok(()),
+        missing => Err(format!("no figure for the rows {missing:?}").into()),
     }
 }
 

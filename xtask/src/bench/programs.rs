@@ -1,12 +1,16 @@
 use super::figure::{Figure, Floor, Unit};
 use super::{Trouble, cargo};
-use sdk_state::encrypt::Noop;
-use sdk_state::{StackId, State};
+use sdk_state::encrypt::{MasterKey, Noop};
+use sdk_state::{Snapshot as _, StackId, State};
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use time::OffsetDateTime;
+
+#[path = "../../../crates/sdk-state/benches/workload/mod.rs"]
+mod workload;
 
 const STARTS: usize = 201;
 const STACK: &str = "demo/prod";
@@ -33,18 +37,97 @@ pub(super) fn start(directory: &Path) -> Result<Vec<Figure>, Trouble> {
         floors.push(seconds(&mut Command::new("true"))?);
     }
     let floor = median(&mut floors);
-    Ok([("--version", versions), ("current", currents)]
-        .map(|(arguments, mut times)| Figure {
-            what: "start of statectl".into(),
-            size: arguments.into(),
-            unit: Unit::Seconds,
-            value: median(&mut times),
-            floor: Some(Floor {
-                is: "`true`".into(),
-                value: floor,
-            }),
-        })
-        .into())
+    Ok([
+        with_floor("statectl --version", "", &mut versions, "`true`", floor),
+        with_floor("statectl current", "", &mut currents, "`true`", floor),
+    ]
+    .into())
+}
+
+/// Pushing a changed snapshot, and pulling it: whole processes, taking turns with a process in which Python reads the same
+/// file. Of Python only `json.load` counts, without its start and without freeing what it has read.
+pub(super) fn push_and_pull(directory: &Path, is_quick: bool) -> Result<Vec<Figure>, Trouble> {
+    const LOAD: &str = "import json, sys, time
+with open(sys.argv[1]) as file:
+    start = time.perf_counter()
+    document = json.load(file)
+    print(time.perf_counter() - start)";
+
+    let entries = if is_quick { 1_000 } else { 10_000 };
+    let statectl = cargo::release_program("statectl")?;
+    let directory = tempfile::tempdir_in(directory)?;
+    let key = MasterKey::generate()?.to_base64();
+    let stack = format!("{}/{}", workload::FACTORY, workload::STACK);
+    let run = |command: &str, arguments: &[&Path]| {
+        let mut process = Command::new(&statectl);
+        process
+            .args([command, &stack])
+            .args(arguments)
+            .args(["--encrypter", "env-key:BENCH_KEY", "--root"])
+            .arg(directory.path().join("root"))
+            .env("BENCH_KEY", &*key)
+            .stderr(Stdio::null());
+        seconds(&mut process)
+    };
+    let document = workload::document(entries);
+    let files = ["2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"].map(|time| {
+        let path = directory.path().join(format!("{time}.json"));
+        (path, document.replacen("2026-01-01T00:00:00Z", time, 1))
+    });
+    for (path, text) in &files {
+        fs::write(path, text)?;
+    }
+    let (mut pushes, mut pulls, mut loads) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..if is_quick { 4 } else { 30 } {
+        let (file, _) = &files[round % 2];
+        let pushed = run("push", &[file])?;
+        let pulled = run("pull", &[])?;
+        let load = Command::new("python3").args(["-c", LOAD]).arg(file).output()?;
+        // The first two warm up.
+        if round >= 2 {
+            pushes.push(pushed);
+            pulls.push(pulled);
+            loads.push(String::from_utf8(load.stdout)?.trim().parse::<f64>()?);
+        }
+    }
+    let floor = median(&mut loads);
+    let size = format!("{entries} entries");
+    let is = "Python's `json.load`";
+    let per_entry = |what: &str, bytes: u64| Figure {
+        what: what.into(),
+        size: size.clone(),
+        unit: Unit::Bytes,
+        value: bytes as f64 / entries as f64,
+        floor: None,
+    };
+    let json = State::decode(document.as_bytes())?.encode()?;
+    let snapshots = directory
+        .path()
+        .join("root")
+        .join(workload::FACTORY)
+        .join(workload::STACK)
+        .join("snapshots");
+    let stored = fs::read_dir(snapshots)?.next().ok_or("push left no snapshot")??;
+    Ok([
+        with_floor("statectl push", &size, &mut pushes, is, floor),
+        with_floor("statectl pull", &size, &mut pulls, is, floor),
+        per_entry("JSON of an entry", json.len() as u64),
+        per_entry("stored bytes of an entry", stored.metadata()?.len()),
+    ]
+    .into())
+}
+
+fn with_floor(what: &str, size: &str, times: &mut [f64], is: &str, floor: f64) -> Figure {
+    Figure {
+        what: what.into(),
+        size: size.into(),
+        unit: Unit::Seconds,
+        value: median(times),
+        floor: Some(Floor {
+            is: is.into(),
+            value: floor,
+        }),
+    }
 }
 
 fn write_a_snapshot(root: &Path) -> Result<(), Trouble> {

@@ -1,9 +1,8 @@
 //! Filesystems that only a real mount shows: overlays, and one directory that is mounted twice.
 
-use crate::support::{
-    self, Partner, backend, create, current, lock, lock_and_token, nth, point_at, stack_directory,
-};
-use sdk_state::{Backend as _, ErrorKind, Expect, Liveness};
+use crate::support::{self, backend, create, current, lock, lock_and_token, nth, point_at};
+use localstate::LocalCatalog;
+use sdk_state::{Backend as _, Catalog as _, ErrorKind, Expect, Liveness};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -149,6 +148,29 @@ fn process_of_two_clients() {
     assert_eq!(left, [""; 0]);
 }
 
+/// Without the directory mutex a stack is removed under the lock.
+#[test]
+fn a_stack_on_a_share_is_removed_under_the_lock() {
+    in_a_share("mounts::process_that_removes_a_stack");
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_removes_a_stack() {
+    let Some(root) = support::given_root() else { return };
+    let (a, b) = clients(&root);
+    create(&backend(&a), &nth(1));
+    point_at(&a, &nth(1)).unwrap();
+    let id = "network/prod".parse().unwrap();
+    let held = lock(&b);
+    let error = LocalCatalog::new(&a).remove(&id).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Locked(Box::new(held.info().clone())));
+    held.unlock().unwrap();
+    LocalCatalog::new(&a).remove(&id).unwrap();
+    assert!(!support::stack_directory(&root.join("share")).exists());
+    LocalCatalog::new(&a).remove(&id).unwrap();
+}
+
 /// Between its last look at the lock and the move a holder was evicted from another client: it was told that it had moved
 /// `current`, after the next holder had begun.
 #[test]
@@ -162,50 +184,18 @@ fn process_that_is_evicted_in_a_move() {
     let Some(root) = support::given_root() else { return };
     let (a, b) = clients(&root);
     create(&backend(&a), &nth(1));
-    // Its renames wait for three seconds before they begin.
-    let mover = support::process("mounts::process_that_moves_slowly", &a);
-    let mut strace = std::process::Command::new("strace");
-    strace
-        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat", "-e"])
-        .arg("inject=renameat:delay_enter=3000000")
-        .arg(mover.get_program())
-        .args(mover.get_args());
-    for (name, value) in mover.get_envs() {
-        strace.env(name, value.unwrap());
-    }
-    let Ok(mut mover) = Partner::try_start(strace) else {
-        support::skip("strace is missing");
+    let command = support::process("moved::process_that_moves", &a);
+    let Some(mut mover) = support::slowed(&command, "renameat", "1+") else {
         return;
     };
-    mover.expect("held");
-    // The file is made between the two looks at the lock; an eviction before the second one is a `LockLost`.
-    let is_moving = || {
-        let names = support::names_below(&stack_directory(&root.join("share")));
-        names.iter().any(|name| name.starts_with(".current."))
-    };
-    while !is_moving() {
-        std::thread::yield_now();
-    }
+    // It is made between the two looks at the lock; an eviction before the second one is a `LockLost`.
+    support::await_temporary(&root.join("share"), ".current.");
     sdk_state::Wait::forever().pause(std::time::Duration::from_millis(300));
     assert!(backend(&b).force_unlock(None).unwrap().is_some());
     let new = lock(&b);
     let told = mover.hear().unwrap();
     assert!(["LockLost", "OutcomeUnknown"].contains(&&*told), "{told}");
-    println!("{told}");
     new.check().unwrap();
     new.unlock().unwrap();
     mover.end();
-}
-
-#[test]
-#[ignore = "run by another test in a process of its own"]
-fn process_that_moves_slowly() {
-    let Some(root) = support::given_root() else { return };
-    let (lock, token) = lock_and_token(&root);
-    support::tell("held");
-    match backend(&root).set_current(Expect::Nothing, &nth(1), &token) {
-        Ok(pointer) => support::tell(format!("{pointer:?}")),
-        Err(error) => support::tell(format!("{:?}", error.kind())),
-    }
-    assert!(lock.unlock().unwrap_err().is_lock_lost());
 }

@@ -83,6 +83,90 @@ fn a_write_goes_where_the_path_leads() {
     }
 }
 
+/// The stack is moved after the write has begun, and before its file gets its name.
+#[test]
+fn a_write_during_a_move_goes_where_the_path_leads() {
+    let root = tempfile::tempdir().unwrap();
+    create(&backend(root.path()), &nth(2));
+    let command = support::process("moved::process_that_writes", root.path());
+    let Some(mut writer) = support::slowed(&command, "renameat2", "1+") else {
+        return;
+    };
+    support::await_temporary(root.path(), ".snapshot.");
+    let moved = move_away(&root.path().join("network/prod"));
+    writer.expect("written");
+    writer.end();
+    assert_eq!(backend(root.path()).list().unwrap(), [nth(1)]);
+    assert!(
+        !support::names_below(&moved)
+            .iter()
+            .any(|name| name.contains("12:00:01Z"))
+    );
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_writes() {
+    let Some(root) = support::given_root() else { return };
+    create(&backend(&root), &nth(1));
+    support::tell("written");
+}
+
+/// The look at the path after the write failed: the snapshot was stored, and the error said that nothing had changed.
+#[test]
+fn a_failed_look_after_a_write_is_an_unknown_outcome() {
+    let root = tempfile::tempdir().unwrap();
+    create(&backend(root.path()), &nth(2));
+    let command = support::process("moved::process_that_cannot_look", root.path());
+    let stack = support::stack_directory(root.path());
+    let failing = ["-P", stack.to_str().unwrap(), "-e", "inject=newfstatat:error=EIO"];
+    support::traced(&command, "newfstatat", &failing);
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_cannot_look() {
+    let Some(root) = support::given_root() else { return };
+    let error = backend(&root).create(&nth(1), b"sealed").unwrap_err();
+    assert!(error.is_outcome_unknown(), "{error}");
+    assert_eq!(error.revision(), Some(&nth(1)));
+}
+
+/// The stack is moved between the two looks of a move of `current`.
+#[test]
+fn a_move_of_current_during_a_move_is_lost() {
+    let root = tempfile::tempdir().unwrap();
+    create(&backend(root.path()), &nth(1));
+    let command = support::process("moved::process_that_moves", root.path());
+    // The first flushes make the directories and the lock.
+    let Some(mut mover) = support::slowed(&command, "fsync", "6+") else {
+        return;
+    };
+    support::await_temporary(root.path(), ".current.");
+    let moved = move_away(&root.path().join("network/prod"));
+    mover.expect("LockLost");
+    mover.end();
+    assert_eq!(
+        support::names_below(&moved)
+            .iter()
+            .filter(|name| *name == "current")
+            .count(),
+        0
+    );
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_moves() {
+    let Some(root) = support::given_root() else { return };
+    let (lock, token) = lock_and_token(&root);
+    match backend(&root).set_current(Expect::Nothing, &nth(1), &token) {
+        Ok(pointer) => support::tell(format!("{pointer:?}")),
+        Err(error) => support::tell(format!("{:?}", error.kind())),
+    }
+    assert!(lock.unlock().unwrap_err().is_lock_lost());
+}
+
 /// The handle of a directory outlives the directory.
 #[test]
 fn a_removed_stack_is_made_anew() {

@@ -291,7 +291,7 @@ fn a_move_to_the_current_revision_flushes_it_again() {
     create(&backend(root.path()), &nth(1));
     support::point_at(root.path(), &nth(1)).unwrap();
     let command = support::process("pointer::process_that_moves_in_vain", root.path());
-    let Some(calls) = support::traced(&command, &["fsync"], "") else {
+    let Some(calls) = support::traced(&command, "fsync", &[]) else {
         return;
     };
     let flushed = |path: &str| {

@@ -55,8 +55,8 @@ fn a_deletion_after_a_failed_flush_does_not_succeed() {
     for failing in 1..=2 {
         create(&backend(root.path()), &nth(2));
         let command = support::process("removal::process_that_deletes_twice", root.path());
-        let inject = format!("fsync:error=EIO:when={failing}");
-        if support::traced(&command, &["fsync"], &inject).is_none() {
+        let inject = format!("inject=fsync:error=EIO:when={failing}");
+        if support::traced(&command, "fsync", &["-e", &inject]).is_none() {
             return;
         }
         assert_eq!(current(root.path()), Some(nth(1)));

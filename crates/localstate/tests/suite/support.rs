@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
 /// Long enough for any machine; a test that needs it has failed.
@@ -162,7 +162,9 @@ impl Watched {
 
     /// Returns once somebody has found the lock busy through it.
     pub(crate) fn await_waiter(&self) {
+        let begun = Instant::now();
         while self.busy.load(Ordering::SeqCst) == 0 {
+            assert!(begun.elapsed() < LONG, "nobody waits");
             std::thread::yield_now();
         }
     }
@@ -378,23 +380,11 @@ impl Drop for Partner {
     }
 }
 
-/// Runs a command under strace, which logs these system calls with the paths of their handles, and makes calls fail as
-/// `inject` says (`strace(1)`). The log; `None` where there is no strace.
-pub(crate) fn traced(command: &Command, calls: &[&str], inject: &str) -> Option<String> {
+/// Runs a command under strace, which logs these system calls with the paths of their handles. `options` can make some
+/// fail (`strace(1)`). The log; `None` where there is no strace.
+pub(crate) fn traced(command: &Command, calls: &str, options: &[&str]) -> Option<String> {
     let log = tempfile::NamedTempFile::new().unwrap();
-    let mut strace = Command::new("strace");
-    strace
-        .args(["--follow-forks", "--decode-fds=path", "-qq", "-e"])
-        .arg(format!("trace={}", calls.join(",")))
-        .arg("-o")
-        .arg(log.path());
-    if !inject.is_empty() {
-        strace.arg("-e").arg(format!("inject={inject}"));
-    }
-    strace.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        strace.env(name, value.unwrap());
-    }
+    let mut strace = under_strace(command, log.path(), calls, options);
     match strace.output() {
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stdout);
@@ -406,5 +396,55 @@ pub(crate) fn traced(command: &Command, calls: &[&str], inject: &str) -> Option<
             skip(&format!("strace: {error}"));
             None
         }
+    }
+}
+
+/// Starts a command of which a system call waits for a second before it begins, each or those that `when` selects, such as
+/// `6+`; `None` where there is no strace.
+pub(crate) fn slowed(command: &Command, call: &str, when: &str) -> Option<Partner> {
+    let inject = format!("inject={call}:delay_enter=1000000:when={when}");
+    match Partner::try_start(under_strace(
+        command,
+        Path::new("/dev/null"),
+        call,
+        &["-e", &inject],
+    )) {
+        Ok(partner) => Some(partner),
+        Err(error) => {
+            skip(&format!("strace: {error}"));
+            None
+        }
+    }
+}
+
+fn under_strace(command: &Command, log: &Path, calls: &str, options: &[&str]) -> Command {
+    let mut strace = Command::new("strace");
+    strace
+        .args(["--follow-forks", "--decode-fds=path", "-qq", "-o"])
+        .arg(log)
+        .args(["-e", &format!("trace={calls}")])
+        .args(options)
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        strace.env(name, value.unwrap());
+    }
+    strace
+}
+
+/// Returns once a temporary file whose name begins like this lies in the stack's directory below `root`.
+pub(crate) fn await_temporary(root: &Path, prefix: &str) {
+    let begun = Instant::now();
+    let is_there = || {
+        let names = names_below(&stack_directory(root));
+        names.iter().any(|name| {
+            name.rsplit('/')
+                .next()
+                .is_some_and(|name| name.starts_with(prefix))
+        })
+    };
+    while !is_there() {
+        assert!(begun.elapsed() < LONG, "there is no {prefix} file");
+        std::thread::yield_now();
     }
 }

@@ -1,10 +1,8 @@
 use super::entry::Entry;
-use super::member::{Buffer, Member, Read, within};
+use super::member::Member;
+use crate::json::{Problem, Reader, Writer};
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table};
-use serde::de::{Deserializer, Error, SeqAccess, Visitor};
-use std::fmt;
 use std::hash::BuildHasher;
-use std::io;
 
 /// The entries in the order of the document, found by address. Each operation takes constant time, amortised.
 #[derive(Clone, Default)]
@@ -114,44 +112,29 @@ fn is_at(slots: &[Option<Entry>], slot: usize, address: &str) -> bool {
 }
 
 impl Member for Entries {
-    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List;
-
-        impl<'de> Visitor<'de> for List {
-            type Value = Entries;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of entries")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries, A::Error> {
-                let mut slots = Vec::new();
-                while let Some(Read(entry)) = list
-                    .next_element()
-                    .map_err(|error| within(format_args!("entry {}", slots.len() + 1), &error))?
-                {
-                    slots.push(Some(entry));
-                }
-                Entries::from_slots(slots).map_err(|(first, second)| {
-                    let (first, second) = (first + 1, second + 1);
-                    A::Error::custom(format_args!("entry {second}: address is that of entry {first}"))
-                })
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Problem> {
+        let mut slots = Vec::new();
+        reader.open(b'[', "a list of entries")?;
+        let mut is_first = true;
+        while reader.next_element(&mut is_first)? {
+            match Entry::read_checked(reader) {
+                Ok(entry) => slots.push(Some(entry)),
+                Err(problem) => return Err(problem.within(format_args!("entry {}", slots.len() + 1))),
             }
         }
-
-        deserializer.deserialize_seq(List)
+        Self::from_slots(slots).map_err(|(first, second)| {
+            let (first, second) = (first + 1, second + 1);
+            reader.problem(&format!("entry {second}: address is that of entry {first}"))
+        })
     }
 
-    fn write<W: io::Write>(&self, out: &mut Buffer<W>) {
-        out.text.push('[');
-        for (position, entry) in self.iter().enumerate() {
-            if position > 0 {
-                out.text.push(',');
-            }
+    fn write(&self, out: &mut Writer) {
+        out.open('[');
+        for entry in self.iter() {
+            out.element();
             entry.write(out);
-            out.flush();
         }
-        out.text.push(']');
+        out.close(']');
     }
 
     fn is_empty(&self) -> bool {
@@ -164,6 +147,10 @@ impl Member for Entries {
                 .check()
                 .map_err(|message| format!("entry {position}: {message}"))
         })
+    }
+
+    fn length(&self) -> usize {
+        self.iter().map(|entry| entry.length() + 1).sum::<usize>() + 2
     }
 }
 

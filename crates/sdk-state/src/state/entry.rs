@@ -1,8 +1,7 @@
-use super::member::{Buffer, Member, Name, Unknown, object};
+use super::member::{Member, Unknown, object};
 use crate::Json;
-use serde::de::{Deserialize, Deserializer, Error};
+use crate::json::{Problem, Reader, Writer};
 use std::fmt;
-use std::io;
 
 object! {
     /// One thing that the factory manages, or ran, or read: what is known of it since.
@@ -107,6 +106,15 @@ impl Entry {
         }
     }
 
+    /// An entry that breaks no rule.
+    pub(super) fn read_checked(reader: &mut Reader<'_>) -> Result<Self, Problem> {
+        let entry = Self::read(reader)?;
+        match entry.broken_rule() {
+            Some(rule) => Err(reader.problem(rule)),
+            None => Ok(entry),
+        }
+    }
+
     /// The rule that the entry breaks, if it does.
     pub(super) fn broken_rule(&self) -> Option<&'static str> {
         let category_fits = match self.entry_kind {
@@ -173,35 +181,53 @@ pub(super) fn is_object(value: Option<&Json>) -> bool {
 }
 
 impl Member for EntryKind {
-    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Name(name) = Name::deserialize(deserializer)?;
-        let kind = Self::ALL.into_iter().find(|kind| kind.as_str() == name);
-        kind.ok_or_else(|| D::Error::custom("expected leaf, library-call, action or data-source"))
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Problem> {
+        one_of(
+            reader,
+            Self::ALL,
+            Self::as_str,
+            "expected leaf, library-call, action or data-source",
+        )
     }
 
-    fn write<W: io::Write>(&self, out: &mut Buffer<W>) {
+    fn write(&self, out: &mut Writer) {
         out.string(self.as_str());
     }
 
-    fn is_empty(&self) -> bool {
-        false
+    fn length(&self) -> usize {
+        self.as_str().len() + 2
     }
 }
 
 impl Member for Category {
-    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Name(name) = Name::deserialize(deserializer)?;
-        let category = Self::ALL.into_iter().find(|category| category.as_str() == name);
-        category.ok_or_else(|| D::Error::custom("expected resource, data-source or action"))
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Problem> {
+        one_of(
+            reader,
+            Self::ALL,
+            Self::as_str,
+            "expected resource, data-source or action",
+        )
     }
 
-    fn write<W: io::Write>(&self, out: &mut Buffer<W>) {
+    fn write(&self, out: &mut Writer) {
         out.string(self.as_str());
     }
 
-    fn is_empty(&self) -> bool {
-        false
+    fn length(&self) -> usize {
+        self.as_str().len() + 2
     }
+}
+
+/// The one with this name.
+fn one_of<T: Copy, const N: usize>(
+    reader: &mut Reader<'_>,
+    all: [T; N],
+    name: impl Fn(T) -> &'static str,
+    expected: &'static str,
+) -> Result<T, Problem> {
+    let text = reader.string()?;
+    let found = all.into_iter().find(|one| name(*one) == text);
+    found.ok_or_else(|| reader.problem(expected))
 }
 
 /// Without a value: even an address may tell too much.

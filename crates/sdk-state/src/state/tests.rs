@@ -34,11 +34,25 @@ fn written(state: &State) -> String {
 }
 
 fn rewritten(text: &str) -> String {
-    written(&State::decode(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}")))
+    let state = State::decode(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let written = written(&state);
+    match state.check_values() {
+        Ok(()) => assert_eq!(normalized(text).unwrap(), written),
+        Err(_) => assert!(normalized(text).is_err()),
+    }
+    written
+}
+
+fn normalized(text: &str) -> Result<String, Error> {
+    let (_, bytes) = normalize::normalized(text.as_bytes())?;
+    Ok(String::from_utf8(bytes).unwrap())
 }
 
 fn refusal(text: impl AsRef<[u8]>) -> String {
     let error = State::decode(text.as_ref()).unwrap_err();
+    let again = normalize::normalized(text.as_ref()).err().unwrap();
+    let without_place = |error: &Error| error.to_string().split(" at line").next().map(str::to_owned);
+    assert_eq!(without_place(&again), without_place(&error));
     assert_eq!(error.kind(), &ErrorKind::InvalidSnapshot);
     assert!(std::error::Error::source(&error).is_none());
     format!("{error} {error:?}")
@@ -49,6 +63,22 @@ fn a_document_is_written_as_it_was_read() {
     assert_eq!(rewritten(FULL), FULL);
     let empty = document("[]");
     assert_eq!(rewritten(&empty), empty);
+}
+
+#[test]
+fn the_text_is_as_long_as_was_reserved_for_it() {
+    for text in [
+        FULL.to_owned(),
+        document("[]"),
+        second(&ENTRY.replace(r#""a""#, r#""b""#)),
+    ] {
+        let state = State::decode(text.as_bytes()).unwrap();
+        let reserved = state.length();
+        assert!(
+            (text.len()..text.len() + 40).contains(&reserved),
+            "{reserved}: {text}"
+        );
+    }
 }
 
 #[test]
@@ -208,15 +238,15 @@ fn each_rule_that_an_entry_breaks_is_told_with_its_position() {
         ),
         (
             with(r#""kind":"k"}"#, r#""kind":"k"},"schema-version":1.0"#),
-            "schema-version: expected i64",
+            "schema-version: expected an integer of 64 bits",
         ),
         (
             with(r#""kind":"k"}"#, r#""kind":"k"},"schema-version":-0"#),
-            "schema-version: expected i64",
+            "schema-version: expected an integer of 64 bits",
         ),
         (
             with(r#""kind":"k"}"#, r#""kind":"k"},"depends-on":"a""#),
-            "depends-on: expected a sequence",
+            "depends-on: expected a list of strings",
         ),
         (
             with(r#""kind":"k"}"#, r#""kind":"k"},"depends-on":[null]"#),
@@ -266,11 +296,11 @@ fn each_rule_that_the_document_breaks_is_told() {
         ),
         (
             with(r#"-version":1"#, r#"-version":1.0"#),
-            "format-version: expected u64",
+            "format-version: expected an integer",
         ),
         (
             with(r#"-version":1"#, r#"-version":"1""#),
-            "format-version: expected u64",
+            "format-version: expected an integer",
         ),
         (with(r#""s""#, "1"), "stack: expected a string"),
         (
@@ -283,10 +313,10 @@ fn each_rule_that_the_document_breaks_is_told() {
         ),
         (with("[]", "{}"), "expected a list of entries"),
         (with("[]", r#"[],"outputs":[]"#), "outputs: expected an object"),
-        (with("[]", "[],"), "trailing comma"),
-        (format!("{empty} {{}}"), "trailing characters"),
+        (with("[]", "[],"), "expected the name of a member"),
+        (format!("{empty} {{}}"), "expected the end of the text"),
         ("[]".into(), "expected a snapshot"),
-        (String::new(), "EOF"),
+        (String::new(), "expected a snapshot, and the text ends"),
     ] {
         let error = refusal(&text);
         assert!(
@@ -393,6 +423,9 @@ fn values_are_checked_on_request_wherever_they_are() {
         ] {
             let text = base.replacen(from, &to.replace('*', value), 1);
             let state = State::decode(text.as_bytes()).unwrap();
+            let normalized = normalized(&text).err().map_or(String::new(), |error| error.to_string());
+            assert!(normalized.contains(flaw) && normalized.contains(place) || flaw.is_empty(), "{normalized}");
+            assert_eq!(normalized.is_empty(), flaw.is_empty());
             match state.check_values() {
                 Ok(()) => assert_eq!(flaw, "", "{text}"),
                 Err(error) => {
@@ -547,6 +580,7 @@ fn a_state_that_breaks_a_rule_is_not_written() {
         let error = state.encode().unwrap_err();
         assert_eq!(error.kind(), &ErrorKind::InvalidSnapshot);
         assert!(error.to_string().contains(&format!("entry 2: {rule}")), "{error}");
+        assert_eq!(state.to_indented().unwrap_err().to_string(), error.to_string());
     }
     let mut state = new_state();
     state.generated_at = "soon".into();
@@ -561,8 +595,12 @@ fn a_new_state_belongs_to_its_stack_and_to_no_other() {
     let state = new_state();
     let id = |text: &str| text.parse::<StackId>().unwrap();
     assert!(state.check_stack(&id("network/prod")).is_ok());
+    let bytes = State::normalize(written(&state).as_bytes(), &id("network/prod")).unwrap();
+    assert_eq!(bytes, written(&state).as_bytes());
     for other in ["network/dev", "app/prod", "prod/network"] {
         let error = state.check_stack(&id(other)).unwrap_err();
+        let again = State::normalize(written(&state).as_bytes(), &id(other)).unwrap_err();
+        assert_eq!(again.to_string(), error.to_string());
         assert_eq!(error.kind(), &ErrorKind::InvalidSnapshot);
     }
     assert_eq!(

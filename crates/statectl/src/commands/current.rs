@@ -1,11 +1,14 @@
-use crate::context::Context;
-use crate::exit::Failure;
+use super::{Expected, parsed};
+use crate::exit::{Failure, MISSING, NOT_OPENED};
+use crate::held;
 use crate::output::Answer;
+use crate::stack::{Context, Stack};
 use clap::Args;
+use sdk_state::{Error, Expect, Revision, Snapshot as _, State};
 use serde::Serialize;
 use std::io::{self, Write as _};
 
-/// Prints the current revision
+/// Print the current revision
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl current network/prod")]
 pub(crate) struct Current {
@@ -13,21 +16,89 @@ pub(crate) struct Current {
     pub(super) stack: String,
 }
 
-/// The revision in force, also after it was changed.
-#[derive(Serialize)]
-pub(super) struct CurrentRevision {
+/// Make a stored revision the current one
+///
+/// The revision is opened first, so that what becomes current can be read. Without --expect it becomes current whatever was
+/// current before: this repairs a damaged or lost `current`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  statectl set-current network/prod 2026-07-10T12:00:00.25Z")]
+pub(crate) struct SetCurrent {
+    /// FACTORY/STACK
     pub(super) stack: String,
-    pub(super) revision: String,
+    /// The revision that becomes current
+    rev: String,
+    /// The revision that must be current now; none: nothing may be current
+    #[arg(long, value_name = "REV|none")]
+    expect: Option<String>,
+    /// Do not open the revision first: for a repair where the key is missing
+    #[arg(long)]
+    unchecked: bool,
+}
+
+/// The current revision, also after a change.
+#[derive(Serialize)]
+struct CurrentRevision {
+    stack: String,
+    revision: String,
 }
 
 impl Current {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let rev = context.keyless(&self.stack)?.current_rev()?;
-        context.output().answer(&CurrentRevision {
-            stack: self.stack.clone(),
-            revision: rev.to_string(),
-        })
+        let rev = context.keyless(&self.stack)?.current()?;
+        answer(context, &self.stack, &rev)
     }
+}
+
+impl SetCurrent {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let rev: Revision = self.rev.parse()?;
+        let expected: Option<Expected> = parsed(self.expect.as_deref())?;
+        let stack = match self.unchecked {
+            true => context.keyless(&self.stack)?,
+            false => self.checked(context, &rev)?,
+        };
+        stack.demand_snapshot()?;
+        if !stack.store().list()?.contains(&rev) {
+            return Err(Error::not_found(&rev).into());
+        }
+        let expect = match &expected {
+            Some(Expected(rev)) => Expect::from(rev.as_ref()),
+            None => Expect::Anything,
+        };
+        let held = held::take(&stack, "set-current")?;
+        stack.store().backend().set_current(expect, &rev, held.token()?)?;
+        held.give_back_after_change(context.output());
+        answer(context, &self.stack, &rev)
+    }
+
+    /// The stack, once the revision has been opened.
+    fn checked<'a>(&self, context: &'a Context, rev: &Revision) -> Result<Stack<'a>, Failure> {
+        let advice = "pass --unchecked to make it current although it was not opened";
+        let stack = context
+            .readable(&self.stack, Some(rev))
+            .map_err(|failure| match failure.code() {
+                NOT_OPENED => failure.extend_hint(advice),
+                _ => failure,
+            })?;
+        let opened = stack.document(Some(rev)).and_then(|(_, document)| {
+            if document.payload == State::PAYLOAD {
+                State::decode(&document.bytes).map_err(|error| stack.explain(error.at_revision(rev)))?;
+            }
+            Ok(())
+        });
+        match opened {
+            Ok(()) => Ok(stack),
+            Err(failure) if failure.code() == MISSING => Err(failure),
+            Err(failure) => Err(failure.extend_hint(advice)),
+        }
+    }
+}
+
+fn answer(context: &Context, stack: &str, rev: &Revision) -> Result<(), Failure> {
+    context.output().answer(&CurrentRevision {
+        stack: stack.into(),
+        revision: rev.to_string(),
+    })
 }
 
 impl Answer for CurrentRevision {

@@ -1,22 +1,21 @@
-use crate::context::Context;
 use crate::exit::{FAILED, Failure};
-use crate::key_file::{self, Published};
 use crate::output::Answer;
+use crate::stack::Context;
 use clap::Args;
-use sdk_state::encrypt::MasterKey;
+use sdk_state::encrypt::{KeyFile, MasterKey, Published};
 use serde::Serialize;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-/// Makes a new key
+/// Make a new key
 ///
-/// Without PATH it is printed as base64, for an environment variable. Its fingerprint goes to standard error.
+/// Without PATH the key is printed as base64, for an environment variable, and its fingerprint on standard error.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  \
     statectl keygen /keys/prod                    # for --encrypter key-file:/keys/prod\n  \
     export STATE_KEY=$(statectl keygen)           # for --encrypter env-key:STATE_KEY")]
 pub(crate) struct Keygen {
-    /// The file to make, for its owner alone; an existing one is left as it is
+    /// The file to make, which only you can read; an existing file is left as it is
     path: Option<PathBuf>,
 }
 
@@ -44,9 +43,7 @@ impl Keygen {
                 key: Some(&key.to_base64()),
             });
         };
-        let published = key_file::publish(path, &key)
-            .map_err(|source| Failure::io(format!("cannot make the key {}", path.display()), &source))?;
-        if published == Published::Before {
+        if KeyFile::create(path, &key)? == Published::Before {
             return Err(Failure::new(
                 FAILED,
                 "exists",
@@ -56,7 +53,7 @@ impl Keygen {
         }
         if !output.is_json() {
             output.notice(format_args!(
-                "made the key {} (fingerprint {fingerprint}): back it up, without it nothing sealed with it can be opened",
+                "made the key {} (fingerprint {fingerprint}); back it up: if you lose it, you lose what it seals",
                 path.display()
             ));
         }

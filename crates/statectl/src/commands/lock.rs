@@ -1,9 +1,8 @@
-use crate::context::Context;
-use crate::exit::Failure;
-use crate::{held, inherited};
+use crate::exit::{Failure, LOCK_LOST};
+use crate::held::{self, GivenBack};
+use crate::stack::Context;
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
-use sdk_state::ErrorKind;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::ffi::OsString;
@@ -19,15 +18,22 @@ const NO_SUCH_COMMAND: u8 = 127;
 /// As shells have it: this much and the number of the signal that ended the command.
 const KILLED: i32 = 128;
 
-/// Runs a command while holding the lock; its exit code is passed on
+/// Run a command while holding the lock; its exit code is passed on
 ///
-/// A statectl below the command uses this lock instead of waiting for it. If statectl is killed, the lock lasts until the
-/// command and what it started have ended.
+/// A statectl that the command starts joins this lock instead of waiting for it. The lock ends when the command ends. If
+/// statectl is killed, the lock lasts until the last process that inherited it has ended; a process that closes inherited
+/// files, as subprocesses of Python do, does not keep it.
+///
+/// The exit code is 125 if the lock is lost while the command runs, 126 if the command cannot be run, 127 if it does not exist,
+/// and 128 plus the signal that ended it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl lock network/prod -- ./apply.sh --all")]
 pub(crate) struct LockCommand {
     /// FACTORY/STACK
     pub(super) stack: String,
+    /// Lock a stack that does not exist yet, and make its directory
+    #[arg(long)]
+    create: bool,
     /// The command and its arguments, after --
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -35,39 +41,46 @@ pub(crate) struct LockCommand {
 
 impl LockCommand {
     pub(super) fn run(&self, context: &Context) -> Result<u8, Failure> {
-        let output = context.output();
         let Some((program, arguments)) = self.command.split_first() else {
             return Err(Failure::usage("a command is missing after --"));
         };
         let stack = context.keyless(&self.stack)?;
-        let lock = held::take(context, &stack, "lock")?;
-        match lock.share_with_children() {
-            Err(error) if error.kind() == &ErrorKind::Unsupported => {
-                output.warning("this backend's lock cannot be shared: it ends with this process");
-            }
-            result => result?,
+        if !self.create {
+            stack
+                .demand_known()
+                .map_err(|failure| failure.extend_hint("--create locks a stack that does not exist yet"))?;
         }
+        let held = held::take(&stack, "lock")?;
+        let (variable, locks) = held.share(&stack)?;
         // From here on a signal does not end this process before the command.
         let mut signals = Signals::new(handled_signals())
             .map_err(|source| Failure::io("cannot listen for signals", &source))?;
-        let child = Command::new(program)
-            .args(arguments)
-            .env(
-                inherited::VARIABLE,
-                inherited::announce(stack.id(), lock.token()?),
-            )
-            .spawn();
+        let child = Command::new(program).args(arguments).env(variable, locks).spawn();
         let ended = match child {
             Ok(mut child) => wait_for(&mut child, &mut signals)
                 .map_err(|source| Failure::io("cannot wait for the command", &source)),
             Err(source) => Err(cannot_start(program, &source)),
         };
-        held::give_back(lock, output);
-        ended.map(exit_code)
+        let given_back = held.give_back(context.output());
+        let code = exit_code(ended?);
+        match given_back {
+            GivenBack::Held => Ok(code),
+            GivenBack::Lost => Err(Failure::new(
+                LOCK_LOST,
+                "lock-lost",
+                format!(
+                    "the lock of {} was lost while the command ran, which ended with exit code {code}",
+                    self.stack
+                ),
+            )
+            .hint(
+                "somebody evicted it: check what the command did after that, and who else worked meanwhile",
+            )),
+        }
     }
 }
 
-/// What this process does not leave to the system. What its parent wants ignored, as `nohup` does, stays ignored.
+/// The signals that this process handles. A signal that its parent wants ignored, as `nohup` does, stays ignored.
 fn handled_signals() -> impl Iterator<Item = i32> {
     let ignored = ignored_signals();
     [SIGINT, SIGTERM, SIGHUP]
@@ -76,7 +89,7 @@ fn handled_signals() -> impl Iterator<Item = i32> {
         .chain([SIGCHLD])
 }
 
-/// One bit a signal, where the system tells.
+/// One bit for each signal, where the system says so.
 fn ignored_signals() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -84,7 +97,7 @@ fn ignored_signals() -> u64 {
         .unwrap_or_default()
 }
 
-/// An interrupt is left to the command: a terminal sends it to both. What ends a single process is passed on.
+/// A terminal sends an interrupt to both, so it is left to the command. A signal that ends a single process is passed on.
 fn wait_for(child: &mut Child, signals: &mut Signals) -> io::Result<ExitStatus> {
     loop {
         if let Some(status) = child.try_wait()? {

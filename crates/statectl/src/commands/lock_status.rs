@@ -1,17 +1,13 @@
-use crate::clock;
-use crate::context::Context;
-use crate::exit::Failure;
+use crate::exit::{FAILED, Failure};
+use crate::holder::HolderDocument;
 use crate::output::Answer;
-use crate::table::fields;
-use crate::words::{age, plain};
+use crate::stack::Context;
 use clap::Args;
-use sdk_state::{Backend as _, Liveness, LockStatus};
+use sdk_state::{LockStatus, LockToken};
 use serde::Serialize;
-use std::io::{self, Write as _};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use std::io::{self, IsTerminal as _, Write as _};
 
-/// Tells who holds the lock, since when, and whether that process lives
+/// Show who holds the lock, since when, and whether that process lives
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl lock-status network/prod")]
 pub(crate) struct LockStatusCommand {
@@ -23,25 +19,7 @@ pub(crate) struct LockStatusCommand {
 struct Status {
     stack: String,
     locked: bool,
-    holder: Option<HolderOf>,
-}
-
-/// The holder of a lock, as far as the lock tells.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct HolderOf {
-    who: Option<String>,
-    host: Option<String>,
-    pid: Option<u32>,
-    operation: Option<String>,
-    tool: Option<String>,
-    since: Option<String>,
-    liveness: &'static str,
-    token: Option<String>,
-    #[serde(skip)]
-    time: Option<OffsetDateTime>,
-    #[serde(skip)]
-    words: String,
+    holder: Option<HolderDocument>,
 }
 
 impl LockStatusCommand {
@@ -54,79 +32,8 @@ impl LockStatusCommand {
         context.output().answer(&Status {
             stack: self.stack.clone(),
             locked: status.is_some(),
-            holder: status.map(HolderOf::from),
+            holder: status.map(HolderDocument::from),
         })
-    }
-}
-
-impl From<LockStatus> for HolderOf {
-    fn from(status: LockStatus) -> Self {
-        let words = status.info.to_string();
-        let info = status.info;
-        Self {
-            who: info.user,
-            host: info.host,
-            pid: info.pid,
-            operation: info.operation,
-            tool: info.tool,
-            since: info.since.and_then(|since| since.format(&Rfc3339).ok()),
-            liveness: match status.liveness {
-                Liveness::Alive => "alive",
-                Liveness::Dead => "dead",
-                _ => "unknown",
-            },
-            token: info.token.map(|token| token.to_string()),
-            time: info.since,
-            words,
-        }
-    }
-}
-
-impl HolderOf {
-    /// One line: who, since when, alive or not.
-    pub(super) fn in_short(&self) -> String {
-        let since = self
-            .time
-            .map(|time| format!("taken {}, ", age(time, clock::now())));
-        format!(
-            "held by {}, {}{}",
-            self.words,
-            since.unwrap_or_default(),
-            match self.liveness {
-                "unknown" => "perhaps alive",
-                liveness => liveness,
-            }
-        )
-    }
-
-    /// Everything, one fact a line.
-    pub(super) fn in_full(&self, page: &mut Vec<u8>) -> io::Result<()> {
-        let text = |text: &Option<String>| plain(text.as_deref().unwrap_or("unknown"));
-        let meaning = match self.liveness {
-            "alive" => "alive",
-            "dead" => "dead: the next one who asks gets the lock",
-            _ => "unknown: look for the process on its machine",
-        };
-        let since = match (&self.since, self.time) {
-            (Some(since), Some(time)) => format!("{since} ({})", age(time, clock::now())),
-            _ => "unknown".into(),
-        };
-        fields(
-            page,
-            &[
-                ("who", text(&self.who)),
-                ("host", text(&self.host)),
-                (
-                    "process",
-                    self.pid.map_or("unknown".into(), |pid| pid.to_string()),
-                ),
-                ("holder is", meaning.into()),
-                ("for", text(&self.operation)),
-                ("since", since),
-                ("tool", text(&self.tool)),
-                ("token", text(&self.token)),
-            ],
-        )
     }
 }
 
@@ -140,6 +47,103 @@ impl Answer for Status {
                 holder.in_full(page)
             }
             None => writeln!(page, "{} is not locked", self.stack),
+        }
+    }
+}
+
+/// Evict the holder of a lock
+///
+/// Make sure that the holder has stopped. From now on it cannot move `current`, but whatever it is changing in the
+/// infrastructure goes on. Without --token or --yes, the holder is shown and you are asked at the terminal.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    statectl lock-status network/prod             # shows the token\n  \
+    statectl force-unlock network/prod --token 0f8e2c…")]
+pub(crate) struct ForceUnlock {
+    /// FACTORY/STACK
+    pub(super) stack: String,
+    /// Evict the holder with this token and no other
+    #[arg(long)]
+    token: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Serialize)]
+struct Unlocked {
+    stack: String,
+    evicted: Option<HolderDocument>,
+}
+
+impl ForceUnlock {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let token: Option<LockToken> = super::parsed(self.token.as_deref())?;
+        let stack = context.keyless(&self.stack)?;
+        let Some(status) = stack.store().lock_status()? else {
+            stack.demand_known()?;
+            context
+                .output()
+                .notice(format_args!("{} is not locked", self.stack));
+            return self.answer(context, None);
+        };
+        // A holder that came after the one that was shown is spared.
+        let token = match token {
+            Some(token) => Some(token),
+            None => {
+                self.confirm(context, &status)?;
+                status.info.token.clone()
+            }
+        };
+        let evicted = stack.store().force_unlock(token.as_ref())?;
+        self.answer(
+            context,
+            evicted.map(|info| LockStatus::new(info, status.liveness)),
+        )
+    }
+
+    fn confirm(&self, context: &Context, status: &LockStatus) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        let output = context.output();
+        let holder = HolderDocument::from(status.clone());
+        output.notice(format_args!("{} is {}", self.stack, holder.in_short()));
+        if !io::stdin().is_terminal() {
+            return Err(
+                Failure::usage("standard input is no terminal, so nobody can be asked")
+                    .hint("pass --token TOKEN, which `statectl lock-status STACK` shows, or --yes"),
+            );
+        }
+        match output.ask("evict this holder?") {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Failure::new(
+                FAILED,
+                "cancelled",
+                "the answer was no, and nobody was evicted",
+            )),
+            Err(source) => Err(Failure::io("the answer cannot be read", &source)),
+        }
+    }
+
+    fn answer(&self, context: &Context, evicted: Option<LockStatus>) -> Result<(), Failure> {
+        context.output().answer(&Unlocked {
+            stack: self.stack.clone(),
+            evicted: evicted.map(HolderDocument::from),
+        })
+    }
+}
+
+impl Answer for Unlocked {
+    const KIND: &'static str = "unlocked";
+
+    fn human(&self, page: &mut Vec<u8>) -> io::Result<()> {
+        match &self.evicted {
+            Some(holder) => {
+                writeln!(page, "evicted from {}", self.stack)?;
+                holder.in_full(page)
+            }
+            None => Ok(()),
         }
     }
 }

@@ -1,42 +1,72 @@
-//! One command a file.
+//! The command line, and its commands.
 
-mod completions;
 mod current;
-mod delete;
-mod force_unlock;
+mod entries;
 mod keygen;
-mod list;
 mod lock;
 mod lock_status;
 mod pull;
 mod push;
-mod set_current;
-mod show;
-mod snapshots;
+mod revisions;
 mod stacks;
 
-use crate::context::Context;
 use crate::exit::Failure;
-use clap::Subcommand;
+use crate::stack::{Context, Options};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use sdk_state::{Error, Revision};
 use std::str::FromStr;
+
+/// Keep infrastructure state: encrypted, versioned snapshots under an exclusive lock
+///
+/// A stack is named FACTORY/STACK. Its snapshots are kept in .unobin/state of the working directory, or of the nearest
+/// directory above it that has one, unless --root or --backend says otherwise.
+///
+/// Standard output carries the answer alone; notices, warnings and errors go to standard error.
+#[derive(Debug, Parser)]
+#[command(
+    name = "statectl",
+    version,
+    after_help = "Example:\n  \
+        statectl push network/prod state.json --message 'first'\n  \
+        statectl list network/prod",
+    after_long_help = "Exit codes:\n  \
+        0    done\n  \
+        1    failed\n  \
+        2    usage\n  \
+        3    no such stack, revision or entry, or no current revision\n  \
+        4    somebody else holds the lock\n  \
+        5    cannot be opened: wrong or missing key, damaged, moved, too large, refused, another type\n  \
+        6    `current` was moved meanwhile\n  \
+        7    invalid snapshot or name\n  \
+        125  of `statectl lock`: the lock was lost while the command ran\n\n\
+        Example:\n  \
+        statectl push network/prod state.json --message 'first'\n  \
+        statectl list network/prod"
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Push(push::Push),
     Pull(pull::Pull),
     Current(current::Current),
-    Snapshots(snapshots::Snapshots),
-    List(list::List),
-    Show(show::Show),
-    SetCurrent(set_current::SetCurrent),
-    Delete(delete::Delete),
+    Snapshots(revisions::Snapshots),
+    List(entries::List),
+    Show(entries::Show),
+    SetCurrent(current::SetCurrent),
+    Delete(revisions::Delete),
     Stacks(stacks::Stacks),
     Lock(lock::LockCommand),
     LockStatus(lock_status::LockStatusCommand),
-    ForceUnlock(force_unlock::ForceUnlock),
+    ForceUnlock(lock_status::ForceUnlock),
     Keygen(keygen::Keygen),
-    Completions(completions::Completions),
+    Completions(Completions),
 }
 
 impl Command {
@@ -80,7 +110,25 @@ impl Command {
     }
 }
 
-/// What `--expect` says: a revision, or `none`.
+/// Print the completions for a shell
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  statectl completions bash > ~/.local/share/bash-completion/completions/statectl"
+)]
+pub(crate) struct Completions {
+    /// Which shell
+    shell: Shell,
+}
+
+impl Completions {
+    fn run(&self, context: &Context) -> Result<(), Failure> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Arguments::command(), "statectl", &mut script);
+        context.output().verbatim(&script)
+    }
+}
+
+/// The argument of `--expect`: a revision, or `none`.
 #[derive(Debug, PartialEq)]
 struct Expected(Option<Revision>);
 
@@ -95,8 +143,8 @@ impl FromStr for Expected {
     }
 }
 
-/// A revision or an expectation that may have been given. A name that is not allowed is no matter of usage, so that it
-/// has the same exit code as a stack's.
+/// A revision, an expectation or a token that may have been given. A name that is not allowed is not a matter of usage, so
+/// that it has the same exit code as a stack's.
 fn parsed<T: FromStr<Err = Error>>(text: Option<&str>) -> Result<Option<T>, Failure> {
     Ok(text.map(str::parse).transpose()?)
 }

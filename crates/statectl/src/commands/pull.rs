@@ -1,15 +1,14 @@
 use super::parsed;
-use crate::context::Context;
 use crate::exit::Failure;
+use crate::progress::Progress;
+use crate::stack::Context;
 use clap::Args;
-use sdk_state::{Revision, Snapshot as _};
-use serde::Serialize;
-use serde_json::value::RawValue;
-use std::io;
+use sdk_state::{Error, ErrorKind, Json, Raw, Revision, Snapshot as _, State};
 
-/// Prints a snapshot as JSON, secrets included
+/// Print a snapshot as JSON, secrets included
 ///
-/// The revision goes to standard error: give it to `push --expect`, so that no edit made meanwhile is overwritten.
+/// It prints the snapshot itself in every format, so that `push` takes it back. The revision goes to standard error: give it to
+/// `push --expect`, and an edit that somebody makes meanwhile is not overwritten.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl pull network/prod > state.json")]
 pub(crate) struct Pull {
@@ -18,37 +17,44 @@ pub(crate) struct Pull {
     /// This revision instead of the current one
     #[arg(long)]
     rev: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct Pulled<'a> {
-    stack: &'a str,
-    revision: String,
-    snapshot: &'a RawValue,
+    /// Print the document byte by byte, of whatever type it is
+    #[arg(long)]
+    raw: bool,
 }
 
 impl Pull {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
         let rev: Option<Revision> = parsed(self.rev.as_deref())?;
         let stack = context.readable(&self.stack, rev.as_ref())?;
-        let (rev, state) = stack.snapshot(rev.as_ref())?;
         let output = context.output();
-        if output.is_json() {
-            let mut snapshot = Vec::new();
-            state.encode(&mut snapshot)?;
-            return output.document(
-                "snapshot",
-                &Pulled {
-                    stack: &self.stack,
-                    revision: rev.to_string(),
-                    snapshot: serde_json::from_slice(&snapshot).map_err(io::Error::from)?,
-                },
+        let progress = Progress::of_steps("reading the snapshot");
+        let (rev, document) = stack.document(rev.as_ref())?;
+        if self.raw {
+            drop(progress);
+            output.revision(
+                &rev,
+                format_args!("revision {rev}, a document of type {}", document.payload),
             );
+            return output.verbatim(&document.bytes);
         }
-        let mut snapshot = state.to_indented()?;
-        snapshot.push('\n');
-        output.notice(format_args!("revision {rev}"));
-        output.verbatim(snapshot.as_bytes())
+        let json = json_of(stack.canonical(&rev, document)?)
+            .map_err(|error| stack.explain(error.at_revision(&rev)))?;
+        drop(progress);
+        output.revision(&rev, format_args!("revision {rev}"));
+        output.write(|out| {
+            json.write_indented(&mut *out)?;
+            out.write_all(b"\n")
+        })
     }
+}
+
+/// A snapshot's document, without reading its entries: whatever was sealed has been checked.
+fn json_of(document: Raw) -> Result<Json, Error> {
+    if document.payload != State::PAYLOAD {
+        let found = document.payload;
+        return Err(Error::new(ErrorKind::OtherPayload { found }, "another type"));
+    }
+    let text = String::from_utf8(document.bytes)
+        .map_err(|_| Error::new(ErrorKind::InvalidSnapshot, "the snapshot is not UTF-8"))?;
+    Json::parse(text)
 }

@@ -1,17 +1,17 @@
-use super::lock_status::HolderOf;
-use crate::context::Context;
 use crate::exit::Failure;
+use crate::holder::HolderDocument;
 use crate::output::Answer;
 use crate::progress;
-use crate::stack::Stack;
+use crate::stack::Context;
 use crate::table::Table;
-use crate::words::{plain, size};
+use crate::text::{plain, size};
 use clap::Args;
-use sdk_state::{Backend as _, Storage as _};
+use sdk_state::encrypt::Noop;
+use sdk_state::{Error, Store};
 use serde::Serialize;
 use std::io;
 
-/// Lists every stack: how many revisions, the current one and its size, who holds the lock
+/// List every stack: how many revisions, the current one and its size, who holds the lock
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl --root .unobin/state stacks")]
 pub(crate) struct Stacks {}
@@ -29,68 +29,55 @@ struct Row {
     current: Option<String>,
     /// The size of the current snapshot's file.
     stored_bytes: Option<u64>,
-    lock: Option<HolderOf>,
+    lock: Option<HolderDocument>,
     /// Why this stack cannot be used as it is.
     problem: Option<String>,
 }
 
 impl Stacks {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let ids = context.root()?.stacks()?;
+        let place = context.place()?;
+        let ids = place.catalog.stacks()?;
         if ids.is_empty() {
-            context.output().notice(format_args!(
-                "there is no stack in {}",
-                context.options().address()?
-            ));
+            context.output().notice(match place.searched() {
+                Some(directory) => format!(
+                    "there is no store here: neither {} nor a directory above it has .unobin/state",
+                    directory.display()
+                ),
+                None => format!("there is no stack in {}", place.catalog.name()),
+            });
         }
         let stacks = progress::each("stacks", ids, |id| {
-            context.keyless(&id.to_string()).map(|stack| Row::of(&stack))
+            Ok(Row::of(&Store::new(place.catalog.open(&id)?, Noop)))
         });
-        let stacks = stacks.into_iter().collect::<Result<_, _>>()?;
+        let stacks = stacks.into_iter().collect::<Result<_, Error>>()?;
         context.output().answer(&Listing { stacks })
     }
 }
 
 impl Row {
-    /// What is wrong with one stack does not hide the others.
-    fn of(stack: &Stack<'_>) -> Self {
+    /// A problem of one stack does not hide the others.
+    fn of(store: &Store) -> Self {
         let mut problem = None;
-        let mut note = |failure: Failure| {
-            if let Failure::Told(told) = failure {
+        let mut note = |error: Error| {
+            if let Failure::Told(told) = error.into() {
                 problem.get_or_insert(told.message);
             }
         };
-        let snapshots = stack
-            .store()
-            .list()
-            .map_err(|error| note(error.into()))
-            .unwrap_or_default()
-            .len();
-        let current = match stack.current_rev() {
-            Ok(rev) => Some(rev),
-            // Locked or opened before anything was written: nothing is wrong with it.
-            Err(_) if snapshots == 0 => None,
-            Err(failure) => {
-                note(failure);
-                None
-            }
-        };
-        let stored = current
-            .as_ref()
-            .map(|rev| stack.store().storage().read_prefix(rev, 0));
-        let stored = stored.and_then(|stored| stored.map_err(|error| note(error.into())).ok());
-        let lock = stack
-            .store()
-            .lock_status()
-            .map_err(|error| note(error.into()))
-            .ok()
-            .flatten();
+        let snapshots = store.list().map_err(&mut note).unwrap_or_default().len();
+        // Nothing is wrong with a stack that was locked before anything was written.
+        let current = store.current().map_err(&mut note).ok().flatten();
+        let stored = current.as_ref().and_then(|rev| {
+            let stored = store.backend().read_prefix(rev, 0).map_err(&mut note).ok()?;
+            Some(stored.stored_bytes)
+        });
+        let lock = store.lock_status().map_err(&mut note).ok().flatten();
         Self {
-            stack: stack.id().to_string(),
+            stack: store.id().to_string(),
             snapshots,
             current: current.map(|rev| rev.to_string()),
-            stored_bytes: stored.map(|stored| stored.stored_bytes),
-            lock: lock.map(HolderOf::from),
+            stored_bytes: stored,
+            lock: lock.map(HolderDocument::from),
             problem,
         }
     }
@@ -100,7 +87,7 @@ impl Row {
             .problem
             .as_ref()
             .map(|problem| format!("! {}", plain(problem)));
-        let lock = self.lock.as_ref().map(HolderOf::in_short);
+        let lock = self.lock.as_ref().map(HolderDocument::in_short);
         [lock, problem]
             .into_iter()
             .flatten()

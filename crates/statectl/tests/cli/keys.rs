@@ -11,7 +11,7 @@ fn fingerprint_of_default(sandbox: &Sandbox) -> String {
 }
 
 #[test]
-fn the_first_push_into_an_empty_root_makes_the_default_key_and_says_so_once() {
+fn first_push_makes_the_default_key_and_says_so() {
     let sandbox = Sandbox::new();
     sandbox.write("state.json", &snapshot("prod", "first"));
     let run = sandbox.run(&["push", PROD, "state.json"]).expect(0);
@@ -30,7 +30,7 @@ fn the_first_push_into_an_empty_root_makes_the_default_key_and_says_so_once() {
 }
 
 #[test]
-fn of_two_first_pushes_one_makes_the_key_and_both_use_it() {
+fn racing_first_pushes_share_one_new_key() {
     for _ in 0..10 {
         let sandbox = Sandbox::new();
         let push = |stack: &str| {
@@ -52,7 +52,7 @@ fn of_two_first_pushes_one_makes_the_key_and_both_use_it() {
 }
 
 #[test]
-fn without_its_default_key_a_root_with_snapshots_gets_no_new_one() {
+fn missing_key_beside_snapshots_is_not_replaced() {
     let (sandbox, rev) = Sandbox::with_snapshot("first");
     let fingerprint = fingerprint_of_default(&sandbox);
     fs::rename(sandbox.default_key(), sandbox.path("saved")).unwrap();
@@ -86,7 +86,7 @@ fn without_its_default_key_a_root_with_snapshots_gets_no_new_one() {
 }
 
 #[test]
-fn another_key_neither_opens_nor_writes_unless_that_is_wanted() {
+fn another_key_writes_only_with_new_key() {
     let (sandbox, first) = Sandbox::with_snapshot("first");
     let other = sandbox.key("other");
     let fingerprint = fingerprint_of_default(&sandbox);
@@ -110,8 +110,49 @@ fn another_key_neither_opens_nor_writes_unless_that_is_wanted() {
     sandbox.run(&["pull", PROD, "--encrypter", &other]).expect(0);
 }
 
+/// (N4) Damage in the wrapped key read "sealed for key 3c10…, and given was key 3c10…", with the hint to use another key.
 #[test]
-fn every_recipient_opens_and_a_retired_key_only_opens() {
+fn damaged_header_is_damage_and_not_a_wrong_key() {
+    let (sandbox, rev) = Sandbox::with_snapshot("first");
+    let file = sandbox.snapshot_file(&rev);
+    let mut bytes = fs::read(&file).unwrap();
+    let name = b"\"wrapped-key\":\"";
+    let at = bytes
+        .windows(name.len())
+        .position(|window| window == name)
+        .unwrap()
+        + name.len();
+    bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+    fs::write(&file, bytes).unwrap();
+    let run = sandbox.run(&["pull", PROD]).expect(5);
+    assert!(!run.err.contains("--encrypter"), "{}", run.err);
+    run.says(&["changed after it was sealed", "statectl snapshots demo/prod"]);
+}
+
+/// (N1, until rotation is a command) The documented rotation said "nothing has changed" and sealed nothing for the new key.
+/// `docs/operators.md` tells to force it.
+#[test]
+fn forced_push_seals_for_the_new_key_and_keeps_old_revisions() {
+    let sandbox = Sandbox::new();
+    let [old, new] = ["old", "new"].map(|name| sandbox.key(name));
+    let first = sandbox.push("first", &["--encrypter", &old]);
+    let push = ["push", PROD, "state.json", "--force", "--expect", &first];
+    let keys = ["--encrypter", &new, "--also-open", &old];
+    let second = sandbox.answer(&[&push[..], &keys].concat());
+    sandbox.run(&["pull", PROD, "--encrypter", &new]).expect(0);
+    sandbox.run(&["pull", PROD, "--encrypter", &old]).expect(5);
+    for (rev, opens, refused) in [(&first, &old, &new), (&second, &new, &old)] {
+        sandbox
+            .run(&["pull", PROD, "--rev", rev, "--encrypter", opens])
+            .expect(0);
+        sandbox
+            .run(&["pull", PROD, "--rev", rev, "--encrypter", refused])
+            .expect(5);
+    }
+}
+
+#[test]
+fn recipients_open_and_a_retired_key_only_opens() {
     let sandbox = Sandbox::new();
     let [a, b, old] = ["a", "b", "old"].map(|name| sandbox.key(name));
     let first = sandbox.push("first", &["--encrypter", &old]);
@@ -144,7 +185,7 @@ fn every_recipient_opens_and_a_retired_key_only_opens() {
 }
 
 #[test]
-fn a_key_in_the_environment_seals_and_opens_and_a_missing_one_is_named() {
+fn env_key_seals_opens_and_is_named_when_missing() {
     let sandbox = Sandbox::new();
     let key = sandbox.answer(&["keygen"]);
     sandbox.write("state.json", &snapshot("prod", "first"));
@@ -158,14 +199,14 @@ fn a_key_in_the_environment_seals_and_opens_and_a_missing_one_is_named() {
     assert!(run(&["pull", PROD], Some(&key)).expect(0).out.contains(SECRET));
     run(&["pull", PROD], None)
         .expect(5)
-        .says(&["$MY_KEY", "env-key:MY_KEY"]);
+        .says(&["$MY_KEY is not set", "set $MY_KEY"]);
     let wrong = run(&["pull", PROD], Some("not a key")).expect(5);
     assert!(!wrong.err.contains("not a key"));
     assert!(!sandbox.default_key().exists());
 }
 
 #[test]
-fn noop_stands_alone_and_says_what_it_is() {
+fn noop_stands_alone() {
     let sandbox = Sandbox::new();
     sandbox.push("first", &["--encrypter", "noop"]);
     assert!(!sandbox.default_key().exists());
@@ -187,7 +228,7 @@ fn noop_stands_alone_and_says_what_it_is() {
 }
 
 #[test]
-fn keygen_makes_a_private_file_and_never_replaces_one() {
+fn keygen_makes_a_private_file_and_replaces_none() {
     let sandbox = Sandbox::new();
     let document = sandbox.document(&["keygen", "key"]);
     let content = fs::read_to_string(sandbox.path("key")).unwrap();
@@ -204,7 +245,7 @@ fn keygen_makes_a_private_file_and_never_replaces_one() {
 }
 
 #[test]
-fn one_key_given_twice_is_usage_and_makes_nothing() {
+fn key_given_twice_is_a_usage_error() {
     let sandbox = Sandbox::new();
     let key = sandbox.key("one");
     sandbox.write("state.json", &snapshot("prod", "first"));

@@ -1,13 +1,21 @@
 //! The real binary in an empty directory of its own.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on should say where"
+)]
 
-mod documents;
-mod exit_codes;
+mod documentation;
+mod json;
 mod keys;
 mod locking;
+mod payloads;
+mod places;
 mod pushing;
 mod reading;
-mod repairs;
+mod refusals;
+mod repairing;
 mod sandbox;
-mod version_one;
+mod schema;
+mod unobin;

@@ -4,7 +4,7 @@ use std::process::Stdio;
 const PROD: &str = "demo/prod";
 
 #[test]
-fn commands_that_read_create_nothing() {
+fn reading_commands_create_nothing() {
     let sandbox = Sandbox::new();
     for (arguments, code) in [
         (&["pull", PROD][..], 3),
@@ -32,7 +32,7 @@ fn commands_that_read_create_nothing() {
 }
 
 #[test]
-fn pull_prints_secrets_and_numbers_as_they_are_and_the_revision_elsewhere() {
+fn pull_prints_values_as_they_are() {
     let (sandbox, rev) = Sandbox::with_snapshot("first");
     let run = sandbox.run(&["pull", PROD]).expect(0).says(&[&rev]);
     assert!(run.out.contains(SECRET) && run.out.contains("\"size\": 18446744073709551616.10"));
@@ -40,7 +40,7 @@ fn pull_prints_secrets_and_numbers_as_they_are_and_the_revision_elsewhere() {
 }
 
 #[test]
-fn an_older_revision_is_pulled_listed_and_shown_by_name() {
+fn older_revision_is_read_by_name() {
     let (sandbox, first) = Sandbox::with_snapshot("first");
     sandbox.push("second", &["--expect", &first]);
     for arguments in [
@@ -57,7 +57,7 @@ fn an_older_revision_is_pulled_listed_and_shown_by_name() {
 }
 
 #[test]
-fn show_masks_what_is_sensitive_in_both_formats_until_it_is_to_be_revealed() {
+fn show_masks_sensitive_members_in_both_formats() {
     let (sandbox, _) = Sandbox::with_snapshot("first");
     let show = ["show", PROD, "resource.database"];
     for format in ["human", "json"] {
@@ -75,7 +75,7 @@ fn show_masks_what_is_sensitive_in_both_formats_until_it_is_to_be_revealed() {
 }
 
 #[test]
-fn list_shows_no_value_and_marks_what_is_sensitive_or_needs_what_is_missing() {
+fn list_marks_sensitive_and_missing_without_values() {
     let (sandbox, _) = Sandbox::with_snapshot("first");
     let out = sandbox.answer(&["list", PROD]);
     assert!(!out.contains(SECRET));
@@ -91,7 +91,7 @@ fn list_shows_no_value_and_marks_what_is_sensitive_or_needs_what_is_missing() {
 }
 
 #[test]
-fn the_current_revision_is_marked_by_more_than_a_colour() {
+fn current_revision_is_marked_by_more_than_colour() {
     let (sandbox, first) = Sandbox::with_snapshot("first");
     let second = sandbox.push("second", &["--expect", &first]);
     let out = sandbox.answer(&["snapshots", PROD]);
@@ -103,7 +103,7 @@ fn the_current_revision_is_marked_by_more_than_a_colour() {
 }
 
 #[test]
-fn foreign_and_damaged_files_are_shown_as_such_and_hide_nothing() {
+fn damaged_files_are_listed_and_hide_nothing() {
     let (sandbox, rev) = Sandbox::with_snapshot("first");
     std::fs::write(sandbox.snapshot_file("not-a-revision"), "what is this").unwrap();
     std::fs::write(sandbox.snapshot_file("2026-07-10T12:00:00Z"), "").unwrap();
@@ -132,7 +132,7 @@ fn foreign_and_damaged_files_are_shown_as_such_and_hide_nothing() {
 }
 
 #[test]
-fn a_message_cannot_steer_the_terminal() {
+fn message_cannot_steer_the_terminal() {
     let sandbox = Sandbox::new();
     sandbox.push("first", &["--message", "\u{1b}[2Jboo\u{202e}"]);
     let out = sandbox.answer(&["snapshots", PROD, "--color", "always"]);
@@ -143,7 +143,7 @@ fn a_message_cannot_steer_the_terminal() {
 }
 
 #[test]
-fn stacks_shows_every_stack_and_what_is_wrong_with_one_hides_no_other() {
+fn stacks_shows_problems_and_hides_no_stack() {
     let (sandbox, rev) = Sandbox::with_snapshot("first");
     sandbox.write("dev.json", &crate::sandbox::snapshot("dev", "first"));
     sandbox.run(&["push", "demo/dev", "dev.json"]).expect(0);
@@ -161,7 +161,7 @@ fn stacks_shows_every_stack_and_what_is_wrong_with_one_hides_no_other() {
 }
 
 #[test]
-fn a_closed_pipe_is_quiet() {
+fn closed_pipe_is_quiet() {
     let (sandbox, _) = Sandbox::with_snapshot("first");
     for arguments in [
         &["pull", PROD][..],

@@ -1,3 +1,0 @@
-//! What the rules do.
-
-pub(super) mod backend;

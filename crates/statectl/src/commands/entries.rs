@@ -1,0 +1,367 @@
+use super::parsed;
+use crate::exit::{Failure, MISSING};
+use crate::output::Answer;
+use crate::stack::Context;
+use crate::table::{Table, fields};
+use crate::text::{HEADING, plain};
+use clap::Args;
+use sdk_state::{Entry, Json, Revision, Snapshot as _, State};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde_json::value::RawValue;
+use std::fmt;
+use std::io::{self, Write as _};
+use time::OffsetDateTime;
+
+/// List the entries of a snapshot
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  statectl list network/prod")]
+pub(crate) struct List {
+    /// FACTORY/STACK
+    pub(super) stack: String,
+    /// This revision instead of the current one
+    #[arg(long)]
+    rev: Option<String>,
+}
+
+#[derive(serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Entries {
+    stack: String,
+    revision: String,
+    entries: Vec<Row>,
+}
+
+#[derive(serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Row {
+    address: String,
+    entry_kind: &'static str,
+    category: &'static str,
+    /// Alias and kind of the binding.
+    r#type: String,
+    library_path: Option<String>,
+    depends_on: Vec<String>,
+    /// Which of these are not in the snapshot.
+    missing: Vec<String>,
+    has_sensitive: bool,
+}
+
+impl List {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let rev: Option<Revision> = parsed(self.rev.as_deref())?;
+        let stack = context.readable(&self.stack, rev.as_ref())?;
+        let (rev, state) = stack.snapshot(rev.as_ref())?;
+        if state.is_empty() {
+            context.output().notice(format_args!("{rev} has no entries"));
+        }
+        context.output().answer(&Entries {
+            stack: self.stack.clone(),
+            revision: rev.to_string(),
+            entries: state.entries().map(|entry| Row::of(entry, &state)).collect(),
+        })
+    }
+}
+
+impl Row {
+    fn of(entry: &Entry, state: &State) -> Self {
+        let library_path = Some(entry.binding.library_path.clone());
+        let missing = entry
+            .depends_on
+            .iter()
+            .filter(|address| state.find(address).is_none());
+        Self {
+            address: entry.address.clone(),
+            entry_kind: entry.entry_kind.as_str(),
+            category: entry.category.as_str(),
+            r#type: format!("{}.{}", entry.binding.alias, entry.binding.kind),
+            library_path: library_path.filter(|path| !path.is_empty()),
+            missing: missing.cloned().collect(),
+            depends_on: entry.depends_on.clone(),
+            has_sensitive: !(entry.sensitive_inputs.is_empty() && entry.sensitive_outputs.is_empty()),
+        }
+    }
+
+    fn needs(&self) -> String {
+        match self.depends_on.len() {
+            0 => "-".into(),
+            count => count.to_string(),
+        }
+    }
+
+    fn notes(&self) -> String {
+        let mut notes = Vec::new();
+        if self.has_sensitive {
+            notes.push("sensitive".to_owned());
+        }
+        if !self.missing.is_empty() {
+            notes.push(format!(
+                "! needs {}, which is not here",
+                plain(&self.missing.join(", "))
+            ));
+        }
+        notes.join(", ")
+    }
+}
+
+impl Answer for Entries {
+    const KIND: &'static str = "entries";
+
+    fn human(&self, page: &mut Vec<u8>) -> io::Result<()> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        let mut table = Table::new(["ADDRESS", "KIND", "TYPE", "NEEDS", "NOTES"]);
+        for row in &self.entries {
+            table.row([
+                plain(&row.address),
+                row.entry_kind.into(),
+                plain(&row.r#type),
+                row.needs(),
+                row.notes(),
+            ]);
+        }
+        table.align_right(3);
+        table.print(page)
+    }
+}
+
+/// Printed in the place of a sensitive value.
+const MASK: &str = "(sensitive)";
+
+/// Show one entry, with sensitive fields masked
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  statectl show network/prod resource.database --reveal")]
+pub(crate) struct Show {
+    /// FACTORY/STACK
+    pub(super) stack: String,
+    /// The entry's address
+    address: String,
+    /// This revision instead of the current one
+    #[arg(long)]
+    rev: Option<String>,
+    /// Show sensitive fields too
+    #[arg(long)]
+    reveal: bool,
+}
+
+#[derive(serde::Serialize)]
+struct Shown {
+    stack: String,
+    revision: String,
+    /// The names of the members that are masked.
+    masked: Vec<String>,
+    entry: Box<RawValue>,
+    #[serde(skip)]
+    parts: Parts,
+}
+
+/// An entry as people read it.
+struct Parts {
+    facts: Vec<(&'static str, String)>,
+    inputs: Vec<Field>,
+    outputs: Vec<Field>,
+}
+
+/// One input or output; a masked one has no value.
+struct Field {
+    name: String,
+    value: Option<Json>,
+}
+
+impl Show {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let rev: Option<Revision> = parsed(self.rev.as_deref())?;
+        let stack = context.readable(&self.stack, rev.as_ref())?;
+        let (rev, state) = stack.snapshot(rev.as_ref())?;
+        let Some(entry) = state.find(&self.address) else {
+            return Err(Failure::new(
+                MISSING,
+                "not-found",
+                format!("{} has no entry {:?} at {rev}", self.stack, self.address),
+            )
+            .hint("`statectl list STACK` shows the entries"));
+        };
+        let inputs = self.members(entry.inputs.as_ref(), &entry.sensitive_inputs)?;
+        let outputs = self.members(entry.outputs.as_ref(), &entry.sensitive_outputs)?;
+        let masked = [("inputs", &inputs), ("outputs", &outputs)].map(|(part, fields)| {
+            let masked = fields.iter().filter(|field| field.value.is_none());
+            masked.map(move |field| format!("{part}.{}", field.name))
+        });
+        context.output().answer(&Shown {
+            stack: self.stack.clone(),
+            revision: rev.to_string(),
+            masked: masked.into_iter().flatten().collect(),
+            entry: document(entry, &inputs, &outputs)?,
+            parts: Parts {
+                facts: facts(entry),
+                inputs,
+                outputs,
+            },
+        })
+    }
+
+    fn members(&self, object: Option<&Json>, sensitive: &[String]) -> Result<Vec<Field>, Failure> {
+        let text = object.map_or("{}", Json::as_str);
+        let members: Members<'_> = serde_json::from_str(text).map_err(io::Error::from)?;
+        let mut fields = Vec::new();
+        for (name, value) in members.0 {
+            let is_shown = self.reveal || !is_sensitive(&name, sensitive);
+            fields.push(Field {
+                name,
+                value: is_shown.then(|| Json::parse(value.get())).transpose()?,
+            });
+        }
+        Ok(fields)
+    }
+}
+
+/// A name may also lead into a member, as `tags.token`: then the whole member is masked. Signs with which notations for paths
+/// begin are passed over, so that `/token` and `$.token` mask too.
+fn is_sensitive(name: &str, sensitive: &[String]) -> bool {
+    sensitive.iter().any(|sensitive| {
+        sensitive
+            .strip_prefix(name)
+            .or_else(|| {
+                sensitive
+                    .trim_start_matches(['$', '/', '.', '[', '"', '\''])
+                    .strip_prefix(name)
+            })
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[', '/', '"', '\'', ']']))
+    })
+}
+
+/// The entry as the snapshot's document has it, with these members as its inputs and outputs.
+fn document(entry: &Entry, inputs: &[Field], outputs: &[Field]) -> Result<Box<RawValue>, Failure> {
+    #[derive(serde::Deserialize)]
+    struct Document<'a> {
+        #[serde(borrow)]
+        entries: [&'a RawValue; 1],
+    }
+
+    let mut entry = entry.clone();
+    entry.inputs = object(inputs)?;
+    entry.outputs = object(outputs)?;
+    let mut alone = State::new(&"only/entry".parse()?, "", "", OffsetDateTime::UNIX_EPOCH)?;
+    alone.upsert(entry);
+    let bytes = alone.encode()?;
+    let document: Document<'_> = serde_json::from_slice(&bytes).map_err(io::Error::from)?;
+    Ok(document.entries[0].to_owned())
+}
+
+fn object(fields: &[Field]) -> Result<Option<Json>, Failure> {
+    match fields {
+        [] => Ok(None),
+        fields => Ok(Some(Json::from_value(&Object(fields))?)),
+    }
+}
+
+fn facts(entry: &Entry) -> Vec<(&'static str, String)> {
+    let kind = match entry.entry_kind.as_str() {
+        kind if kind == entry.category.as_str() => kind.into(),
+        kind => format!("{kind} ({})", entry.category.as_str()),
+    };
+    let binding = &entry.binding;
+    let depends_on: Vec<String> = entry.depends_on.iter().map(|address| plain(address)).collect();
+    let mut facts = vec![
+        ("kind", kind),
+        ("type", plain(&format!("{}.{}", binding.alias, binding.kind))),
+        ("library", plain(&binding.library_path)),
+        (
+            "schema",
+            entry
+                .schema_version
+                .map(|version| version.to_string())
+                .unwrap_or_default(),
+        ),
+        ("trigger", plain(&entry.trigger_hash)),
+        ("depends on", depends_on.join("\n")),
+    ];
+    facts.retain(|(_, value)| !value.is_empty());
+    facts.insert(0, ("address", plain(&entry.address)));
+    facts
+}
+
+impl Answer for Shown {
+    const KIND: &'static str = "entry";
+
+    fn human(&self, page: &mut Vec<u8>) -> io::Result<()> {
+        let facts: Vec<(&str, String)> = self.parts.facts.clone();
+        fields(page, &facts)?;
+        for (heading, members) in [("inputs", &self.parts.inputs), ("outputs", &self.parts.outputs)] {
+            if members.is_empty() {
+                continue;
+            }
+            writeln!(page, "{HEADING}{heading}{HEADING:#}")?;
+            let names: Vec<String> = members.iter().map(|field| plain(&field.name)).collect();
+            let lines: Vec<(&str, String)> = names
+                .iter()
+                .map(String::as_str)
+                .zip(members.iter().map(Field::text))
+                .collect();
+            fields(page, &lines)?;
+        }
+        Ok(())
+    }
+}
+
+impl Field {
+    fn text(&self) -> String {
+        match &self.value {
+            Some(value) => value
+                .to_indented()
+                .lines()
+                .map(plain)
+                .collect::<Vec<_>>()
+                .join("\n"),
+            None => format!("{MASK}, --reveal shows it"),
+        }
+    }
+}
+
+/// The members of an object in their order, duplicates included.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Vec<(String, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(members)
+            }
+        }
+
+        deserializer.deserialize_map(Object).map(Self)
+    }
+}
+
+/// The members as an object again.
+struct Object<'a>(&'a [Field]);
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for field in self.0 {
+            match &field.value {
+                Some(value) => {
+                    let value: &RawValue =
+                        serde_json::from_str(value.as_str()).map_err(serde::ser::Error::custom)?;
+                    map.serialize_entry(&field.name, value)?;
+                }
+                None => map.serialize_entry(&field.name, MASK)?,
+            }
+        }
+        map.end()
+    }
+}

@@ -1,0 +1,236 @@
+use crate::exit::Failure;
+use crate::held;
+use crate::output::Answer;
+use crate::progress;
+use crate::stack::{Context, Stack};
+use crate::table::{MARK, Table};
+use crate::text::{age, first_line, now, plain, size};
+use clap::Args;
+use sdk_state::Revision;
+use sdk_state::encrypt::Recipient;
+use sdk_state::envelope::UnverifiedHeader;
+use serde::Serialize;
+use std::io;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// List every revision, oldest first; * marks the current one
+///
+/// It needs no key, because it shows what each file says of itself. None of that is verified: whoever can write to the store
+/// can make up authors, messages and times.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  statectl snapshots network/prod")]
+pub(crate) struct Snapshots {
+    /// FACTORY/STACK
+    pub(super) stack: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Listing {
+    stack: String,
+    current: Option<String>,
+    /// A reminder for programs: no header is authenticated.
+    headers: &'static str,
+    snapshots: Vec<Row>,
+    #[serde(skip)]
+    now: OffsetDateTime,
+}
+
+/// Delete a stored revision, which must not be the current one
+///
+/// It is not an error if the revision does not exist. On a full disk this frees space.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  statectl delete network/prod 2026-07-10T12:00:00.25Z")]
+pub(crate) struct Delete {
+    /// FACTORY/STACK
+    pub(super) stack: String,
+    /// The revision to delete
+    rev: String,
+}
+
+#[derive(Serialize)]
+struct Deleted {
+    stack: String,
+    revision: String,
+    /// Whether it was there.
+    existed: bool,
+}
+
+/// One stored file, as far as it can be read without a key.
+#[derive(Serialize, Default)]
+#[serde(rename_all = "kebab-case")]
+struct Row {
+    revision: String,
+    current: bool,
+    written_at: Option<String>,
+    stored_bytes: Option<u64>,
+    length: Option<u64>,
+    envelope_version: Option<u32>,
+    parent: Option<String>,
+    sealed_for: Vec<String>,
+    author: Option<String>,
+    host: Option<String>,
+    tool: Option<String>,
+    run: Option<String>,
+    message: Option<String>,
+    /// What is wrong with the file.
+    problem: Option<String>,
+    #[serde(skip)]
+    time: Option<OffsetDateTime>,
+}
+
+impl Snapshots {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let stack = context.keyless(&self.stack)?;
+        stack.demand_snapshot()?;
+        // The repair of a damaged `current` begins with this list.
+        let current = match stack.current() {
+            Ok(rev) => Some(rev),
+            Err(Failure::Told(told)) => {
+                context.output().warning(&told.message);
+                None
+            }
+            Err(Failure::Quiet) => None,
+        };
+        let revisions = stack.store().list()?;
+        context.output().answer(&Listing {
+            stack: self.stack.clone(),
+            current: current.as_ref().map(Revision::to_string),
+            headers: "unverified",
+            snapshots: progress::each("revisions", revisions, |rev| {
+                Row::of(&stack, &rev, current.as_ref() == Some(&rev))
+            }),
+            now: now(),
+        })
+    }
+}
+
+impl Delete {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let rev: Revision = self.rev.parse()?;
+        let stack = context.keyless(&self.stack)?;
+        stack.demand_snapshot()?;
+        let existed = stack.store().list()?.contains(&rev);
+        match held::join(&stack)? {
+            Some(held) => stack.store().backend().remove(&rev, Some(held.token()?))?,
+            None => match stack.store().delete(&rev) {
+                Err(error) if error.is_locked() && !context.options().wait.is_zero() => {
+                    let held = held::take(&stack, "delete")?;
+                    stack.store().backend().remove(&rev, Some(held.token()?))?;
+                    held.give_back_after_change(context.output());
+                }
+                result => result?,
+            },
+        }
+        if !existed {
+            context
+                .output()
+                .notice(format_args!("there was no revision {rev}"));
+        }
+        context.output().answer(&Deleted {
+            stack: self.stack.clone(),
+            revision: rev.to_string(),
+            existed,
+        })
+    }
+}
+
+impl Answer for Deleted {
+    const KIND: &'static str = "deleted";
+
+    /// Nothing: the exit code says it.
+    fn human(&self, _page: &mut Vec<u8>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Row {
+    fn of(stack: &Stack<'_>, rev: &Revision, is_current: bool) -> Self {
+        let row = Self {
+            revision: rev.to_string(),
+            current: is_current,
+            time: rev.time(),
+            ..Self::default()
+        };
+        let row = match stack.store().backend().read_prefix(rev, 0) {
+            Ok(stored) => Self {
+                stored_bytes: Some(stored.stored_bytes),
+                ..row
+            },
+            Err(error) => return row.with_problem(&error),
+        };
+        match stack.store().header(rev) {
+            Ok(header) => row.with_header(stack, header),
+            Err(error) => row.with_problem(&error),
+        }
+    }
+
+    fn with_header(self, stack: &Stack<'_>, header: UnverifiedHeader) -> Self {
+        let elsewhere = match (&header.stack, &header.revision) {
+            (Some(other), _) if *other != stack.id().to_string() => Some(format!("sealed for stack {other}")),
+            (_, Some(other)) if *other != self.revision => Some(format!("sealed for revision {other}")),
+            _ => None,
+        };
+        let time = header.written_at.or(self.time);
+        Self {
+            written_at: time.and_then(|time| time.format(&Rfc3339).ok()),
+            length: header.length,
+            envelope_version: Some(header.version),
+            parent: header.parent.map(|parent| parent.to_string()),
+            sealed_for: header.recipients.iter().map(Recipient::describe).collect(),
+            author: header.provenance.author,
+            host: header.provenance.host,
+            tool: header.provenance.tool,
+            run: header.provenance.run,
+            message: header.message,
+            problem: elsewhere,
+            time,
+            ..self
+        }
+    }
+
+    fn with_problem(self, error: &sdk_state::Error) -> Self {
+        Self {
+            problem: Some(error.to_string()),
+            ..self
+        }
+    }
+
+    fn author_and_host(&self) -> String {
+        match (&self.author, &self.host) {
+            (Some(author), Some(host)) => format!("{}@{}", first_line(author), first_line(host)),
+            (Some(name), None) | (None, Some(name)) => first_line(name),
+            (None, None) => "-".into(),
+        }
+    }
+
+    /// The message, or what is wrong.
+    fn text(&self) -> String {
+        match (&self.problem, self.envelope_version) {
+            (Some(problem), _) => format!("! {}", plain(problem)),
+            (None, Some(1)) => "(envelope version 1)".into(),
+            _ => first_line(self.message.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+impl Answer for Listing {
+    const KIND: &'static str = "snapshots";
+
+    fn human(&self, page: &mut Vec<u8>) -> io::Result<()> {
+        let mut table = Table::new(["", "REVISION", "AGE", "SIZE", "AUTHOR", "MESSAGE"]);
+        for row in &self.snapshots {
+            table.row([
+                if row.current { MARK.into() } else { String::new() },
+                plain(&row.revision),
+                row.time.map_or("-".into(), |time| age(time, self.now)),
+                row.stored_bytes.map_or("-".into(), size),
+                row.author_and_host(),
+                row.text(),
+            ]);
+        }
+        table.align_right(3);
+        table.print(page)
+    }
+}

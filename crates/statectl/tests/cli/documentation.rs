@@ -1,0 +1,113 @@
+//! The help, and the commands that `docs/operators.md` shows.
+
+use crate::sandbox::{Sandbox, snapshot};
+use std::path::Path;
+
+const OPERATORS: &str = include_str!("../../../../docs/operators.md");
+
+/// The page is one session: its commands run one after the other, in the directory of a project.
+#[test]
+fn session_of_the_operators_page_runs() {
+    let sandbox = Sandbox::new();
+    sandbox.write("state.json", &snapshot("prod", "first"));
+    let blocks = OPERATORS.split("```console\n").skip(1);
+    let commands: Vec<&str> = blocks
+        .flat_map(|block| block.split("```").next().unwrap().lines())
+        .filter_map(|line| line.strip_prefix("$ "))
+        .collect();
+    assert!(commands.len() > 10, "{commands:?}");
+    let program = Path::new(env!("CARGO_BIN_EXE_statectl")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let mut shell = std::process::Command::new("sh");
+    let environment = sandbox.command(&[]);
+    let environment = environment
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    shell
+        .args(["-e", "-u", "-x", "-c", &commands.join("\n")])
+        .current_dir(sandbox.path(""))
+        .env_clear()
+        .envs(environment)
+        .env("PATH", path);
+    let output = shell.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// The commands and options that the page names in its sentences exist.
+#[test]
+fn commands_that_the_operators_page_names_exist() {
+    let sandbox = Sandbox::new();
+    let names = command_names(&sandbox);
+    let help_of = |name: &str| sandbox.answer(&[name, "--help"]);
+    let every_help: String = names.iter().map(|name| help_of(name)).collect();
+    let mut seen = 0;
+    for quoted in OPERATORS.split('`').skip(1).step_by(2) {
+        let words: Vec<&str> = quoted.trim_start_matches("statectl ").split(' ').collect();
+        let help = match names.iter().find(|name| name == &words[0]) {
+            Some(name) => help_of(name),
+            None if words[0].starts_with("--") => every_help.clone(),
+            None => continue,
+        };
+        seen += 1;
+        for option in words.iter().filter(|word| word.starts_with("--")) {
+            assert!(help.contains(option), "{option} of {quoted}");
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
+
+/// The help, the operators page and the crate's documentation list the same exit codes.
+#[test]
+fn exit_codes_are_documented_alike_in_three_places() {
+    let help = Sandbox::new().answer(&["--help"]);
+    let codes = help.lines().skip_while(|line| *line != "Exit codes:").skip(1);
+    let rows: Vec<String> = codes
+        .map_while(|line| line.trim().split_once(' '))
+        .map(|(code, meaning)| {
+            format!(
+                "| {code} | {} |",
+                meaning.trim().replace("of `statectl lock`", "of `lock`")
+            )
+        })
+        .collect();
+    assert_eq!(rows.len(), 9, "{rows:?}");
+    let crate_page = include_str!("../../src/lib.rs").replace("of `statectl lock`", "of `lock`");
+    for row in rows {
+        assert!(OPERATORS.contains(&row), "{row}");
+        assert!(crate_page.contains(&format!("/// {row}")), "{row}");
+    }
+}
+
+fn command_names(sandbox: &Sandbox) -> Vec<String> {
+    let help = sandbox.answer(&["--help"]);
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    commands
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|name| !name.is_empty() && *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn help_of_every_command_has_an_example() {
+    let sandbox = Sandbox::new();
+    let names = command_names(&sandbox);
+    assert_eq!(names.len(), 14, "{names:?}");
+    for name in names {
+        let help = sandbox.answer(&[&name, "--help"]);
+        assert!(help.contains("Example:\n  statectl "), "{help}");
+    }
+}
+
+#[test]
+fn completions_know_the_commands() {
+    let sandbox = Sandbox::new();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(sandbox.answer(&["completions", shell]).contains("force-unlock"));
+    }
+}
