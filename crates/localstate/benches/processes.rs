@@ -139,7 +139,7 @@ fn take_turns(exclusion: Exclusion, root: &Path, hold: Duration, rest: Duration,
         let let_go = now();
         release();
         turns.push((came, got, let_go));
-        // Whoever lets go would find it free again before anybody else does.
+        // Without a pause the process that lets go would find it free again before the others do.
         pause(rest);
     }
     for (came, got, let_go) in turns {

@@ -99,7 +99,7 @@ impl Directory {
         if !self.lists_exactly(name)? {
             return Err(Failure::OtherSpelling(self.path.join(name)));
         }
-        // Whoever lost the race to make it must not rely on the winner's flush.
+        // Also when another process made it: it may not have flushed it yet.
         self.sync().map_err(|source| Failure::Io {
             action: "flush the directory",
             path: self.path.clone(),
@@ -289,8 +289,8 @@ fn lstat(path: &Path) -> Result<Option<Stat>, Failure> {
 
 /// Makes the names in the open `directory` durable. A filesystem that cannot flush a directory has nothing to flush.
 ///
-/// A failure is told once to each handle that was open when it happened. Whoever must hear of the failure of a certain
-/// change takes a handle of his own before the change: on a shared one another thread may have been told instead.
+/// The kernel reports a failure once to each handle that was open when it happened. To hear of the failure of a certain
+/// change, open a handle before the change: on a shared one another thread may have been told instead.
 pub(crate) fn sync(directory: &File) -> io::Result<()> {
     match directory.sync_all() {
         Err(error) if is_unsupported(&error) => Ok(()),
@@ -320,7 +320,7 @@ pub(crate) fn make_root(root: &Path) -> Result<Directory, Failure> {
             Err(errno) => return Err(io_failure("make the directory", root.into(), errno)),
         }
     }
-    // A parent that may be passed but not read cannot be flushed either; whoever made it had to be able to.
+    // A parent that may be passed but not read cannot be flushed. Whatever made it could read it.
     match Directory::open_root(parent) {
         Ok(Some(parent)) => parent
             .sync()

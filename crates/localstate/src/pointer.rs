@@ -79,7 +79,7 @@ pub(crate) fn set(
     let stack = &directory.stack;
     let content = format!("{rev}\n");
     loop {
-        // Asked twice: now, so that a mover who has lost touches nothing, and under the mutex, where it counts.
+        // Asked twice: now, so that a mover that has lost touches nothing, and under the mutex, where it counts.
         demand(directory, expect, rev, token)?;
         let durable = snapshots::durable(directory, flushes, rev)?;
         let temporary = Temporary::write(stack, directory.filesystem, Purpose::Current, content.as_bytes())?;

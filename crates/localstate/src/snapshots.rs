@@ -342,7 +342,7 @@ impl<'a> Stored<'a> {
     fn read(self, bytes: u64) -> Result<Vec<u8>, Failure> {
         let failure = |source| self.snapshots.failure(READ, &self.name, source);
         let mut read = Vec::new();
-        // Whoever can write to the directory must not end this process with a file that is all hole.
+        // A file that is one large hole must not end this process.
         read.try_reserve_exact(bytes as usize)
             .map_err(|error| failure(io::Error::new(io::ErrorKind::OutOfMemory, error)))?;
         self.file.take(bytes).read_to_end(&mut read).map_err(failure)?;

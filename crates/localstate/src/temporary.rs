@@ -354,7 +354,7 @@ mod tests {
         let temporary = Temporary::write(&directory, Filesystem::Trusted, Purpose::Lock, b"ours").unwrap();
         directory.link(&temporary.name.name, "backup").unwrap();
         assert!(!temporary.link("lock").unwrap());
-        // Its own name is a name that was won, whoever says that it is taken.
+        // A name that leads to the temporary itself was won, although it is taken.
         directory.link(&temporary.name.name, "own").unwrap();
         assert!(temporary.link("own").unwrap());
     }
