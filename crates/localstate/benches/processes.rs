@@ -162,7 +162,7 @@ fn hand_over(waiters: usize) {
         turns.sort_unstable_by_key(|turn| turn[1]);
         turns
             .windows(2)
-            // Who came after it was free has not waited for it.
+            // A process that came after it was free has not waited for it.
             .filter(|turns| turns[1][0] < turns[0][2])
             .map(|turns| Duration::from_nanos(turns[1][1].saturating_sub(turns[0][2])))
             .collect::<Vec<_>>()

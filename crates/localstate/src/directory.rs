@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long an open waits until somebody gives back a lease on the file, such as a file server; the kernel takes a lease by
+/// How long an open waits for somebody, such as a file server, to give back a lease on the file. The kernel takes a lease by
 /// force after `/proc/sys/fs/lease-break-time`, 45 seconds.
 const LEASE_PATIENCE: Duration = Duration::from_secs(5);
 const LEASE_PAUSE: Duration = Duration::from_millis(2);
@@ -155,7 +155,7 @@ impl Directory {
         }
     }
 
-    /// Whether `name` still leads to the file that is open as `file`.
+    /// Returns whether `name` still leads to the file that is open as `file`.
     pub(crate) fn leads_to(&self, name: &str, file: &File) -> Result<bool, Failure> {
         let Some(by_name) = self.stat(name)? else {
             return Ok(false);
@@ -164,12 +164,12 @@ impl Directory {
         Ok(Inode::from(by_name) == Inode::from(by_handle))
     }
 
-    /// Whether `name` in this directory leads to that one.
+    /// Returns whether `name` in this directory leads to that one.
     pub(crate) fn leads_to_directory(&self, name: &str, directory: &Self) -> Result<bool, Failure> {
         Ok(self.stat(name)?.map(Inode::from) == Some(directory.inode))
     }
 
-    /// Whether its path still leads here. Its last name is no link then.
+    /// Returns whether its path still leads here. Its last name is no link then.
     pub(crate) fn is_at_its_path(&self) -> Result<bool, Failure> {
         Ok(lstat(&self.path)?.map(Inode::from) == Some(self.inode))
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// A marker that changes its owner during a look is looked at again; not for ever, since the caller has a deadline.
 const LOOKS: u32 = 16;
-/// How long a try waits for the directory mutex: the next try comes soon.
+/// How long one try waits for the directory mutex. The next try comes soon.
 const MUTEX_PATIENCE: Duration = Duration::from_millis(10);
 /// A look and the waking up for it cost some 20 microseconds, most of it the waking up, so a waiter that looks this often
 /// needs less than a hundredth of a core. With the jitter it learns of a free lock within 3.2 milliseconds.
@@ -70,7 +70,7 @@ fn busy(directory: &StackDirectory, status: LockStatus) -> TryLock {
     }
 }
 
-/// Who holds the lock. The flock that it takes to find out is in nobody's way.
+/// Returns who holds the lock, and whether the holder lives. It makes no try fail.
 pub(crate) fn status(directory: &StackDirectory) -> Result<Option<LockStatus>, Failure> {
     for _ in 0..LOOKS {
         let Some(marker) = Marker::open(directory)? else {
@@ -99,7 +99,7 @@ pub(crate) fn force_unlock(
     Ok(Some(info))
 }
 
-/// Whether the marker carries this token. To be asked under the directory mutex.
+/// Fails unless the marker carries this token. Call it under the directory mutex.
 pub(crate) fn demand_token(directory: &StackDirectory, token: &LockToken) -> Result<(), Failure> {
     match Marker::open(directory)? {
         Some(marker) if marker.read()?.token.as_ref() == Some(token) => Ok(()),
@@ -107,7 +107,7 @@ pub(crate) fn demand_token(directory: &StackDirectory, token: &LockToken) -> Res
     }
 }
 
-/// Whether nobody holds the lock, or somebody who is dead. To be asked under the directory mutex.
+/// Fails unless the lock is free or its holder is dead. Call it under the directory mutex.
 pub(crate) fn demand_nobody(directory: &StackDirectory) -> Result<(), Failure> {
     match status(directory)? {
         Some(status) if status.liveness != Liveness::Dead => Err(Failure::Locked(Box::new(status.info))),
@@ -115,7 +115,7 @@ pub(crate) fn demand_nobody(directory: &StackDirectory) -> Result<(), Failure> {
     }
 }
 
-/// What this process says of itself, with a fresh token.
+/// Describes this process as a holder, with a fresh token.
 fn own_info(holder: &Holder) -> Result<LockInfo, Failure> {
     let mut info = LockInfo::new(holder, LockToken::generate().map_err(Failure::Contract)?);
     info.pid = Some(process::id());

@@ -42,7 +42,7 @@ pub(crate) fn encode(info: &LockInfo) -> [u8; BYTES] {
     marker
 }
 
-/// What a marker says, as far as it can be read: it may be unobin's, or damaged.
+/// Reads a marker as far as possible: it may be unobin's, or damaged.
 pub(crate) fn decode(content: &[u8]) -> LockInfo {
     let mut lines = content.splitn(2, |&byte| byte == b'\n');
     let pid = lines
@@ -78,7 +78,7 @@ pub(crate) struct Marker<'a> {
     is_proof: bool,
 }
 
-/// What [`Marker::try_open`] finds.
+/// The answer of [`Marker::try_open`].
 pub(crate) enum Found<'a> {
     Nothing,
     Marker(Marker<'a>),
@@ -154,7 +154,7 @@ impl<'a> Marker<'a> {
     }
 }
 
-/// What the marker in an open file says.
+/// Reads the marker in an open file.
 pub(crate) fn read(file: &File) -> io::Result<LockInfo> {
     let mut content = Vec::with_capacity(LONGEST_MARKER as usize);
     file.take(LONGEST_MARKER).read_to_end(&mut content)?;

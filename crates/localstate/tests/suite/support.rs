@@ -103,7 +103,7 @@ pub(crate) fn point_at(root: &Path, rev: &Revision) -> Result<(), Error> {
     store(root).set_current(rev)
 }
 
-/// What `current` names.
+/// The revision that `current` names.
 pub(crate) fn current(root: &Path) -> Option<Revision> {
     backend(root).current().unwrap().map(|pointer| pointer.revision)
 }
@@ -295,7 +295,7 @@ pub(crate) fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
 }
 
-/// What the parent gave a process to work on; `None` where nobody did: somebody runs the ignored tests by hand.
+/// The root that the parent gave a process; `None` when somebody runs the ignored tests by hand.
 pub(crate) fn given_root() -> Option<PathBuf> {
     std::env::var_os(ROOT).map(PathBuf::from)
 }
@@ -303,7 +303,7 @@ pub(crate) fn given_root() -> Option<PathBuf> {
 /// Tells the parent something. The test harness talks on the same line, so it begins with a new one.
 pub(crate) fn tell(line: impl AsRef<str>) {
     let mut out = io::stdout().lock();
-    // Who killed the reader wants no answer.
+    // A parent that is gone needs no answer.
     let _ = write!(out, "\n>{}\n", line.as_ref());
     let _ = out.flush();
 }
@@ -340,7 +340,7 @@ impl Partner {
         self.child.id()
     }
 
-    /// What it tells next; `None` when it has ended.
+    /// Its next line; `None` when it has ended.
     pub(crate) fn hear(&mut self) -> Option<String> {
         let mut line = String::new();
         while self.stdout.read_line(&mut line).unwrap() > 0 {
