@@ -141,6 +141,6 @@ impl Backend for SqliteBackend {
 
     fn force_unlock(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
         let evict = |_: &Tx<'_>| Ok(self.locks.force_unlock(expected)?);
-        self.database.run(Access::Change, None, &evict)
+        self.database.run(Access::Exclude, None, &evict)
     }
 }

@@ -11,10 +11,12 @@ const SCHEMA: &str = "
 const FIND: &str = "SELECT 1 FROM changes WHERE id = ?1";
 const UNKNOWN: &str = "the change may have been made or not: look before you repeat it";
 
-/// What a transaction is for. One that changes something keeps the changes of others out from its beginning.
+/// What a transaction is for. All but `Read` keep the changes of others out from their beginning.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Access {
     Read,
+    /// It changes nothing in the database.
+    Exclude,
     Change,
     /// A change that makes the file.
     Create,
@@ -64,10 +66,13 @@ impl Database {
     /// Returns what `work` did, and how the transaction ended.
     fn transaction<T>(&self, how: Access, id: &LockToken, work: &Work<'_, T>) -> Fallible<(T, Ended)> {
         let mut file = self.open(how)?;
-        if how == Access::Read {
-            return Ok((work(&file.transaction()?)?, Ok(())));
+        let tx = match how {
+            Access::Read => file.transaction()?,
+            _ => file.transaction_with_behavior(TransactionBehavior::Immediate)?,
+        };
+        if matches!(how, Access::Read | Access::Exclude) {
+            return Ok((work(&tx)?, Ok(())));
         }
-        let tx = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Each change has a number that no other has, and an id. The last thousand are found by it.
         tx.execute("INSERT INTO changes (id) VALUES (?1)", [id.as_str()])?;
         tx.execute_batch("DELETE FROM changes WHERE number <= last_insert_rowid() - 1000")?;
@@ -86,16 +91,22 @@ impl Database {
     }
 
     fn open(&self, how: Access) -> Fallible<Connection> {
-        let file = match how == Access::Create || self.path.try_exists()? {
-            true => Connection::open(&self.path)?,
-            false => Connection::open_in_memory()?,
-        };
-        file.busy_timeout(PATIENCE)?;
-        // A commit is flushed before it returns, and so is the directory.
-        file.pragma_update(None, "synchronous", "EXTRA")?;
-        // It reads the schema and writes nothing where the tables exist.
-        file.execute_batch(SCHEMA)?;
-        Ok(file)
+        if how == Access::Create || self.path.try_exists()? {
+            let file = Connection::open(&self.path)?;
+            file.busy_timeout(PATIENCE)?;
+            // A commit is flushed before it returns, and so is the directory.
+            file.pragma_update(None, "synchronous", "EXTRA")?;
+            if how == Access::Create {
+                file.execute_batch(SCHEMA)?;
+            }
+            // A file without tables was left by a crash at the first write, or belongs to somebody else.
+            if file.table_exists(None, "changes")? {
+                return Ok(file);
+            }
+        }
+        let nothing = Connection::open_in_memory()?;
+        nothing.execute_batch(SCHEMA)?;
+        Ok(nothing)
     }
 }
 

@@ -2,8 +2,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a helper of a test may panic")]
 
-// mod binary;
+mod binary;
+mod database;
 mod kit;
 mod lock;
-mod lost_commit;
 mod walkthrough;

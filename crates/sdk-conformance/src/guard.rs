@@ -67,8 +67,8 @@ pub(crate) fn an_evicted_holder_does_not_replace(place: &Place) -> Check {
     })
 }
 
-/// Whether `are_refused` holds for the token of an evicted holder, while nobody holds the lock and while somebody does. Of
-/// two revisions the first is current.
+/// Demands that `are_refused` holds for the token of an evicted holder, while nobody holds the lock and while somebody does.
+/// Of two revisions the first is current.
 fn is_fenced(place: &Place, are_refused: fn(&dyn Backend, &[Revision], &LockToken) -> Check) -> Check {
     let (backend, other) = (place.open()?, place.open()?);
     let revs = create_many(&*backend, 2)?;
@@ -95,7 +95,7 @@ pub(crate) fn no_move_is_done_once_the_next_holder_has_the_lock(place: &Place) -
     })
 }
 
-/// Whether no move that was begun under a lock is done after `end` has ended that lock.
+/// Demands that no move that was begun under a lock is done after `end` has ended that lock.
 fn no_move_is_done_later(place: &Place, end: fn(&dyn Backend, Held) -> Check<Option<Held>>) -> Check {
     let backend = place.open()?;
     let racers = RACERS.min(place.racers());

@@ -1,11 +1,17 @@
 //! The fixtures that the tests of this crate share.
 
 use sdk_conformance::{Fault, Faulty, Fixture, Method, TransportFault};
-use sdk_state::{Backend, Catalog, Error, ErrorKind, MemoryCatalog, Revision, StackId};
+use sdk_state::{Backend, Catalog, Error, ErrorKind, MemoryBackend, MemoryCatalog, Revision, StackId};
 
 /// A place in memory. It never knows what became of a lost answer.
 #[derive(Debug, Default)]
 pub(crate) struct Memory(MemoryCatalog);
+
+impl Memory {
+    pub(crate) fn backend(&self, id: &StackId) -> MemoryBackend {
+        self.0.backend(id)
+    }
+}
 
 impl Fixture for Memory {
     fn open(&self, id: &StackId) -> Result<Box<dyn Backend>, Error> {

@@ -1,6 +1,7 @@
 mod entries;
 mod entry;
 mod member;
+mod normalize;
 
 use crate::json::{Problem, Reader, Writer};
 use crate::stack_id::Excerpt;
@@ -171,13 +172,11 @@ impl State {
 
     /// The rules beside those of the entries.
     fn validate_document(&self) -> Result<(), Error> {
-        if !self.generated_at.is_empty() && OffsetDateTime::parse(&self.generated_at, &Rfc3339).is_err() {
-            return Err(invalid("generated-at: expected a time in RFC 3339"));
+        validate_time(&self.generated_at)?;
+        match is_object(self.outputs.as_ref()) {
+            true => Ok(()),
+            false => Err(invalid("outputs: expected an object")),
         }
-        if !is_object(self.outputs.as_ref()) {
-            return Err(invalid("outputs: expected an object"));
-        }
-        Ok(())
     }
 }
 
@@ -192,28 +191,44 @@ impl Snapshot for State {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        // One check of the encoding here saves one for each string.
-        let text = str::from_utf8(bytes)
-            .map_err(|error| invalid(&format!("not UTF-8 at byte {}", error.valid_up_to() + 1)))?;
-        let mut reader = Reader::new(text);
-        let state = Self::read(&mut reader).and_then(|state| reader.end().map(|()| state));
-        let state = state.map_err(|problem| invalid(&problem.describe(text)))?;
+        let state: Self = read_document(bytes)?;
         state.validate_document()?;
         Ok(state)
     }
 
     fn check_stack(&self, id: &StackId) -> Result<(), Error> {
-        if self.factory.name == id.factory() && self.stack == id.stack() {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::InvalidSnapshot,
-            format!(
-                "the snapshot belongs to {}, not to \"{id}\"",
-                Excerpt(&format!("{}/{}", self.factory.name, self.stack))
-            ),
-        ))
+        belongs_to(&self.factory, &self.stack, id)
     }
+}
+
+/// The whole document.
+fn read_document<T: Member>(bytes: &[u8]) -> Result<T, Error> {
+    // One check of the encoding here saves one for each string.
+    let text = str::from_utf8(bytes)
+        .map_err(|error| invalid(&format!("not UTF-8 at byte {}", error.valid_up_to() + 1)))?;
+    let mut reader = Reader::new(text);
+    let document = T::read(&mut reader).and_then(|document| reader.end().map(|()| document));
+    document.map_err(|problem| invalid(&problem.describe(text)))
+}
+
+fn validate_time(generated_at: &str) -> Result<(), Error> {
+    match generated_at.is_empty() || OffsetDateTime::parse(generated_at, &Rfc3339).is_ok() {
+        true => Ok(()),
+        false => Err(invalid("generated-at: expected a time in RFC 3339")),
+    }
+}
+
+fn belongs_to(factory: &Factory, stack: &str, id: &StackId) -> Result<(), Error> {
+    if factory.name == id.factory() && stack == id.stack() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::InvalidSnapshot,
+        format!(
+            "the snapshot belongs to {}, not to \"{id}\"",
+            Excerpt(&format!("{}/{stack}", factory.name))
+        ),
+    ))
 }
 
 impl Member for FormatVersion {

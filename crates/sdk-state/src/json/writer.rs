@@ -1,6 +1,7 @@
 //! Writes a JSON text: on one line, or indented for people.
 
-use super::reader::{MAX_DEPTH, is_white, special_in_string};
+use super::reader::MAX_DEPTH;
+use super::scan::{is_white, special_in_string};
 use std::io;
 
 /// A text on its way out. It puts commas and white space where they belong.
@@ -8,6 +9,8 @@ pub(crate) struct Writer<'a> {
     text: String,
     /// How many levels are open, if the text is indented.
     depth: Option<usize>,
+    /// Where a value is to be put in later.
+    mark: usize,
     /// Where an indented text goes piece by piece.
     out: Option<&'a mut dyn io::Write>,
     failure: Option<io::Error>,
@@ -35,6 +38,7 @@ impl<'a> Writer<'a> {
         Self {
             text: String::with_capacity(length),
             depth: None,
+            mark: 0,
             out: None,
             failure: None,
         }
@@ -46,6 +50,7 @@ impl<'a> Writer<'a> {
         Self {
             text: String::with_capacity(length),
             depth: Some(0),
+            mark: 0,
             out: None,
             failure: None,
         }
@@ -61,6 +66,17 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn into_text(self) -> String {
         self.text
+    }
+
+    /// Leaves out a value, whose text is put here later.
+    pub(crate) fn mark(&mut self) {
+        self.mark = self.text.len();
+    }
+
+    /// What stands before and after the [`mark`](Self::mark).
+    pub(crate) fn split_at_mark(mut self) -> (String, String) {
+        let after = self.text.split_off(self.mark);
+        (self.text, after)
     }
 
     /// Hands over what is left, and says what failed first.

@@ -106,6 +106,15 @@ impl Entry {
         }
     }
 
+    /// An entry that breaks no rule.
+    pub(super) fn read_checked(reader: &mut Reader<'_>) -> Result<Self, Problem> {
+        let entry = Self::read(reader)?;
+        match entry.broken_rule() {
+            Some(rule) => Err(reader.problem(rule)),
+            None => Ok(entry),
+        }
+    }
+
     /// The rule that the entry breaks, if it does.
     pub(super) fn broken_rule(&self) -> Option<&'static str> {
         let category_fits = match self.entry_kind {

@@ -35,13 +35,13 @@ pub(super) trait Member: Sized {
 macro_rules! object {
     (
         $(#[$attribute:meta])*
-        pub struct $name:ident = $what:literal {
+        $visibility:vis struct $name:ident = $what:literal {
             $( $(#[$doc:meta])* $presence:ident $vis:vis $field:ident: $type:ty = $member:literal, )*
         }
     ) => {
         $(#[$attribute])*
         #[derive(Clone, PartialEq)]
-        pub struct $name {
+        $visibility struct $name {
             $( $(#[$doc])* $vis $field: $type, )*
             unknown: crate::state::member::Unknown,
         }

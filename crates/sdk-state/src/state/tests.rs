@@ -34,11 +34,25 @@ fn written(state: &State) -> String {
 }
 
 fn rewritten(text: &str) -> String {
-    written(&State::decode(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}")))
+    let state = State::decode(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let written = written(&state);
+    match state.check_values() {
+        Ok(()) => assert_eq!(normalized(text).unwrap(), written),
+        Err(_) => assert!(normalized(text).is_err()),
+    }
+    written
+}
+
+fn normalized(text: &str) -> Result<String, Error> {
+    let (_, bytes) = normalize::normalized(text.as_bytes())?;
+    Ok(String::from_utf8(bytes).unwrap())
 }
 
 fn refusal(text: impl AsRef<[u8]>) -> String {
     let error = State::decode(text.as_ref()).unwrap_err();
+    let again = normalize::normalized(text.as_ref()).err().unwrap();
+    let without_place = |error: &Error| error.to_string().split(" at line").next().map(str::to_owned);
+    assert_eq!(without_place(&again), without_place(&error));
     assert_eq!(error.kind(), &ErrorKind::InvalidSnapshot);
     assert!(std::error::Error::source(&error).is_none());
     format!("{error} {error:?}")
@@ -130,7 +144,7 @@ fn what_is_empty_is_left_out_and_what_is_zero_is_not() {
 }
 
 #[test]
-fn unknown_members_are_written_after_the_known_ones_in_their_order() {
+fn unknown_members_keep_their_order_after_the_known_ones() {
     let text = r#"{"z":1,"a":{"a":2,"a":3},"format-version":1,"factory":{"y\n":1,"name":"f","b":2},"stack":"s",
         "entries":[{"x":1,"address":"a","c":null,"category":"resource","entry-kind":"leaf",
         "binding":{"w":[],"kind":"k","d":{},"alias":"b"}}]}"#;
@@ -313,7 +327,7 @@ fn each_rule_that_the_document_breaks_is_told() {
 }
 
 #[test]
-fn a_member_that_stands_twice_is_refused_at_every_level_however_it_is_spelt() {
+fn a_repeated_member_is_refused_however_it_is_spelt() {
     let unknown = r#""u":1,"v":2,"\u0075":3,"#;
     for (from, to, rule) in [
         (r#"{"format"#, r#"{"stack":"x","format"#, "stack is there twice"),
@@ -409,6 +423,14 @@ fn values_are_checked_on_request_wherever_they_are() {
         ] {
             let text = base.replacen(from, &to.replace('*', value), 1);
             let state = State::decode(text.as_bytes()).unwrap();
+            let normalized = normalized(&text)
+                .err()
+                .map_or(String::new(), |error| error.to_string());
+            assert!(
+                normalized.contains(flaw) && normalized.contains(place) || flaw.is_empty(),
+                "{normalized}"
+            );
+            assert_eq!(normalized.is_empty(), flaw.is_empty());
             match state.check_values() {
                 Ok(()) => assert_eq!(flaw, "", "{text}"),
                 Err(error) => {
@@ -578,8 +600,12 @@ fn a_new_state_belongs_to_its_stack_and_to_no_other() {
     let state = new_state();
     let id = |text: &str| text.parse::<StackId>().unwrap();
     assert!(state.check_stack(&id("network/prod")).is_ok());
+    let bytes = State::normalize(written(&state).as_bytes(), &id("network/prod")).unwrap();
+    assert_eq!(bytes, written(&state).as_bytes());
     for other in ["network/dev", "app/prod", "prod/network"] {
         let error = state.check_stack(&id(other)).unwrap_err();
+        let again = State::normalize(written(&state).as_bytes(), &id(other)).unwrap_err();
+        assert_eq!(again.to_string(), error.to_string());
         assert_eq!(error.kind(), &ErrorKind::InvalidSnapshot);
     }
     assert_eq!(

@@ -1,4 +1,4 @@
-//! A commit whose answer is lost, and then the look whether it happened.
+//! The transaction: commits whose answer is lost, and files that belong to somebody else.
 
 use crate::kit::{Sqlite, lost};
 use sdk_state::{Backend, Catalog as _, Created, Expect, Revision, TryLock};
@@ -62,4 +62,36 @@ fn a_lost_move_is_found_after_another_move() {
     let now = other.current().unwrap().unwrap();
     assert_eq!((&moved.revision, &now.revision), (&revs[0], &revs[1]));
     assert!(moved.version < now.version);
+}
+
+/// An eviction is no change of the database: no commit can fail after the holder has lost its lock.
+#[test]
+fn an_eviction_commits_nothing() {
+    let place = Sqlite::new();
+    let id = "network/prod".parse().unwrap();
+    let TryLock::Held(lock) = open(&place).try_lock(&sdk_state::Holder::new("test")).unwrap() else {
+        panic!("nobody else locks");
+    };
+    let evictor = place
+        .catalog()
+        .with_commit(Arc::new(|_| Err(lost())))
+        .open(&id)
+        .unwrap();
+    assert!(evictor.force_unlock(None).unwrap().is_some());
+    assert!(lock.check().unwrap_err().is_lock_lost());
+}
+
+/// Somebody mistyped the address and named the database of another program.
+#[test]
+fn reading_changes_no_database_of_another_program() {
+    let place = Sqlite::new();
+    let foreign = rusqlite::Connection::open(place.file()).unwrap();
+    foreign.execute_batch("CREATE TABLE users (name TEXT)").unwrap();
+    let before = std::fs::read(place.file()).unwrap();
+    let (catalog, backend) = (place.catalog(), open(&place));
+    assert_eq!(catalog.stacks().unwrap(), []);
+    assert_eq!(backend.list().unwrap(), []);
+    assert_eq!(backend.current().unwrap(), None);
+    backend.remove(&rev(), None).unwrap();
+    assert_eq!(std::fs::read(place.file()).unwrap(), before);
 }
