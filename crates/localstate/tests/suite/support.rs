@@ -399,20 +399,33 @@ pub(crate) fn traced(command: &Command, calls: &str, options: &[&str]) -> Option
     }
 }
 
-/// Starts a command of which a system call waits for a second before it begins, each or those that `when` selects, such as
-/// `6+`; `None` where there is no strace.
-pub(crate) fn slowed(command: &Command, call: &str, when: &str) -> Option<Partner> {
-    let inject = format!("inject={call}:delay_enter=1000000:when={when}");
-    match Partner::try_start(under_strace(
-        command,
-        Path::new("/dev/null"),
-        call,
-        &["-e", &inject],
-    )) {
-        Ok(partner) => Some(partner),
-        Err(error) => {
-            skip(&format!("strace: {error}"));
-            None
+/// A process of which a system call waits for two seconds before it begins.
+#[derive(Debug)]
+pub(crate) struct Slowed {
+    pub(crate) partner: Partner,
+    log: tempfile::NamedTempFile,
+}
+
+impl Slowed {
+    /// Starts the command; each `call` waits, or those that `when` selects, such as `6+`. `None` where there is no strace.
+    pub(crate) fn start(command: &Command, call: &str, when: &str) -> Option<Self> {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let inject = format!("inject={call}:delay_enter=2000000:when={when}");
+        match Partner::try_start(under_strace(command, log.path(), call, &["-e", &inject])) {
+            Ok(partner) => Some(Self { partner, log }),
+            Err(error) => {
+                skip(&format!("strace: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Returns once a call with this argument waits to begin.
+    pub(crate) fn await_call(&self, argument: &str) {
+        let begun = Instant::now();
+        while !fs::read_to_string(self.log.path()).unwrap().contains(argument) {
+            assert!(begun.elapsed() < LONG, "there is no call with {argument}");
+            std::thread::yield_now();
         }
     }
 }
@@ -430,21 +443,4 @@ fn under_strace(command: &Command, log: &Path, calls: &str, options: &[&str]) ->
         strace.env(name, value.unwrap());
     }
     strace
-}
-
-/// Returns once a temporary file whose name begins like this lies in the stack's directory below `root`.
-pub(crate) fn await_temporary(root: &Path, prefix: &str) {
-    let begun = Instant::now();
-    let is_there = || {
-        let names = names_below(&stack_directory(root));
-        names.iter().any(|name| {
-            name.rsplit('/')
-                .next()
-                .is_some_and(|name| name.starts_with(prefix))
-        })
-    };
-    while !is_there() {
-        assert!(begun.elapsed() < LONG, "there is no {prefix} file");
-        std::thread::yield_now();
-    }
 }
