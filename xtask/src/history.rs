@@ -315,7 +315,10 @@ impl Run<'_, '_> {
             Check => (format!("check {token}"), model.check(&token)),
             Unlock => (format!("unlock {token}"), model.unlock(&token)),
             // What came of it is seen by who looks next.
-            Drop => (format!("drop {token}"), model.drop_lock(&token)),
+            Drop => {
+                model.unlock(&token);
+                (format!("drop {token}"), vec![OK.into()])
+            }
             What::ForceUnlock => ("force_unlock".into(), model.force_unlock(None)),
             ForceUnlockIf => (format!("force_unlock {token}"), model.force_unlock(Some(&token))),
         };

@@ -281,12 +281,6 @@ impl Model {
         answer
     }
 
-    /// The same without an answer.
-    pub(crate) fn drop_lock(&mut self, token: &str) -> Answers {
-        self.unlock(token);
-        one(OK)
-    }
-
     pub(crate) fn force_unlock(&mut self, expected: Option<&str>) -> Answers {
         match &self.lock {
             None => one(NONE),

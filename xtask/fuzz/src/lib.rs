@@ -60,12 +60,12 @@ pub fn local_stack(file: &str) -> (PathBuf, LocalBackend) {
 pub const LIMIT: u64 = 64 << 10;
 
 /// Opens a sealed file of at most [`LIMIT`] bytes, and checks the errors: each is of a kind that is about files, and what opens
-/// nowhere can be shown to anybody too.
+/// nowhere can be shown to anybody too, without the secret of `hidden`.
 ///
 /// # Panics
 ///
 /// If one is not.
-pub fn open(ring: &Keyring, subject: Subject<'_>, file: &[u8], public: &[u8]) -> Result<Vec<u8>, Error> {
+pub fn open(ring: &Keyring, subject: Subject<'_>, file: &[u8], hidden: &[u8]) -> Result<Vec<u8>, Error> {
     let opened = envelope::open(ring, subject, file.to_vec(), LIMIT);
     if let Err(error) = &opened {
         use ErrorKind::{Damaged, Misplaced, Refused, TooLarge, WrongKey};
@@ -74,7 +74,7 @@ pub fn open(ring: &Keyring, subject: Subject<'_>, file: &[u8], public: &[u8]) ->
     }
     if let Err(error) = envelope::header(file) {
         assert!(opened.is_err(), "{error:?}");
-        check_error(&error, file, public);
+        check_error(&error, hidden, &[]);
     }
     opened
 }

@@ -63,14 +63,14 @@ fn run(script: &Script, point: Option<&CallNumber>) -> Result<Run, Trouble> {
         let process = calls.len();
         match (point, script.fate) {
             (Some(point), Fate::Killed(victim)) if victim == process => {
-                let killed = traced(process, Some(Signal::Kill(point)))?.end()?;
+                let killed = traced(process, Some((Number::KILL, point)))?.end()?;
                 tracer.run_to_its_end(&killed)?;
                 calls.push(killed);
             }
             (Some(point), Fate::Overtaken(victim) | Fate::OvertakenByKilled(victim, _))
                 if victim == process =>
             {
-                let mut stopped = traced(process, Some(Signal::Stop(point)))?;
+                let mut stopped = traced(process, Some((Number::STOP, point)))?;
                 let first = stopped.wait_until_it_is_stopped()?;
                 let killed_at = match script.fate {
                     Fate::OvertakenByKilled(_, number) => Some(CallNumber {
@@ -79,7 +79,8 @@ fn run(script: &Script, point: Option<&CallNumber>) -> Result<Run, Trouble> {
                     }),
                     _ => None,
                 };
-                let between = traced(process + 1, killed_at.as_ref().map(Signal::Kill))?.end()?;
+                let between =
+                    traced(process + 1, killed_at.as_ref().map(|call| (Number::KILL, call)))?.end()?;
                 let all = stopped.end()?;
                 let mut overtaken = tracer.start();
                 tracer.run(&mut overtaken, &all[..first])?;
@@ -225,14 +226,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 const STOPPED: &str = "--- stopped by SIGSTOP ---";
 const KILLED: &str = "+++ killed by SIGKILL +++";
 
-/// What a process is sent at one of its calls.
-#[derive(Debug, Clone, Copy)]
-enum Signal<'a> {
-    /// Instead of the call.
-    Kill(&'a CallNumber),
-    /// After the call.
-    Stop(&'a CallNumber),
-}
+/// What a process is sent at one of its calls: killed instead of the call, or stopped after it.
+type Signal<'a> = (Number, &'a CallNumber);
 
 /// A process that runs, or is stopped. It does not outlive this value.
 struct Traced {
@@ -246,15 +241,14 @@ impl Traced {
     fn start(base: &Path, log: &Path, steps: &[&str], signal: Option<Signal<'_>>) -> Result<Self, Trouble> {
         let mut command = Command::new("strace");
         command.args(["-f", "-xx", "-s", "1000000", "-e", TRACED]);
-        if let Some(Signal::Kill(call) | Signal::Stop(call)) = signal {
-            let name = match signal {
-                Some(Signal::Kill(_)) => "SIGKILL",
-                _ => "SIGSTOP",
+        if let Some((signal, call)) = signal {
+            let signal = if signal == Number::KILL {
+                "SIGKILL"
+            } else {
+                "SIGSTOP"
             };
-            command.args([
-                "-e",
-                &format!("inject={}:signal={name}:when={}", call.name, call.number),
-            ]);
+            let inject = format!("inject={}:signal={signal}:when={}", call.name, call.number);
+            command.args(["-e", &inject]);
         }
         let process = Process {
             place: place(base),
@@ -267,10 +261,7 @@ impl Traced {
         Ok(Self {
             child,
             log: log.into(),
-            signal: signal.map(|signal| match signal {
-                Signal::Kill(_) => Number::KILL,
-                Signal::Stop(_) => Number::STOP,
-            }),
+            signal: signal.map(|(signal, _)| signal),
         })
     }
 

@@ -342,12 +342,4 @@ mod tests {
         assert_eq!(with_two.processes[1], ["write B", "try set_current B"]);
         assert_eq!(scripts[0].fate, Fate::None);
     }
-
-    #[test]
-    fn a_mark_is_read_from_the_path_of_its_link() {
-        let mark = Mark::Begins(Request::Write("A".into()));
-        let path = format!("{PREFIX}{}", serde_json::to_string(&mark).unwrap());
-        assert_eq!(Mark::read(path.as_bytes()), Some(mark));
-        assert_eq!(Mark::read(b"/proc/self/exe"), None);
-    }
 }

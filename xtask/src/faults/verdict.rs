@@ -31,16 +31,14 @@ pub(super) enum Unlink {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Call {
-            name,
-            arguments,
-            ordinal,
-            stage,
+            name, ordinal, stage, ..
         } = &self.call;
         let (operation, error, unlink) = (self.operation.name(), self.error, self.unlink);
         write!(
             f,
-            "{operation}: {name} no. {ordinal} fails with {error} ({stage:?}, unlink {unlink:?}): {name}({arguments}"
-        )
+            "{operation}: {name} no. {ordinal} fails with {error} ({stage:?}, unlink {unlink:?}): "
+        )?;
+        f.write_str(&self.call.arguments)
     }
 }
 
