@@ -213,7 +213,7 @@ impl Worker<'_> {
     fn write(&mut self, text: &str) -> Result<Revision, Trouble> {
         let text = format!("{text} by {} at {}", self.signature, self.random.next_u64());
         let rev = self.store.write(&Note(text.clone()), None)?;
-        self.journal.note_write(&rev, &text)?;
+        self.journal.note(&Entry::Wrote(rev.to_string(), text))?;
         self.own.push(rev.clone());
         Ok(rev)
     }
@@ -284,10 +284,6 @@ impl Journal {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         Ok(self.0.write_all(&line)?)
-    }
-
-    pub(super) fn note_write(&mut self, rev: &Revision, text: &str) -> Result<(), Trouble> {
-        self.note(&Entry::Wrote(rev.to_string(), text.into()))
     }
 }
 
