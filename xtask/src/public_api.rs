@@ -1,5 +1,5 @@
-//! The public API of each crate, with all its features, as `crates/NAME/public-api.txt` lists it: whoever changes it sees so,
-//! and so does whoever reads the change.
+//! The public API of each crate, with all its features, as `crates/NAME/public-api.txt` lists it, so
+//! that a change of the API shows in the change of the listing.
 //!
 //! `public-api` makes the list from the JSON of rustdoc. Its format is unstable and belongs to one version of Rust, the
 //! one that the workspace states.

@@ -44,7 +44,7 @@ pub fn subject() -> Subject<'static> {
 }
 
 /// A stack in a directory of its own: the path of one of its files, and a backend. The directory is left behind, since
-/// libFuzzer ends a process without unwinding: whoever starts a target chooses where by `TMPDIR`, and removes it.
+/// libFuzzer ends a process without unwinding: the caller chooses its place by `TMPDIR`, and removes it.
 ///
 /// # Panics
 ///
