@@ -35,7 +35,7 @@ const ROWS: [(&str, &str, Goal); 36] = [
     ("first read of a process", "10000 entries", Goal::Value(0.030)),
     ("list", "10000 revisions", Goal::Ratio(1.4)),
     ("encode", "10000 entries", Goal::None),
-    ("decode", "10000 entries", Goal::Ratio(1.0)),
+    ("decode", "10000 entries", Goal::Ratio(2.0)),
     ("seal", "10 entries", Goal::None),
     ("seal", "10000 entries", Goal::Ratio(1.2)),
     ("open", "10 entries", Goal::None),

@@ -11,8 +11,8 @@ impl State {
     /// Checks a document that comes from elsewhere, and gives the bytes that a store keeps of it.
     ///
     /// It is the same as [`decode`](crate::Snapshot::decode), [`check_values`](Self::check_values),
-    /// [`check_stack`](crate::Snapshot::check_stack) and [`encode`](crate::Snapshot::encode), and takes half of their time and
-    /// memory, since the entries are not kept. A store writes the bytes as a [`Raw`](crate::Raw).
+    /// [`check_stack`](crate::Snapshot::check_stack) and [`encode`](crate::Snapshot::encode), in less time and half of their
+    /// memory, since no entry is kept. A store writes the bytes as a [`Raw`](crate::Raw).
     ///
     /// ```
     /// use sdk_state::{Raw, Snapshot as _, State};
