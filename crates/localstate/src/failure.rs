@@ -59,7 +59,7 @@ pub(crate) enum Failure {
     },
     #[error("the lock marker is no regular file: remove what somebody put in its place")]
     MarkerNotPlain(PathBuf),
-    #[error("the lock is no longer held: lock again before changing anything")]
+    #[error("the lock is no longer held: stop, and lock again before you change anything")]
     LockLost,
     #[error("the lock belongs to another process")]
     LockOfAnotherProcess,
@@ -176,9 +176,8 @@ fn hint(source: &io::Error) -> &'static str {
         return ": there is not enough memory";
     }
     match errno(source) {
-        Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => {
-            ": the disk is full, free some space and try again"
-        }
+        Some(Errno::NOSPC | Errno::DQUOT) => ": the disk is full, free some space and try again",
+        Some(Errno::FBIG) => ": the file is larger than this process may write (ulimit -f)",
         Some(Errno::ROFS) => ": the filesystem is read-only",
         Some(Errno::ACCESS | Errno::PERM) => ": permission denied, check who owns the file and its directory",
         Some(Errno::MFILE | Errno::NFILE) => ": too many files are open, close some and try again",

@@ -43,6 +43,11 @@ impl Error {
         self
     }
 
+    /// The cause, for an error that takes this one's place.
+    pub fn into_source(self) -> Option<Box<dyn StdError + Send + Sync>> {
+        self.source
+    }
+
     /// The kind, to match on.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -144,7 +144,7 @@ fn process_with_a_file_limit() {
     let backend = backend(&root);
     // The first part of it fits: what was written is removed again.
     let error = backend.create(&nth(3), &[b'x'; 100_000]).unwrap_err();
-    assert_io(&error, "disk is full");
+    assert_io(&error, "ulimit -f");
     assert_unchanged(&root, &[], "limited");
     create(&backend, &nth(3));
     assert_unchanged(&root, &[nth(3)], "smaller");
