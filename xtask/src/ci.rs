@@ -12,7 +12,7 @@ use std::time::Instant;
 /// The tasks of this program and their sizes: what shows within minutes that something broke.
 const TASKS: [&str; 6] = [
     "instructions",
-    "props --cases 24",
+    "props --cases 96",
     "crash",
     "faults",
     "torture --minutes 0.3",

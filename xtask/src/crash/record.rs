@@ -129,7 +129,6 @@ struct CallNumber {
     number: usize,
 }
 
-/// Which points are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Density {
     /// Before each flush, since there a power cut makes the greatest difference.

@@ -218,7 +218,6 @@ impl Mark {
     }
 }
 
-/// A traced process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Process {
     pub(super) place: Place,
