@@ -57,7 +57,7 @@ impl LocalCatalog {
         };
         demand_own_files(&found)?;
         let exclusion = Exclusion::begin(&self.0, id, &found)?;
-        // Taking a lock makes what was missing.
+        // Taking a lock makes missing directories.
         let Some(directory) = StackDirectory::open(&self.0, id)? else {
             return Ok(true);
         };
@@ -168,7 +168,7 @@ impl Catalog for LocalCatalog {
     }
 }
 
-/// What keeps others from using a stack while it is removed.
+/// The way to keep others from using a stack while it is removed.
 enum Exclusion {
     /// Each step asks under the directory mutex whether nobody holds the lock: no lock need be written on a full disk.
     Mutex,

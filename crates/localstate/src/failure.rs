@@ -161,7 +161,7 @@ impl From<Failure> for Error {
     }
 }
 
-/// Whether a file could not be opened because of a lease (`fcntl(2)`, `F_SETLEASE`).
+/// Returns whether a file could not be opened because of a lease (`fcntl(2)`, `F_SETLEASE`).
 fn is_leased(source: &io::Error) -> bool {
     errno(source) == Some(Errno::AGAIN)
 }
@@ -170,7 +170,7 @@ fn errno(source: &io::Error) -> Option<Errno> {
     source.raw_os_error().map(Errno::from_raw_os_error)
 }
 
-/// What to do about the commonest troubles.
+/// Advice about the commonest troubles.
 fn hint(source: &io::Error) -> &'static str {
     if source.kind() == io::ErrorKind::OutOfMemory {
         return ": there is not enough memory";

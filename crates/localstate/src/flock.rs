@@ -12,7 +12,7 @@ pub(crate) fn try_exclusive(file: &File) -> io::Result<bool> {
     taken(|| lock.try_write().map(std::mem::forget))
 }
 
-/// Whether nobody has the exclusive flock of an open file. Any number of processes can look at once: each takes a shared
+/// Returns whether nobody has the exclusive flock of an open file. Any number of processes can look at once: each takes a shared
 /// flock for a moment, which stands in nobody else's way.
 pub(crate) fn is_free(file: &File) -> io::Result<bool> {
     let lock = RwLock::new(file);

@@ -58,7 +58,9 @@
 //!   over a lock that a living container holds. Use one path to a stack.
 //! * Two running machines must not mount one local disk.
 //! * Files belong to the user who wrote them, and nobody else reads them: after one `sudo`, the owner of the directory can
-//!   neither read what it wrote nor tell whether its lock is held. Give the files back with `chown`.
+//!   neither read the new files nor tell whether their lock is held. Give the files back with `chown`.
+//! * The name of a deleted revision may be given again, if it sorts after the current one. A copy of the deleted file that is
+//!   put back under that name opens as the new revision.
 //! * Nobody notices that the whole directory was put back to an older state.
 //! * A process that is stopped (`SIGSTOP`, a debugger) inside a change that takes microseconds keeps the others out: after ten
 //!   seconds they fail as [`Unavailable`](sdk_state::ErrorKind::Unavailable). On a filesystem that is frozen (`fsfreeze`) or

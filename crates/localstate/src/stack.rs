@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Between two looks for leftover files.
 const CLEANING_INTERVAL: Duration = Duration::from_secs(600);
-/// What a look for leftover files may take. The names of some 300,000 files are listed in that time.
+/// How long a look for leftover files may take: enough to list the names of some 300,000 files.
 const CLEANING_TIME: Duration = Duration::from_millis(100);
 
 /// The open directories of one stack, which stay the same ones when somebody renames them.
@@ -20,7 +20,7 @@ pub(crate) struct StackDirectory {
     /// Holds the snapshots; missing where unobin has only locked so far.
     snapshots: Option<Directory>,
     pub(crate) filesystem: Filesystem,
-    /// Whether each level was made, and made durable, through these handles: what is written into them stays.
+    /// Whether each level was made, and made durable, through these handles.
     pub(crate) is_durable: bool,
     /// Some untrusted filesystems give a directory another number by its name than by its handle.
     is_comparable: bool,
@@ -69,7 +69,7 @@ impl StackDirectory {
         self.snapshots.as_ref()
     }
 
-    /// Whether these are still the directories that a fresh open would find. While they are open no others get their
+    /// Returns whether these are still the directories that a fresh open would find. While they are open no others get their
     /// numbers, so this is sure for the moment when it is asked.
     pub(crate) fn is_at_its_path(&self) -> Result<bool, Failure> {
         if !self.is_comparable {

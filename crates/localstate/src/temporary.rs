@@ -145,7 +145,7 @@ impl<'a> Temporary<'a> {
         }
     }
 
-    /// What was replaced has the temporary name now, and goes with it, if it is `old`. Anything else gets its name back.
+    /// The replaced file has the temporary name now. It goes with that if it is `old`; any other file gets its name back.
     fn judge_exchange(&mut self, name: &str, old: &File) -> Result<bool, Failure> {
         let directory = self.name.directory;
         // Only somebody who cleans removes a temporary, and only of the dead.
@@ -179,7 +179,7 @@ struct TemporaryName<'a> {
 impl Drop for TemporaryName<'_> {
     fn drop(&mut self) {
         if self.is_ours {
-            // What cannot be removed now is stale in an hour.
+            // If it cannot be removed now, it is stale in an hour.
             let _ = self.directory.unlink(&self.name);
         }
     }
@@ -211,7 +211,7 @@ pub(crate) fn remove_stale(
         if Instant::now() > deadline {
             break;
         }
-        // What resists is left to the next look.
+        // A file that cannot be removed is left to the next look.
         if let Ok(file) = directory.try_open_file(&name)
             && is_old(&file)
             && flock::is_free(&file).unwrap_or(false)
@@ -354,7 +354,7 @@ mod tests {
         let temporary = Temporary::write(&directory, Filesystem::Trusted, Purpose::Lock, b"ours").unwrap();
         directory.link(&temporary.name.name, "backup").unwrap();
         assert!(!temporary.link("lock").unwrap());
-        // Its own name is a name that was won, whoever says that it is taken.
+        // A name that leads to the temporary itself was won, although it is taken.
         directory.link(&temporary.name.name, "own").unwrap();
         assert!(temporary.link("own").unwrap());
     }

@@ -130,7 +130,7 @@ fn fill(root: &Path) {
 }
 
 #[test]
-fn a_limit_of_the_file_size_loses_nothing_and_smaller_writes_go_on() {
+fn a_file_size_limit_loses_nothing() {
     let root = tempfile::tempdir().unwrap();
     let process = support::process("trouble::process_with_a_file_limit", root.path());
     assert!(succeeds(support::after("trap '' XFSZ && ulimit -f 8", &process)));
