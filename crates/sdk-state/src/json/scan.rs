@@ -6,6 +6,7 @@ pub(super) fn is_white(byte: u8) -> bool {
 }
 
 /// The first byte from `at` on that is no white space, or the end.
+#[inline]
 pub(super) fn white_end(bytes: &[u8], mut at: usize) -> usize {
     while bytes.get(at).is_some_and(|&byte| is_white(byte)) {
         at += 1;
