@@ -126,7 +126,7 @@ impl Answer for Entries {
     }
 }
 
-/// Printed in the place of a sensitive value.
+/// Printed instead of a sensitive value.
 const MASK: &str = "(sensitive)";
 
 /// Show one entry, with sensitive fields masked
@@ -216,8 +216,8 @@ impl Show {
     }
 }
 
-/// A name may also lead into a member, as `tags.token`: then the whole member is masked. Signs with which notations for paths
-/// begin are passed over, so that `/token` and `$.token` mask too.
+/// A name may also lead into a member, as `tags.token`: then the whole member is masked. Leading signs of path notations are
+/// skipped, so that `/token` and `$.token` mask too.
 fn is_sensitive(name: &str, sensitive: &[String]) -> bool {
     sensitive.iter().any(|sensitive| {
         sensitive
