@@ -1,10 +1,10 @@
 use rustix::io::{Errno, retry_on_intr};
 use std::fs::File;
 
-/// What is known of the filesystem that a stack lies on.
+/// Whether the filesystem of a stack can be trusted with locks and flushes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Filesystem {
-    /// Local: an flock excludes every process that could see it, and vanishes with its holder; a flush is durable.
+    /// Local: an flock excludes every process that can see the file, and ends with its holder; a flush is durable.
     Trusted,
     /// A network filesystem, FUSE, an overlay that does not flush, or unknown: an flock proves nothing there.
     Untrusted,

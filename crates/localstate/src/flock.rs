@@ -13,7 +13,7 @@ pub(crate) fn try_exclusive(file: &File) -> io::Result<bool> {
 }
 
 /// Whether nobody has the exclusive flock of an open file. Any number of processes can look at once: each takes a shared
-/// flock for a moment, which stands in nobody else's way.
+/// flock for a moment, which blocks nobody else.
 pub(crate) fn is_free(file: &File) -> io::Result<bool> {
     let lock = RwLock::new(file);
     let is_free = taken(|| lock.try_read().map(std::mem::forget))?;
@@ -25,7 +25,7 @@ pub(crate) fn is_free(file: &File) -> io::Result<bool> {
 
 /// Gives the flock back at once, also where a child has inherited the handle.
 pub(crate) fn unlock(file: &File) {
-    // This fails only for a handle that is no file.
+    // This fails only for a handle that is not a file.
     let _ = rustix::io::retry_on_intr(|| rustix::fs::flock(file, FlockOperation::Unlock));
 }
 

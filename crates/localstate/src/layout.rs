@@ -1,4 +1,4 @@
-//! The names inside a stack's directory. Nothing else in this crate knows one.
+//! The names inside a stack's directory. No other module knows them.
 
 use rand::TryRng as _;
 use rand::rngs::SysRng;
@@ -65,8 +65,7 @@ pub(crate) fn is_temporary_of_unobin(file_name: &[u8]) -> bool {
     file_name.starts_with(b".") && file_name.ends_with(b".tmp")
 }
 
-/// Whether the filesystem itself keeps a file under this name until nobody has it open any more: FUSE and NFS do, for files
-/// that were removed.
+/// Whether this is a name under which FUSE or NFS keeps a removed file until nobody has it open any more.
 pub(crate) fn is_removed_and_open(file_name: &[u8]) -> bool {
     file_name.starts_with(b".fuse_hidden") || file_name.starts_with(b".nfs")
 }

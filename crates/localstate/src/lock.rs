@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// A marker that changes its owner during a look is looked at again; not for ever, since the caller has a deadline.
+/// How often a marker is read again because it changed its owner meanwhile; bounded, because the caller has a deadline.
 const LOOKS: u32 = 16;
-/// How long a try waits for the directory mutex: the next try comes soon.
+/// How long a try waits for the directory mutex; short, because the next try comes soon.
 const MUTEX_PATIENCE: Duration = Duration::from_millis(10);
-/// A look and the waking up for it cost some 20 microseconds, most of it the waking up, so a waiter that looks this often
-/// needs less than a hundredth of a core. With the jitter it learns of a free lock within 3.2 milliseconds.
+/// Waking up and looking cost some 20 microseconds, most of them for waking up, so a waiter that looks this often needs less
+/// than a hundredth of a core. With the jitter it finds a free lock within 3.2 milliseconds.
 const POLL: Duration = Duration::from_micros(2500);
 const POLL_UNTRUSTED: Duration = Duration::from_millis(100);
 
@@ -28,7 +28,7 @@ const POLL_UNTRUSTED: Duration = Duration::from_millis(100);
 pub(crate) fn try_lock(directory: &Arc<StackDirectory>, holder: &Holder) -> Result<TryLock, Failure> {
     let unknown = || LockStatus::new(LockInfo::default(), Liveness::Unknown);
     for _ in 0..LOOKS {
-        // Without the directory mutex: a waiter looks often, and in vain.
+        // Without the directory mutex, because a waiter looks often and usually finds the lock held.
         let dead = match Marker::try_open(directory)? {
             Found::Nothing => None,
             Found::Leased => return Ok(busy(directory, unknown())),
@@ -73,7 +73,7 @@ fn busy(directory: &StackDirectory, status: LockStatus) -> TryLock {
     }
 }
 
-/// Who holds the lock. The flock that it takes to find out is in nobody's way.
+/// Returns who holds the lock. The flock that this takes for a moment blocks nobody.
 pub(crate) fn status(directory: &StackDirectory) -> Result<Option<LockStatus>, Failure> {
     for _ in 0..LOOKS {
         let Some(marker) = Marker::open(directory)? else {
@@ -102,7 +102,7 @@ pub(crate) fn force_unlock(
     Ok(Some(info))
 }
 
-/// Whether the marker carries this token. To be asked under the directory mutex.
+/// Whether the marker carries this token. Call it under the directory mutex.
 pub(crate) fn demand_token(directory: &StackDirectory, token: &LockToken) -> Result<(), Failure> {
     match Marker::open(directory)? {
         Some(marker) if marker.read()?.token.as_ref() == Some(token) => Ok(()),
@@ -110,7 +110,7 @@ pub(crate) fn demand_token(directory: &StackDirectory, token: &LockToken) -> Res
     }
 }
 
-/// Whether nobody holds the lock, or somebody who is dead. To be asked under the directory mutex.
+/// Whether the lock is free or its holder is dead. Call it under the directory mutex.
 pub(crate) fn demand_nobody(directory: &StackDirectory) -> Result<(), Failure> {
     match status(directory)? {
         Some(status) if status.liveness != Liveness::Dead => Err(Failure::Locked(Box::new(status.info))),
@@ -118,8 +118,8 @@ pub(crate) fn demand_nobody(directory: &StackDirectory) -> Result<(), Failure> {
     }
 }
 
-/// Removes the marker that says this, under the directory mutex. Where that keeps nobody out, another one may lie there by
-/// now: the marker is moved aside, looked at, and moved back if it is another's.
+/// Removes the marker with this content, under the directory mutex. Where the mutex excludes nobody, another holder's marker
+/// may have replaced it: the marker is moved aside, read, and moved back if it is another holder's.
 fn remove_marker(directory: &StackDirectory, info: &LockInfo) -> Result<(), Failure> {
     let stack = &directory.stack;
     let failure = |errno| stack.failure("remove the lock marker", layout::LOCK, errno);
@@ -148,7 +148,8 @@ fn remove_marker(directory: &StackDirectory, info: &LockInfo) -> Result<(), Fail
         stack.unlink(&aside).map_err(failure)?;
         return Ok(());
     }
-    // If somebody else has locked in between, the one who is moved aside has been evicted: its token lies nowhere.
+    // If somebody else has locked in between, the holder whose marker was moved aside is evicted: its token is stored
+    // nowhere.
     match stack.rename_new(&aside, layout::LOCK) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
             let _ = stack.link(&aside, layout::LOCK);
@@ -162,7 +163,7 @@ fn remove_marker(directory: &StackDirectory, info: &LockInfo) -> Result<(), Fail
     Err(Failure::Locked(Box::new(found)))
 }
 
-/// What this process says of itself, with a fresh token.
+/// The holder's description of itself, with a fresh token.
 fn own_info(holder: &Holder) -> Result<LockInfo, Failure> {
     let mut info = LockInfo::new(holder, LockToken::generate().map_err(Failure::Contract)?);
     info.pid = Some(process::id());
@@ -195,13 +196,13 @@ impl<'a> NewMarker<'a> {
         }
     }
 
-    /// Makes it the lock marker, under the directory mutex: in the place of the marker of a dead holder, or where there is
-    /// none. The file keeps the flock; `None` when somebody was faster.
+    /// Makes it the lock marker, under the directory mutex: in place of a dead holder's marker, or where there is none. The
+    /// file keeps the flock; `None` if somebody was faster.
     fn publish(mut self, dead: Option<&File>) -> Result<Option<File>, Failure> {
         let stack = &self.directory.stack;
         let is_published = match dead {
             Some(dead) => self.temporary.supplant(layout::LOCK, dead)?,
-            // It fails where the name exists, as unobin's `O_EXCL` does: the two exclude each other.
+            // Linking fails if the name exists, as unobin's `O_EXCL` does: the two exclude each other.
             None => match self.temporary.link(layout::LOCK) {
                 Ok(is_published) => is_published,
                 Err(Errno::NOENT) => false,
@@ -217,7 +218,7 @@ impl<'a> NewMarker<'a> {
     }
 }
 
-/// Some network filesystems know no links: there the marker appears before it is complete.
+/// Makes the marker without a link, for network filesystems that have none: the marker appears before it is complete.
 fn create_without_links(stack: &Directory, content: &[u8]) -> Result<Option<File>, Failure> {
     let file = match stack.create_file(layout::LOCK) {
         Ok(file) => file,
@@ -254,8 +255,8 @@ impl LocalLock {
         self.info.token.as_ref().ok_or(Failure::LockLost)
     }
 
-    /// Held means that the marker at the path says so: nobody else ever writes our token. The number of its file would say
-    /// less, since some network filesystems give a file another one with each name.
+    /// The lock is held if the marker at the path carries our token, which nobody else ever writes. The inode number would
+    /// prove less: some network filesystems give a file another number with each name.
     fn look(&self) -> Result<(), Failure> {
         let token = self.own_token()?;
         let _mutex = DirectoryMutex::lock_wherever(&self.directory)?;
@@ -266,7 +267,8 @@ impl LocalLock {
     fn give_back(&mut self) -> Result<(), Failure> {
         self.is_given_back = true;
         let token = self.own_token()?;
-        // Also in directories that somebody has moved away: there it would keep everybody out who finds them again.
+        // Also in directories that somebody has moved away: a marker left there would lock out everybody who finds them
+        // again.
         let mutex = DirectoryMutex::lock_wherever(&self.directory)?;
         demand_token(&self.directory, token)?;
         match remove_marker(&self.directory, &self.info) {
@@ -330,7 +332,7 @@ impl Lock for LocalLock {
 impl Drop for LocalLock {
     fn drop(&mut self) {
         if !self.is_given_back {
-            // Call `unlock` to hear of an error. The flock goes with the file in any case.
+            // Call `unlock` to learn of an error. The flock ends with the file in any case.
             let _ = self.give_back();
         }
     }

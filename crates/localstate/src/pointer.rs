@@ -11,10 +11,10 @@ use sdk_state::{Expect, LockToken, Pointer, Revision};
 use std::fs::File;
 use std::io::Read as _;
 
-/// A name has 128 bytes at most; what is longer than this, blanks included, is no pointer.
+/// A name has 128 bytes at most; a file longer than this, blanks included, is not a pointer.
 const LONGEST_POINTER: u64 = 4096;
 
-/// The file `current` as it lies there now. Each move puts another file in its place.
+/// The file `current` as it is now. Each move puts another file in its place.
 pub(crate) struct PointerFile(Option<File>);
 
 impl PointerFile {
@@ -68,7 +68,7 @@ pub(crate) fn to(rev: Revision) -> Pointer {
     Pointer::new(rev, 0)
 }
 
-/// Moves `current`: to a durable revision, by a durable file, in one step with all that is expected, durably.
+/// Moves `current` durably to a durable revision, in one step with the checks of everything that is expected.
 pub(crate) fn set(
     directory: &StackDirectory,
     flushes: &Flushes,
@@ -79,7 +79,7 @@ pub(crate) fn set(
     let stack = &directory.stack;
     let content = format!("{rev}\n");
     loop {
-        // Asked twice: now, so that a mover who has lost touches nothing, and under the mutex, where it counts.
+        // Checked twice: now, so that a process that has lost the race touches nothing, and under the mutex, where it counts.
         demand(directory, expect, rev, token)?;
         let durable = snapshots::durable(directory, flushes, rev)?;
         let temporary = Temporary::write(stack, directory.filesystem, Purpose::Current, content.as_bytes())?;

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two looks for leftover files.
+/// The time between two searches for leftover files.
 const CLEANING_INTERVAL: Duration = Duration::from_secs(600);
-/// What a look for leftover files may take. The names of some 300,000 files are listed in that time.
+/// The time that a search for leftover files may take, enough to list the names of some 300,000 files.
 const CLEANING_TIME: Duration = Duration::from_millis(100);
 
 /// The open directories of one stack, which stay the same ones when somebody renames them.
@@ -28,7 +28,7 @@ pub(crate) struct StackDirectory {
 }
 
 impl StackDirectory {
-    /// Opens what exists and makes nothing; `None` when the stack does not exist.
+    /// Opens the existing directories and makes nothing; `None` if the stack does not exist.
     pub(crate) fn open(root: &Path, id: &StackId) -> Result<Option<Self>, Failure> {
         demand_absolute(root)?;
         let Some(root) = Directory::open_root(root)? else {
@@ -69,8 +69,8 @@ impl StackDirectory {
         self.snapshots.as_ref()
     }
 
-    /// Whether these are still the directories that a fresh open would find. While they are open no others get their
-    /// numbers, so this is sure for the moment when it is asked.
+    /// Whether a fresh open would still find these directories. While they are open no others get their inode numbers, so the
+    /// answer is certain for the moment of the call.
     pub(crate) fn is_at_its_path(&self) -> Result<bool, Failure> {
         if !self.is_comparable {
             return Ok(true);
@@ -106,7 +106,7 @@ impl StackDirectory {
         }
         let deadline = Instant::now() + CLEANING_TIME;
         for directory in [Some(&self.stack), self.snapshots()].into_iter().flatten() {
-            // A courtesy to everybody who reads the directory; it does not fail the call that it rides on.
+            // Cleaning helps everybody who reads the directory; its errors do not fail the call that it is part of.
             let _ = temporary::remove_stale(directory, self.filesystem, deadline);
         }
     }
