@@ -71,7 +71,7 @@ fn with_short_texts(info: &LockInfo, longest: usize) -> LockInfo {
 pub(crate) struct Marker<'a> {
     directory: &'a StackDirectory,
     pub(crate) file: File,
-    /// Only our own markers are flocked by their holders, and only a trusted filesystem tells it.
+    /// Whether a missing flock proves the holder dead: true for our own markers on a trusted filesystem.
     is_proof: bool,
 }
 

@@ -22,7 +22,8 @@ pub(crate) struct StackDirectory {
     pub(crate) filesystem: Filesystem,
     /// Whether each level was made, and made durable, through these handles: what is written into them stays.
     pub(crate) is_durable: bool,
-    /// Some untrusted filesystems give a directory another number by its name than by its handle.
+    /// Whether inode numbers can be compared: some untrusted filesystems report different ones for a directory's name and its
+    /// handle.
     is_comparable: bool,
     last_cleaning: Mutex<Option<Instant>>,
 }

@@ -4,11 +4,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Why a store could not do what it was asked: a kind to match on, a message to read, and a cause.
+/// The error of a store or a backend: a kind to match on, a message to read, and a cause.
 ///
-/// The message names the stack, the revision or the file, and what to do next. It contains no key and nothing of a
-/// document (E4), and it does not repeat its source: to print the whole story, follow [`source`](StdError::source).
-/// Clones share one cause, so every waiting thread can have the same error. One word wide.
+/// The message names the stack, the revision or the file, and what to do next. It contains no key and no part of a document
+/// (E4), and does not repeat its source: to print everything, follow [`source`](StdError::source). Clones share one cause, so
+/// every waiting thread can have the same error. An `Error` is one word wide.
 ///
 /// ```
 /// use sdk_state::{Error, ErrorKind, Revision};
@@ -38,16 +38,16 @@ struct Inner {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-/// What went wrong, by what the caller should do about it.
+/// The kind of an error, by what the caller should do about it.
 ///
-/// More kinds may come, so a `match` needs a last arm; treat an unknown kind as a failure.
+/// More kinds may be added, so a `match` needs a last arm; treat an unknown kind as a failure.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// There is no such revision: list the revisions.
     NotFound,
-    /// Snapshots exist and none is current. This is not a fresh stack: choose a revision and make it current, or
-    /// everything is built again.
+    /// Snapshots exist but none is current. This is not a fresh stack: choose a revision and make it current, otherwise a
+    /// tool builds everything again.
     PointerLost {
         /// How many snapshots exist.
         snapshots: u64,
@@ -66,12 +66,12 @@ pub enum ErrorKind {
     OutcomeUnknown,
     /// Somebody else holds the lock: wait, or evict the holder if you are sure that it is gone.
     Locked(Box<LockInfo>),
-    /// The lock is no longer the caller's, or not usable in this process: stop changing things and lock again.
+    /// The lock no longer belongs to the caller, or cannot be used in this process: stop changing things and lock again.
     LockLost,
     /// The caller cancelled the wait.
     Cancelled,
-    /// A factory, stack, revision, payload type or lock token has a name that is not allowed: correct it. Also for a
-    /// clock whose year has no name.
+    /// The name of a factory, stack, revision, payload type or lock token is not allowed: correct it. Also for a clock whose
+    /// year does not have four digits.
     InvalidName,
     /// The address of a backend is not understood: correct it.
     InvalidAddress,
@@ -82,7 +82,7 @@ pub enum ErrorKind {
         /// The payload type that was found.
         found: String,
     },
-    /// What is stored was changed or cut short: use another revision, or restore it from a copy.
+    /// A stored file was changed or cut short: use another revision, or restore the file from a copy.
     Damaged,
     /// None of the given keys opens the file: give the key that the message names.
     WrongKey,
@@ -143,7 +143,7 @@ impl Error {
         Self::new(ErrorKind::CurrentMoved { expected, found }, message)
     }
 
-    /// Adds the revision concerned, unless the error already names one.
+    /// Adds the revision that the error is about, unless the error already names one.
     #[must_use]
     pub fn at_revision(mut self, revision: &Revision) -> Self {
         if self.0.revision.is_none() {
@@ -152,7 +152,7 @@ impl Error {
         self
     }
 
-    /// Adds the file concerned.
+    /// Adds the file that the error is about.
     #[must_use]
     pub fn at_path(mut self, path: impl Into<PathBuf>) -> Self {
         Arc::make_mut(&mut self.0).path = Some(path.into());
@@ -166,22 +166,22 @@ impl Error {
         self
     }
 
-    /// The kind, to match on.
+    /// Returns the kind, to match on.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
     }
 
-    /// The revision concerned, if there is one.
+    /// Returns the revision that the error is about, if there is one.
     pub fn revision(&self) -> Option<&Revision> {
         self.0.revision.as_ref()
     }
 
-    /// The file or object concerned, if there is one.
+    /// Returns the file or object that the error is about, if there is one.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
     }
 
-    /// The first cause of type `E`, such as the error of the caller's own document.
+    /// Returns the first cause of type `E`, such as the error of the caller's own document.
     pub fn find<E: StdError + 'static>(&self) -> Option<&E> {
         let mut source = self.source();
         while let Some(error) = source {
@@ -218,7 +218,7 @@ impl Error {
         self.kind() == &ErrorKind::OutcomeUnknown
     }
 
-    /// Whether what is stored was changed or cut short.
+    /// Whether a stored file was changed or cut short.
     pub fn is_damaged(&self) -> bool {
         self.kind() == &ErrorKind::Damaged
     }
@@ -258,7 +258,7 @@ impl StdError for Error {
     }
 }
 
-/// `Unavailable` stays that, a missing or invalid key is [`WrongKey`](ErrorKind::WrongKey), and everything else is
+/// `Unavailable` stays `Unavailable`, a missing or invalid key is [`WrongKey`](ErrorKind::WrongKey), and everything else is
 /// [`Unsupported`](ErrorKind::Unsupported).
 impl From<sdk_encrypt::Error> for Error {
     fn from(error: sdk_encrypt::Error) -> Self {
