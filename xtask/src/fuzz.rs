@@ -9,7 +9,7 @@
 //! The targets lie in `xtask/fuzz/src/bin`, one a file, inputs that once failed in `xtask/fuzz/regressions/TARGET`: they
 //! are read at the start of each run. What a run finds stays in the target directory and begins the next one.
 
-use crate::report::{Report, Trouble, report};
+use crate::report::{Trouble, report};
 use crate::workspace::{root, target};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,6 +19,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
 use std::time::Instant;
 
 /// Options of `cargo xtask fuzz`.
@@ -61,7 +62,7 @@ const LINES_OF_LOG: usize = 24;
 /// Builds the targets and runs them.
 pub fn run(options: &Options) -> ExitCode {
     let is_chosen = |target: &&str| options.target.as_deref().is_none_or(|chosen| chosen == *target);
-    let targets: Vec<&str> = TARGETS.into_iter().filter(is_chosen).collect();
+    let targets: Vec<&'static str> = TARGETS.into_iter().filter(is_chosen).collect();
     report(|report| {
         if !has_compiler() {
             report.skips("no C++ compiler builds libFuzzer here: apt-get install g++, or set CXX");
@@ -70,8 +71,22 @@ pub fn run(options: &Options) -> ExitCode {
         let start = Instant::now();
         let programs = build(&targets)?;
         report.line(format_args!("built in {:.0} s", start.elapsed().as_secs_f64()));
-        for target in targets {
-            run_one(target, &programs, options.seconds, report)?;
+        // One for each core of a small machine.
+        for pair in targets.chunks(2) {
+            let outcomes = thread::scope(|scope| {
+                let programs = &programs;
+                let run = |target: &&'static str| {
+                    let target = *target;
+                    scope.spawn(move || run_one(target, programs, options.seconds))
+                };
+                let running: Vec<_> = pair.iter().map(run).collect();
+                let outcomes = running.into_iter().map(|one| one.join());
+                outcomes.collect::<Result<Vec<_>, _>>()
+            });
+            for outcome in outcomes.map_err(|_| "a target was not run")? {
+                let (sentence, problems) = outcome?;
+                report.check(sentence, &problems);
+            }
         }
         Ok(())
     })
@@ -112,8 +127,9 @@ fn build(targets: &[&str]) -> Result<PathBuf, Trouble> {
     }
 }
 
-/// Runs one target, from what earlier runs kept, the seeds and the inputs that once failed.
-fn run_one(target: &str, programs: &Path, seconds: u64, report: &mut Report<'_>) -> Result<(), Trouble> {
+/// Runs one target, from what earlier runs kept, the seeds and the inputs that once failed. Returns what it did, and what
+/// failed.
+fn run_one(target: &str, programs: &Path, seconds: u64) -> Result<(String, Vec<String>), Trouble> {
     let start = Instant::now();
     let kept = output().join("corpus").join(target);
     let made = output().join("seeds").join(target);
@@ -178,13 +194,9 @@ fn run_one(target: &str, programs: &Path, seconds: u64, report: &mut Report<'_>)
     }
     let [executions, edges, corpus] = statistics(&text);
     let seconds = start.elapsed().as_secs_f64();
-    report.check(
-        format_args!(
-            "{target}: {executions} executions, {edges} edges, {corpus} inputs kept ({seconds:.1} s)"
-        ),
-        &problems,
-    );
-    Ok(())
+    let sentence =
+        format!("{target}: {executions} executions, {edges} edges, {corpus} inputs kept ({seconds:.1} s)");
+    Ok((sentence, problems))
 }
 
 /// The executions, the edges and the inputs kept, from libFuzzer's log: `#4096 pulse cov: 12 ft: 13 corp: 7/90b …` and, at the
@@ -270,18 +282,4 @@ fn directory() -> PathBuf {
 
 fn output() -> PathBuf {
     target().join("fuzz")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_numbers_of_a_log_count() {
-        let log = "#2\tINITED cov: 7 ft: 7 corp: 1/1b exec/s: 0 rss: 27Mb\n\
-                   #221\tNEW    cov: 8 ft: 9 corp: 12/7b lim: 6 exec/s: 0 rss: 27Mb\n\
-                   stat::number_of_executed_units: 8117776\n";
-        assert_eq!(statistics(log), [8_117_776, 8, 12]);
-        assert_eq!(statistics(""), [0, 0, 0]);
-    }
 }

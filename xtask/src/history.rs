@@ -29,37 +29,47 @@ pub(crate) enum Event {
     Damage(usize, u8),
     /// Somebody puts a copy of one snapshot in the place of another.
     Copy(usize, usize),
-    Calls(usize, Call),
+    Call(usize, Call),
     /// With signal 9, if it is a process; in memory the holder of the lock counts as dead.
     Kill(usize),
     UnobinLocks,
     UnobinUnlocks,
 }
 
+/// A call and all that it may need.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Call {
-    Write(u8),
-    Save(u8, Expects, Token),
-    Get(usize),
-    Header(usize),
+pub(crate) struct Call {
+    pub(crate) what: What,
+    pub(crate) text: u8,
+    pub(crate) number: usize,
+    pub(crate) expects: Expects,
+    pub(crate) token: Token,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    Write,
+    Save,
+    Get,
+    Header,
     Head,
     Current,
-    SetCurrent(usize),
-    Move(usize, Expects, Token),
-    Delete(usize),
-    Remove(usize, Token),
-    Replace(usize, Token),
+    SetCurrent,
+    Move,
+    Delete,
+    Remove,
+    Replace,
     Lock,
     LockSoon,
     /// The wait was cancelled before it began.
     LockCancelled,
     Wait,
     CancelWait,
-    Check(Token),
-    Unlock(Token),
-    Drop(Token),
+    Check,
+    Unlock,
+    Drop,
     ForceUnlock,
-    ForceUnlockIf(Token),
+    ForceUnlockIf,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +141,7 @@ pub(crate) fn run(
         lines: Vec::new(),
     };
     let told = run.tell(events);
-    let told = told.and(run.end_of_wait("cancel", |answer| same(answer, &vec![CANCELLED.into()])));
+    let told = told.and(run.cancel_wait());
     told.and_then(|()| run.look_back())
         .map_err(|problem| format!("{}\n{problem}", run.lines.join("\n")))
 }
@@ -173,7 +183,7 @@ impl Run<'_, '_> {
     fn happen(&mut self, event: &Event) -> Result<(), String> {
         let told = |error: io::Error| error.to_string();
         match event {
-            Event::Calls(worker, call) => return self.call(*worker % self.workers.len(), *call),
+            Event::Call(worker, call) => return self.call(*worker % self.workers.len(), *call),
             Event::Clock(clock) => self.clock = *clock,
             Event::Tick(step) => self.clock += step,
             Event::OverwritePointer(content) => {
@@ -244,120 +254,74 @@ impl Run<'_, '_> {
     }
 
     fn call(&mut self, worker: usize, call: Call) -> Result<(), String> {
-        if self.waiter == Some(worker) && !matches!(call, Call::CancelWait) {
+        let Call { what, text, .. } = call;
+        if self.waiter == Some(worker) && what != What::CancelWait {
             return Ok(());
         }
-        let (line, right) = match call {
-            Call::Write(text) => {
-                let line = format!("write {} {text}", self.clock);
-                let rev = self.ask(worker, &line)?;
+        use What::{Check, Drop, ForceUnlockIf, Move, Remove, Replace, Save, Unlock};
+        let needs_token = matches!(
+            what,
+            Save | Move | Remove | Replace | Check | Unlock | Drop | ForceUnlockIf
+        );
+        // A worker has only its own locks in hand.
+        let is_its_own = !matches!((what, call.token), (Check | Unlock | Drop, Token::Others));
+        let token = match self.token(worker, call.token) {
+            Some(token) if is_its_own => token,
+            _ if needs_token => return Ok(()),
+            _ => String::new(),
+        };
+        let rev = &self.revision(call.number)?;
+        let expected = &self.expected(call.expects)?;
+        let model = &mut self.model;
+        let (line, right) = match what {
+            What::Write => {
+                let rev = self.ask(worker, &format!("write {} {text}", self.clock))?;
                 return self.wrote(&rev, &text.to_string()).map(drop);
             }
-            Call::Save(text, expects, token) => {
-                let Some(token) = self.token(worker, token) else {
-                    return Ok(());
-                };
-                let expected = self.expected(expects)?;
+            Save => {
                 let answer = self.ask(worker, &format!("save {} {text} {expected} {token}", self.clock))?;
                 let (answer, rev) = answer.split_once(" at ").unwrap_or((OK, &answer));
                 let rev = self.wrote(rev, &text.to_string())?;
-                return same(answer, &self.model.move_to(&rev, &expected, &token));
+                return same(answer, &self.model.move_to(&rev, expected, &token));
             }
-            Call::Get(number) => {
-                let rev = self.revision(number)?;
-                (format!("get {rev}"), self.model.get(&rev))
+            What::Header => {
+                let right = self.model.header(rev);
+                let answer = self.ask(worker, &format!("header {rev}"))?;
+                return right.map_or(Ok(()), |right| same(&answer, &right));
             }
-            Call::Header(number) => {
-                let rev = self.revision(number)?;
-                match self.model.header(&rev) {
-                    Some(right) => (format!("header {rev}"), right),
-                    None => return self.ask(worker, &format!("header {rev}")).map(drop),
-                }
-            }
-            Call::Head => ("head".into(), self.model.head()),
-            Call::Current => ("current".into(), self.model.current()),
-            Call::SetCurrent(number) => {
-                let rev = self.revision(number)?;
-                (format!("set_current {rev}"), self.model.set_current(&rev))
-            }
-            Call::Move(number, expects, token) => {
-                let Some(token) = self.token(worker, token) else {
-                    return Ok(());
-                };
-                let (rev, expected) = (self.revision(number)?, self.expected(expects)?);
-                let right = self.model.move_to(&rev, &expected, &token);
-                (format!("move {rev} {expected} {token}"), right)
-            }
-            Call::Delete(number) => {
-                let rev = self.revision(number)?;
-                (format!("delete {rev}"), self.model.remove(&rev, None))
-            }
-            Call::Remove(number, token) => {
-                let Some(token) = self.token(worker, token) else {
-                    return Ok(());
-                };
-                let rev = self.revision(number)?;
-                (
-                    format!("remove {rev} {token}"),
-                    self.model.remove(&rev, Some(&token)),
-                )
-            }
-            Call::Replace(number, token) => {
-                let Some(token) = self.token(worker, token) else {
-                    return Ok(());
-                };
-                let rev = self.revision(number)?;
-                (format!("replace {rev} {token}"), self.model.replace(&rev, &token))
-            }
-            Call::Lock | Call::LockSoon => {
-                let line = if matches!(call, Call::Lock) {
-                    "lock"
-                } else {
-                    "lock soon"
-                };
+            What::Lock | What::LockSoon => {
+                let line = if what == What::Lock { "lock" } else { "lock soon" };
                 let answer = self.ask(worker, line)?;
                 return self.locked(worker, &answer);
             }
-            Call::LockCancelled => ("lock cancelled".into(), vec![CANCELLED.into()]),
-            Call::Wait => {
-                if self.waiter.is_some() {
-                    return Ok(());
-                }
+            What::CancelWait => return self.cancel_wait(),
+            What::Wait if self.waiter.is_some() => return Ok(()),
+            What::Wait => {
                 self.waiter = Some(worker);
                 ("wait".into(), vec![OK.into()])
             }
-            Call::CancelWait => {
-                return self.end_of_wait("cancel", |answer| same(answer, &vec![CANCELLED.into()]));
-            }
-            Call::Check(token) => {
-                let Some(token) = self.lock_of(worker, token) else {
-                    return Ok(());
-                };
-                (format!("check {token}"), self.model.check(&token))
-            }
-            Call::Unlock(token) | Call::Drop(token) => {
-                let Some(token) = self.lock_of(worker, token) else {
-                    return Ok(());
-                };
-                self.locks.retain(|(_, known)| *known != token);
-                let right = self.model.unlock(&token);
-                match call {
-                    Call::Unlock(_) => (format!("unlock {token}"), right),
-                    // What came of it is seen by who looks next.
-                    _ => (format!("drop {token}"), vec![OK.into()]),
-                }
-            }
-            Call::ForceUnlock => ("force_unlock".into(), self.model.force_unlock(None)),
-            Call::ForceUnlockIf(token) => {
-                let Some(token) = self.token(worker, token) else {
-                    return Ok(());
-                };
-                (
-                    format!("force_unlock {token}"),
-                    self.model.force_unlock(Some(&token)),
-                )
-            }
+            What::LockCancelled => ("lock cancelled".into(), vec![CANCELLED.into()]),
+            What::Get => (format!("get {rev}"), model.get(rev)),
+            What::Head => ("head".into(), model.head()),
+            What::Current => ("current".into(), model.current()),
+            What::SetCurrent => (format!("set_current {rev}"), model.set_current(rev)),
+            Move => (
+                format!("move {rev} {expected} {token}"),
+                model.move_to(rev, expected, &token),
+            ),
+            What::Delete => (format!("delete {rev}"), model.remove(rev, None)),
+            Remove => (format!("remove {rev} {token}"), model.remove(rev, Some(&token))),
+            Replace => (format!("replace {rev} {token}"), model.replace(rev, &token)),
+            Check => (format!("check {token}"), model.check(&token)),
+            Unlock => (format!("unlock {token}"), model.unlock(&token)),
+            // What came of it is seen by who looks next.
+            Drop => (format!("drop {token}"), model.drop_lock(&token)),
+            What::ForceUnlock => ("force_unlock".into(), model.force_unlock(None)),
+            ForceUnlockIf => (format!("force_unlock {token}"), model.force_unlock(Some(&token))),
         };
+        if matches!(what, Unlock | Drop) {
+            self.locks.retain(|(_, known)| *known != token);
+        }
         let answer = self.ask(worker, &line)?;
         same(&answer, &right)
     }
@@ -403,13 +367,9 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn end_of_wait(
-        &mut self,
-        line: &str,
-        check: impl FnOnce(&str) -> Result<(), String>,
-    ) -> Result<(), String> {
+    fn cancel_wait(&mut self) -> Result<(), String> {
         match self.waiter.take() {
-            Some(waiter) => check(&self.ask(waiter, line)?),
+            Some(waiter) => same(&self.ask(waiter, "cancel")?, &vec![CANCELLED.into()]),
             None => Ok(()),
         }
     }
@@ -474,14 +434,6 @@ impl Run<'_, '_> {
             Token::Others => *by != worker && self.model.is_held_by(known),
         };
         self.locks.iter().find(is_meant).map(|(_, known)| known.clone())
-    }
-
-    /// The token of a lock that the worker itself has in hand.
-    fn lock_of(&self, worker: usize, token: Token) -> Option<String> {
-        match token {
-            Token::Others => None,
-            own => self.token(worker, own),
-        }
     }
 }
 

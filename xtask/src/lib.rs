@@ -10,7 +10,7 @@
 //! | `model`, `history`, `worker` | the model of a store, histories of calls, and those who make them: `props` and `fuzz` share them |
 //! | `unobin` | the stand-in for unobin: `props` and `torture` share it |
 //! | `oracle` | exclusion, witnessed by the kernel: `props` and `torture` share it |
-//! | `place`, `strace`, `report`, [`task`] | a store in a directory, traced processes, what a task prints, processes of our own |
+//! | `place`, `report`, [`task`] | a store in a directory, what a task prints, the processes that it starts and traces |
 //! | [`ci`], [`house`], [`public_api`], [`instructions`], [`bench`] | what CI runs, and what it compares with what is recorded |
 
 pub mod bench;
@@ -27,7 +27,6 @@ mod place;
 pub mod props;
 pub mod public_api;
 mod report;
-mod strace;
 pub mod task;
 pub mod torture;
 mod unobin;

@@ -281,6 +281,12 @@ impl Model {
         answer
     }
 
+    /// The same without an answer.
+    pub(crate) fn drop_lock(&mut self, token: &str) -> Answers {
+        self.unlock(token);
+        one(OK)
+    }
+
     pub(crate) fn force_unlock(&mut self, expected: Option<&str>) -> Answers {
         match &self.lock {
             None => one(NONE),
@@ -352,6 +358,10 @@ pub(crate) fn name(rev: Option<&Revision>) -> String {
     rev.map_or(NONE.into(), Revision::to_string)
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "texts and names, owned and borrowed"
+)]
 fn one(answer: impl ToString) -> Answers {
     vec![answer.to_string()]
 }

@@ -136,7 +136,7 @@ impl Place {
         let mut problems = Vec::new();
         let mut left = self.leftovers().map_err(io_error)?;
         let mut in_vain = 0;
-        while in_vain < 2 && problems.is_empty() {
+        while in_vain < 2 && problems.is_empty() && (in_vain == 0 || !left.is_empty()) {
             for path in &left {
                 File::options()
                     .write(true)

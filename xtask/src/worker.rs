@@ -173,10 +173,9 @@ impl Worker {
     }
 
     fn find(&self, token: &str) -> Result<usize, Error> {
-        let has_token = |lock: &Box<dyn Lock>| lock.token().is_ok_and(|own| own.as_str() == token);
-        self.locks
-            .iter()
-            .position(has_token)
+        let mut tokens = self.locks.iter().map(|lock| lock.token());
+        tokens
+            .position(|own| own.is_ok_and(|own| own.as_str() == token))
             .ok_or_else(|| confused("it has no such lock"))
     }
 }

@@ -1,4 +1,5 @@
 mod reader;
+mod scan;
 mod writer;
 
 use crate::{Error, ErrorKind};
@@ -121,7 +122,7 @@ impl Json {
     /// Checks that the value can be given to other programs: it nests at most [`MAX_DEPTH`](Self::MAX_DEPTH) deep, and no
     /// object in it has a member twice, however the names are escaped.
     ///
-    /// Storing a value does not need this check; [`to`](Self::to) runs it by itself.
+    /// Storing a value does not need this check; [`to`](Self::to) runs it by itself. The answer is known once the value is made.
     ///
     /// # Errors
     ///
@@ -157,7 +158,7 @@ impl Json {
             .text
             .strip_prefix('{')
             .and_then(|rest| rest.strip_suffix('}'));
-        inside.is_some_and(|inside| inside.bytes().all(reader::is_white))
+        inside.is_some_and(|inside| inside.bytes().all(scan::is_white))
     }
 }
 
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn typed_access_reads_what_the_check_lets_pass_up_to_the_last_level() {
+    fn typed_access_reads_values_of_up_to_128_levels() {
         let json = Json::parse(r#"{"ports":[80,443]}"#).unwrap();
         let ports: BTreeMap<String, Vec<u16>> = json.to().unwrap();
         assert_eq!(ports["ports"], [80, 443]);

@@ -17,9 +17,10 @@ mod unobin;
 #[path = "../../src/worker.rs"]
 mod worker;
 
+use localstate::LocalBackend;
 use sdk_state::encrypt::{EnvKey, Keyring, MasterKey, Noop};
-use sdk_state::envelope::Subject;
-use sdk_state::{Error, Revision, StackId};
+use sdk_state::envelope::{self, Subject};
+use sdk_state::{Error, ErrorKind, Revision, StackId};
 use std::error::Error as StdError;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -42,14 +43,40 @@ pub fn subject() -> Subject<'static> {
     }
 }
 
-/// A directory for the target's files. It is left behind, since libFuzzer ends a process without unwinding: whoever starts
-/// a target chooses where by `TMPDIR`, and removes it.
+/// A stack in a directory of its own: the path of one of its files, and a backend. The directory is left behind, since
+/// libFuzzer ends a process without unwinding: whoever starts a target chooses where by `TMPDIR`, and removes it.
 ///
 /// # Panics
 ///
 /// If there can be none.
-pub fn scratch() -> PathBuf {
-    tempfile::tempdir().expect("a directory").keep()
+pub fn local_stack(file: &str) -> (PathBuf, LocalBackend) {
+    let root = tempfile::tempdir().expect("a directory").keep();
+    let stack = root.join(ID.factory()).join(ID.stack());
+    std::fs::create_dir_all(&stack).expect("a directory");
+    (stack.join(file), LocalBackend::new(root, ID.clone()))
+}
+
+/// Documents that targets seal are at most so long.
+pub const LIMIT: u64 = 64 << 10;
+
+/// Opens a sealed file of at most [`LIMIT`] bytes, and checks the errors: each is of a kind that is about files, and what opens
+/// nowhere can be shown to anybody too.
+///
+/// # Panics
+///
+/// If one is not.
+pub fn open(ring: &Keyring, subject: Subject<'_>, file: &[u8], public: &[u8]) -> Result<Vec<u8>, Error> {
+    let opened = envelope::open(ring, subject, file.to_vec(), LIMIT);
+    if let Err(error) = &opened {
+        use ErrorKind::{Damaged, Misplaced, Refused, TooLarge, WrongKey};
+        let is_expected = matches!(error.kind(), Damaged | Misplaced | Refused | TooLarge | WrongKey);
+        assert!(is_expected, "{error:?}");
+    }
+    if let Err(error) = envelope::header(file) {
+        assert!(opened.is_err(), "{error:?}");
+        check_error(&error, file, public);
+    }
+    opened
 }
 
 /// The keyrings that a target opens with. All of them accept version 1, `without_v1` apart.
@@ -76,7 +103,9 @@ pub fn rings() -> &'static Rings {
 }
 
 fn accepting_v1(key: impl Fn() -> EnvKey) -> Keyring {
-    Keyring::from(key()).accept_v1(key().legacy()).expect("two real ones")
+    Keyring::from(key())
+        .accept_v1(key().legacy())
+        .expect("two real ones")
 }
 
 fn key(text: &str) -> EnvKey {

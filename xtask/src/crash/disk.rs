@@ -2,7 +2,7 @@
 //! flushed. All else is pending, and a crash can leave every subset of the pending changes of each directory, with each
 //! unflushed file old, new, half, or full of zeros.
 
-use super::trace::{BASE, Inode, Op, Trace};
+use super::trace::{BASE, Change, Inode, Op, Trace};
 use crate::place::make_old;
 use proptest::prelude::Rng as _;
 use proptest::test_runner::TestRng;
@@ -28,71 +28,37 @@ pub(super) struct Directory {
     pub(super) pending: Vec<Change>,
 }
 
-/// One operation on a directory: it survives a crash as a whole or not at all.
-#[derive(Debug, Clone)]
-pub(super) struct Change {
-    pub(super) words: String,
-    names: Vec<(String, Option<Inode>)>,
-}
-
 #[derive(Debug, Clone, Default)]
 pub(super) struct File {
     pub(super) durable: Vec<u8>,
     pub(super) now: Vec<u8>,
 }
 
-pub(super) struct Disk<'a> {
-    trace: &'a Trace,
-    /// Those that were made so far, by number.
+pub(super) struct Disk {
     pub(super) objects: BTreeMap<Inode, Object>,
 }
 
-impl<'a> Disk<'a> {
-    pub(super) fn new(trace: &'a Trace) -> Self {
-        let base = Object::Directory(Directory::default());
+impl Disk {
+    /// All that the trace will make, of which nothing has a name yet.
+    pub(super) fn new(trace: &Trace) -> Self {
+        let object = |is_directory| match is_directory {
+            true => Object::Directory(Directory::default()),
+            false => Object::File(File::default()),
+        };
+        let objects = trace.inodes.iter().map(|info| object(info.is_directory));
         Self {
-            trace,
-            objects: BTreeMap::from([(BASE, base)]),
+            objects: objects.enumerate().collect(),
         }
     }
 
     /// Whether it has changed what a crash may leave.
     pub(super) fn apply(&mut self, op: &Op) -> bool {
-        let words = || self.trace.describe(op);
         match op {
             Op::Mark(_) => return false,
-            Op::Make { dir, name, inode } => {
-                let words = words();
-                let object = match self.trace.inodes[*inode].is_directory {
-                    true => Object::Directory(Directory::default()),
-                    false => Object::File(File::default()),
-                };
-                self.objects.insert(*inode, object);
-                self.change(*dir, words, vec![(name.clone(), Some(*inode))]);
-            }
-            Op::Link { dir, name, inode } => {
-                let words = words();
-                self.change(*dir, words, vec![(name.clone(), Some(*inode))]);
-            }
-            Op::Rename { dir, from, to, inode } => {
-                let words = words();
-                self.change(
-                    *dir,
-                    words,
-                    vec![(from.clone(), None), (to.clone(), Some(*inode))],
-                );
-            }
-            Op::Exchange { dir, one, other } => {
-                let words = words();
-                self.change(
-                    *dir,
-                    words,
-                    vec![(one.0.clone(), Some(other.1)), (other.0.clone(), Some(one.1))],
-                );
-            }
-            Op::Unlink { dir, name } => {
-                let words = words();
-                self.change(*dir, words, vec![(name.clone(), None)]);
+            Op::Change(change) => {
+                if let Some(Object::Directory(directory)) = self.objects.get_mut(&change.dir) {
+                    directory.pending.push(change.clone());
+                }
             }
             Op::Write { inode, offset, bytes } => {
                 if let Some(Object::File(file)) = self.objects.get_mut(inode) {
@@ -115,12 +81,6 @@ impl<'a> Disk<'a> {
             },
         }
         true
-    }
-
-    fn change(&mut self, dir: Inode, words: String, names: Vec<(String, Option<Inode>)>) {
-        if let Some(Object::Directory(directory)) = self.objects.get_mut(&dir) {
-            directory.pending.push(Change { words, names });
-        }
     }
 }
 
@@ -185,11 +145,11 @@ pub(super) struct States {
     pub(super) is_sample: bool,
 }
 
-pub(super) fn after_crash(disk: &Disk<'_>, bounds: Bounds, random: &mut TestRng) -> States {
+pub(super) fn after_crash(disk: &Disk, bounds: Bounds, random: &mut TestRng) -> States {
     let choices: Vec<(Inode, Choices)> = disk
         .objects
         .iter()
-        .map(|(&inode, object)| (inode, Choices::of(object, bounds, random)))
+        .map(|(&inode, object)| (inode, choices(object, bounds, random)))
         .collect();
     let has_many_changes = |object: &Object| match object {
         Object::Directory(directory) => directory.pending.len() > bounds.changes as usize,
@@ -210,10 +170,13 @@ pub(super) fn after_crash(disk: &Disk<'_>, bounds: Bounds, random: &mut TestRng)
             let words = choices
                 .iter()
                 .zip(&combination)
-                .filter_map(|((_, choices), &choice)| choices.words(choice));
+                .map(|((_, choices), &choice)| choices[choice].1.as_str());
             states.push(State {
                 tree,
-                survived: words.collect::<Vec<_>>().join("; "),
+                survived: words
+                    .filter(|words| !words.is_empty())
+                    .collect::<Vec<_>>()
+                    .join("; "),
             });
         }
     }
@@ -221,8 +184,8 @@ pub(super) fn after_crash(disk: &Disk<'_>, bounds: Bounds, random: &mut TestRng)
 }
 
 /// The tree when everything has reached the disk: what is seen without a crash.
-pub(super) fn without_crash(disk: &Disk<'_>) -> Tree {
-    fn grow(inode: Inode, disk: &Disk<'_>) -> Tree {
+pub(super) fn without_crash(disk: &Disk) -> Tree {
+    fn grow(inode: Inode, disk: &Disk) -> Tree {
         match &disk.objects[&inode] {
             Object::File(file) => Tree::File(Blob::new(&file.now)),
             Object::Directory(directory) => Tree::Directory(
@@ -237,33 +200,27 @@ pub(super) fn without_crash(disk: &Disk<'_>) -> Tree {
     grow(BASE, disk)
 }
 
-/// What can be left of one file or directory. The first choice is that nothing pending survived, the last that all did.
-enum Choices {
-    Names(Vec<(Names, String)>),
-    Bytes(Vec<(Blob, String)>),
+/// What can be left of one file or directory, and in words what survived. The first choice is that nothing pending survived,
+/// the last that all did.
+type Choices = Vec<(Part, String)>;
+
+enum Part {
+    Names(Names),
+    Bytes(Blob),
 }
 
-impl Choices {
-    fn of(object: &Object, bounds: Bounds, random: &mut TestRng) -> Self {
-        match object {
-            Object::Directory(directory) => Self::Names(of_directory(directory, bounds, random)),
-            Object::File(file) => Self::Bytes(of_file(file)),
+fn choices(object: &Object, bounds: Bounds, random: &mut TestRng) -> Choices {
+    match object {
+        Object::Directory(directory) => {
+            let choices = of_directory(directory, bounds, random).into_iter();
+            choices
+                .map(|(names, words)| (Part::Names(names), words))
+                .collect()
         }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Names(choices) => choices.len(),
-            Self::Bytes(choices) => choices.len(),
+        Object::File(file) => {
+            let choices = of_file(file).into_iter();
+            choices.map(|(blob, words)| (Part::Bytes(blob), words)).collect()
         }
-    }
-
-    fn words(&self, choice: usize) -> Option<&str> {
-        let words = match self {
-            Self::Names(choices) => &choices[choice].1,
-            Self::Bytes(choices) => &choices[choice].1,
-        };
-        Some(words.as_str()).filter(|words| !words.is_empty())
     }
 }
 
@@ -279,8 +236,8 @@ fn of_directory(directory: &Directory, bounds: Bounds, random: &mut TestRng) -> 
                 .iter()
                 .zip(&survivors)
                 .map(|(change, survived)| match survived {
-                    true => format!("kept: {}", change.words),
-                    false => format!("lost: {}", change.words),
+                    true => format!("kept: {change}"),
+                    false => format!("lost: {change}"),
                 })
                 .collect();
             choices.push((names, words.join("; ")));
@@ -397,10 +354,10 @@ fn near_the_ends(sizes: &[usize], count: usize, random: &mut TestRng) -> Vec<Vec
 }
 
 fn tree(inode: Inode, chosen: &HashMap<Inode, (&Choices, usize)>) -> Tree {
-    match chosen[&inode] {
-        (Choices::Bytes(choices), choice) => Tree::File(choices[choice].0.clone()),
-        (Choices::Names(choices), choice) => {
-            let names = &choices[choice].0;
+    let (choices, choice) = chosen[&inode];
+    match &choices[choice].0 {
+        Part::Bytes(blob) => Tree::File(blob.clone()),
+        Part::Names(names) => {
             let grow = |(name, &inode): (&String, &Inode)| (name.clone(), tree(inode, chosen));
             Tree::Directory(names.iter().map(grow).collect())
         }
@@ -496,165 +453,39 @@ impl Hash for Blob {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crash::trace::InodeInfo;
 
-    fn trace(ops: Vec<Op>) -> Trace {
-        let info = |name: &str, is_directory| InodeInfo {
-            name: name.into(),
-            is_directory,
+    #[test]
+    fn beyond_the_bounds_it_is_a_sample_near_the_ends() {
+        let bounds = Bounds {
+            changes: 3,
+            combinations: 5,
+            random: 20,
         };
-        Trace {
-            ops,
-            inodes: vec![info("base", true), info("a", false)],
+        let sets = subsets(5, bounds, &mut crate::props::random(7));
+        for size in 0..=5 {
+            assert!(
+                sets.iter()
+                    .any(|set| set.iter().filter(|survives| **survives).count() == size)
+            );
         }
-    }
-
-    fn make() -> Op {
-        Op::Make {
-            dir: BASE,
-            name: "a".into(),
-            inode: 1,
-        }
-    }
-
-    fn write(bytes: &[u8]) -> Op {
-        Op::Write {
-            inode: 1,
-            offset: 0,
-            bytes: bytes.into(),
-        }
-    }
-
-    fn run(trace: &Trace) -> (Directory, File) {
-        let mut disk = Disk::new(trace);
-        for op in &trace.ops {
-            disk.apply(op);
-        }
-        match (&disk.objects[&BASE], &disk.objects[&1]) {
-            (Object::Directory(directory), Object::File(file)) => (directory.clone(), file.clone()),
-            _ => panic!("a directory and a file"),
-        }
-    }
-
-    #[test]
-    fn flushing_a_file_makes_its_bytes_durable_and_not_its_name() {
-        let (directory, file) = run(&trace(vec![
-            make(),
-            write(b"x"),
-            Op::Flush { inode: 1 },
-            write(b"yz"),
-        ]));
-        assert_eq!((file.durable, file.now), (b"x".to_vec(), b"yz".to_vec()));
-        assert!(directory.durable.is_empty());
-        assert_eq!(directory.pending.len(), 1);
-    }
-
-    #[test]
-    fn flushing_a_directory_makes_its_names_durable_and_not_the_bytes() {
-        let (directory, file) = run(&trace(vec![make(), write(b"x"), Op::Flush { inode: BASE }]));
-        assert!(file.durable.is_empty());
-        assert_eq!(directory.durable, Names::from([("a".into(), 1)]));
-        assert!(directory.pending.is_empty());
-    }
-
-    #[test]
-    fn a_rename_is_one_change_and_survives_without_the_change_before_it() {
-        let rename = Op::Rename {
-            dir: BASE,
-            from: "a".into(),
-            to: "b".into(),
-            inode: 1,
-        };
-        let (directory, _) = run(&trace(vec![make(), rename]));
-        assert_eq!(directory.after(|at| at == 0), Names::from([("a".into(), 1)]));
-        assert_eq!(directory.after(|at| at == 1), Names::from([("b".into(), 1)]));
-        assert_eq!(directory.after(|_| true), Names::from([("b".into(), 1)]));
-    }
-
-    const ALL: Bounds = Bounds {
-        changes: 12,
-        combinations: 10_000,
-        random: 20,
-    };
-
-    fn random() -> TestRng {
-        crate::props::random(7)
-    }
-
-    fn file(durable: &[u8], now: &[u8]) -> Vec<Vec<u8>> {
-        let file = File {
-            durable: durable.into(),
-            now: now.into(),
-        };
-        of_file(&file)
-            .into_iter()
-            .map(|(blob, _)| blob.bytes.to_vec())
-            .collect()
-    }
-
-    #[test]
-    fn an_unflushed_new_file_is_empty_half_zeros_or_full() {
-        assert_eq!(file(b"", b"abcd"), [&b""[..], b"ab", b"\0\0\0\0", b"abcd"]);
-        assert_eq!(file(b"abcd", b"abcd"), [b"abcd"]);
+        assert_eq!(sets, subsets(5, bounds, &mut crate::props::random(7)));
+        assert_eq!(subsets(3, bounds, &mut crate::props::random(7)).len(), 8);
     }
 
     #[test]
     fn an_unflushed_write_in_place_changes_no_length() {
-        assert_eq!(file(b"abcd", b"wxyz"), [b"abcd", b"wxcd", b"\0\0\0\0", b"wxyz"]);
-    }
-
-    #[test]
-    fn a_file_that_was_cut_and_not_flushed_may_be_empty() {
-        assert!(file(b"abcd", b"").contains(&Vec::new()));
-    }
-
-    #[test]
-    fn a_crash_leaves_every_combination_of_names_and_bytes_once() {
-        let info = |name: &str, is_directory| InodeInfo {
-            name: name.into(),
-            is_directory,
+        let forms = |durable: &[u8], now: &[u8]| -> Vec<Vec<u8>> {
+            let file = File {
+                durable: durable.into(),
+                now: now.into(),
+            };
+            of_file(&file)
+                .into_iter()
+                .map(|(blob, _)| blob.bytes.to_vec())
+                .collect()
         };
-        let make = |dir, name: &str, inode| Op::Make {
-            dir,
-            name: name.into(),
-            inode,
-        };
-        let trace = Trace {
-            ops: vec![
-                make(BASE, "d", 1),
-                make(1, "f", 2),
-                Op::Write {
-                    inode: 2,
-                    offset: 0,
-                    bytes: b"abcd".to_vec(),
-                },
-            ],
-            inodes: vec![info("base", true), info("d", true), info("f", false)],
-        };
-        let mut disk = Disk::new(&trace);
-        for op in &trace.ops {
-            disk.apply(op);
-        }
-        // No directory; an empty one; one with the file in four forms.
-        let all = after_crash(&disk, ALL, &mut random());
-        assert_eq!((all.states.len(), all.is_sample), (6, false));
-        let few = Bounds {
-            combinations: 5,
-            ..ALL
-        };
-        assert!(after_crash(&disk, few, &mut random()).is_sample);
-    }
-
-    #[test]
-    fn beyond_the_bound_the_ends_are_tried_and_the_seed_decides_on_the_rest() {
-        let few = Bounds { changes: 3, ..ALL };
-        let sets = subsets(5, few, &mut random());
-        let sizes: HashSet<usize> = sets
-            .iter()
-            .map(|set| set.iter().filter(|survives| **survives).count())
-            .collect();
-        assert!([0, 1, 2, 3, 4, 5].iter().all(|size| sizes.contains(size)));
-        assert_eq!(sets, subsets(5, few, &mut random()));
-        assert_eq!(subsets(3, few, &mut random()).len(), 8);
+        assert_eq!(forms(b"", b"abcd"), [&b""[..], b"ab", b"\0\0\0\0", b"abcd"]);
+        assert_eq!(forms(b"abcd", b"wxyz"), [b"abcd", b"wxcd", b"\0\0\0\0", b"wxyz"]);
+        assert!(forms(b"abcd", b"").contains(&Vec::new()));
     }
 }

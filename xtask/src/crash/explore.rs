@@ -1,12 +1,11 @@
 //! Crashes a trace everywhere.
 
 use super::disk::{Bounds, Disk, State, Tree, after_crash};
-use super::promises::{Expected, Observation, Violation, observe};
+use super::promises::{Expected, Observation, observe};
 use super::trace::{Op, Trace};
 use crate::place::scratch;
 use crate::props::random;
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
 use std::rc::Rc;
 
@@ -29,14 +28,8 @@ pub(super) enum Thoroughness {
     UntilOneIsFound,
 }
 
-/// A violation, and the crash that shows it.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) violation: Violation,
-    during: String,
-    after: String,
-    survived: String,
-}
+/// A broken promise, and the crash that shows it.
+pub(super) type Violation = (String, String);
 
 impl Explorer {
     pub(super) fn new(bounds: Bounds, seed: u64) -> Self {
@@ -55,12 +48,16 @@ impl Explorer {
     }
 
     /// Crashes after each operation; the first one is a mark, which changes nothing.
-    pub(super) fn explore(&mut self, trace: &Trace, thoroughness: Thoroughness) -> io::Result<Vec<Found>> {
+    pub(super) fn explore(
+        &mut self,
+        trace: &Trace,
+        thoroughness: Thoroughness,
+    ) -> io::Result<Vec<Violation>> {
         let mut random = random(self.seed);
         let mut disk = Disk::new(trace);
         let mut expected = Expected::new();
         let mut left = after_crash(&disk, self.bounds, &mut random);
-        let mut found: Vec<Found> = Vec::new();
+        let mut found: Vec<Violation> = Vec::new();
         for (at, op) in trace.ops.iter().enumerate() {
             if let Op::Mark(mark) = op {
                 expected.note(mark);
@@ -75,15 +72,12 @@ impl Explorer {
                 let seen = self.observe(state)?;
                 for violation in expected.check(&seen) {
                     // The same one at the next crash point tells nothing new.
-                    if found.iter().any(|known| known.violation == violation) {
+                    if found.iter().any(|(known, _)| *known == violation) {
                         continue;
                     }
-                    found.push(Found {
-                        violation,
-                        during: expected.in_progress(),
-                        after: format!("operation {at}: {}", trace.describe(op)),
-                        survived: state.survived.clone(),
-                    });
+                    let (op, during) = (trace.describe(op), expected.in_progress());
+                    let crash = format!("crash after operation {at}: {op}, {during}; {}", state.survived);
+                    found.push((violation, crash));
                     if thoroughness == Thoroughness::UntilOneIsFound {
                         return Ok(found);
                     }
@@ -101,17 +95,5 @@ impl Explorer {
         let seen = Rc::new(observe(&state.tree, place.path()));
         self.seen.insert(state.tree.clone(), Rc::clone(&seen));
         Ok(seen)
-    }
-}
-
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let survived = match self.survived.as_str() {
-            "" => "nothing was pending",
-            survived => survived,
-        };
-        writeln!(f, "{}", self.violation)?;
-        writeln!(f, "    crash after {}, with {}", self.after, self.during)?;
-        write!(f, "    {survived}")
     }
 }

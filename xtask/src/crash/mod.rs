@@ -20,7 +20,7 @@ pub(crate) mod script;
 mod trace;
 
 use crate::report::{Report, Trouble, report};
-use crate::strace;
+use crate::task;
 use clap::Args;
 use disk::Bounds;
 use explore::{Explorer, Thoroughness};
@@ -55,7 +55,7 @@ pub struct Options {
 /// Opens every state, and shows that each mutant breaks a promise.
 pub fn run(options: &Options) -> ExitCode {
     report(|report| {
-        if let Some(obstacle) = strace::obstacle() {
+        if let Some(obstacle) = task::obstacle() {
             report.skips(format_args!("no crash was simulated: {obstacle}"));
             return Ok(());
         }
@@ -87,7 +87,7 @@ fn explore_all(mut explorer: Explorer, density: Density, report: &mut Report<'_>
         explorer.distinct_states()
     ));
     let mut caught = 0;
-    for mutant in &MUTANTS {
+    for mutant in MUTANTS {
         caught += usize::from(is_caught(mutant, &recordings, &mut explorer, report)?);
     }
     report.line(format_args!("{caught} of {} mutants caught", MUTANTS.len()));
@@ -102,8 +102,8 @@ fn check(
 ) -> Result<(), Trouble> {
     let mut problems = Vec::new();
     for run in runs {
-        for violation in explorer.explore(&run.trace, Thoroughness::All)? {
-            problems.push(format!("{violation}\n    in: {}", run.title));
+        for (violation, crash) in explorer.explore(&run.trace, Thoroughness::All)? {
+            problems.push(format!("{violation}\n    {crash}\n    in: {}", run.title));
         }
     }
     report.check(
@@ -114,7 +114,7 @@ fn check(
 }
 
 fn is_caught(
-    mutant: &Mutant,
+    (sentence, edit): Mutant,
     recordings: &[Recording],
     explorer: &mut Explorer,
     report: &mut Report<'_>,
@@ -122,19 +122,19 @@ fn is_caught(
     let mut why = "there is nothing to edit";
     for recording in recordings {
         let edited = Trace {
-            ops: (mutant.edit)(&recording.trace),
+            ops: edit(&recording.trace),
             inodes: recording.trace.inodes.clone(),
         };
         if edited == recording.trace {
             continue;
         }
         why = "nothing notices it";
-        if let Some(found) = explorer.explore(&edited, Thoroughness::UntilOneIsFound)?.first() {
+        if let Some((violation, _)) = explorer.explore(&edited, Thoroughness::UntilOneIsFound)?.first() {
             report.passes(1);
-            report.line(format_args!("caught  {}: {}", mutant.sentence, found.violation));
+            report.line(format_args!("caught  {}: {}", sentence, violation));
             return Ok(true);
         }
     }
-    report.fails(mutant.sentence, &[format!("not caught: {why}")]);
+    report.fails(sentence, &[format!("not caught: {why}")]);
     Ok(false)
 }

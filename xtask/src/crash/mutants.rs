@@ -1,120 +1,37 @@
 //! What a careless library would have done: edits of a trace, each of which the promises must notice.
 
-use super::script::{Mark, ROOT, Request};
-use super::trace::{BASE, Inode, Op, Trace};
+use super::script::{Mark, Request};
+use super::trace::{BASE, Change, Inode, Op, Trace};
 use crate::place::{CURRENT, FACTORY, LOCK, SNAPSHOTS, STACK};
 use std::collections::BTreeMap;
 
-pub(super) struct Mutant {
-    pub(super) sentence: &'static str,
-    pub(super) edit: fn(&Trace) -> Vec<Op>,
-}
+/// A sentence, and the edit.
+pub(super) type Mutant = (&'static str, fn(&Trace) -> Vec<Op>);
 
+#[rustfmt::skip]
 pub(super) const MUTANTS: [Mutant; 22] = [
-    Mutant {
-        sentence: "no file is flushed",
-        edit: |trace| without_flushes(trace, |flush| !flush.is_directory),
-    },
-    Mutant {
-        sentence: "a snapshot's file is not flushed",
-        edit: |trace| without_flushes(trace, |flush| flush.name.starts_with(".snapshot.")),
-    },
-    Mutant {
-        sentence: "the pointer's file is not flushed",
-        edit: |trace| without_flushes(trace, |flush| flush.name.starts_with(".current.")),
-    },
-    Mutant {
-        sentence: "the lock marker is not flushed",
-        edit: |trace| without_flushes(trace, |flush| flush.name.starts_with(".lock.")),
-    },
-    Mutant {
-        sentence: "no directory is flushed",
-        edit: |trace| without_flushes(trace, |flush| flush.is_directory),
-    },
-    Mutant {
-        sentence: "no parent of a directory that was made is flushed",
-        edit: |trace| without_flushes(trace, |flush| flush.made.is_some()),
-    },
-    Mutant {
-        sentence: "the parent of the first missing directory is not flushed",
-        edit: |trace| without_flushes(trace, |flush| flush.inode == BASE),
-    },
-    Mutant {
-        sentence: "the parent of the root is not flushed",
-        edit: |trace| without_flushes(trace, |flush| flush.has_made(last_name(ROOT))),
-    },
-    Mutant {
-        sentence: "the factory's parent is not flushed",
-        edit: |trace| without_flushes(trace, |flush| flush.has_made(FACTORY)),
-    },
-    Mutant {
-        sentence: "the stack's parent is not flushed",
-        edit: |trace| without_flushes(trace, |flush| flush.has_made(STACK)),
-    },
-    Mutant {
-        sentence: "the parent of the snapshots' directory is not flushed",
-        edit: |trace| without_flushes(trace, |flush| flush.has_made(SNAPSHOTS)),
-    },
-    Mutant {
-        sentence: "who finds a directory made does not flush its parent",
-        edit: |trace| without_flushes(trace, |flush| flush.was_made_by_another()),
-    },
-    Mutant {
-        sentence: "a write does not flush the snapshots' directory",
-        edit: |trace| without_flushes(trace, |flush| flush.name == SNAPSHOTS && flush.writes()),
-    },
-    Mutant {
-        sentence: "set_current does not flush the snapshots' directory",
-        edit: |trace| without_flushes(trace, |flush| flush.name == SNAPSHOTS && flush.moves()),
-    },
-    Mutant {
-        sentence: "set_current does not flush the stack's directory",
-        edit: |trace| without_flushes(trace, |flush| flush.name == STACK && flush.moves()),
-    },
-    Mutant {
-        sentence: "delete does not flush the stack's directory",
-        edit: |trace| without_flushes(trace, |flush| flush.name == STACK && flush.deletes()),
-    },
-    Mutant {
-        sentence: "delete does not flush the snapshots' directory",
-        edit: |trace| without_flushes(trace, |flush| flush.name == SNAPSHOTS && flush.deletes()),
-    },
-    Mutant {
-        sentence: "a snapshot is flushed after it is published",
-        edit: |trace| published_before_the_flush(trace, ".snapshot."),
-    },
-    Mutant {
-        sentence: "the pointer is flushed after it is published",
-        edit: |trace| published_before_the_flush(trace, ".current."),
-    },
-    Mutant {
-        sentence: "the lock marker is flushed after it is published",
-        edit: |trace| published_before_the_flush(trace, ".lock."),
-    },
-    Mutant {
-        sentence: "the old pointer is removed before the new one gets its name",
-        edit: |trace| {
-            with_before(trace, |op| match op {
-                Op::Rename { dir, to, .. } if to == CURRENT => Some(Op::Unlink {
-                    dir: *dir,
-                    name: to.clone(),
-                }),
-                _ => None,
-            })
-        },
-    },
-    Mutant {
-        sentence: "a dead holder's marker is cut before it is replaced",
-        edit: |trace| {
-            with_before(trace, |op| match op {
-                Op::Exchange { other, .. } if other.0 == LOCK => Some(Op::Truncate {
-                    inode: other.1,
-                    length: 0,
-                }),
-                _ => None,
-            })
-        },
-    },
+    ("no file is flushed", |trace| without_flushes(trace, |flush| !flush.is_directory)),
+    ("a snapshot's file is not flushed", |trace| without_flushes(trace, |flush| flush.name.starts_with(".snapshot."))),
+    ("the pointer's file is not flushed", |trace| without_flushes(trace, |flush| flush.name.starts_with(".current."))),
+    ("the lock marker is not flushed", |trace| without_flushes(trace, |flush| flush.name.starts_with(".lock."))),
+    ("no directory is flushed", |trace| without_flushes(trace, |flush| flush.is_directory)),
+    ("no parent of a directory that was made is flushed", |trace| without_flushes(trace, |flush| flush.made.is_some())),
+    ("the parent of the first missing directory is not flushed", |trace| without_flushes(trace, |flush| flush.inode == BASE)),
+    ("the parent of the root is not flushed", |trace| without_flushes(trace, |flush| flush.has_made("root"))),
+    ("the factory's parent is not flushed", |trace| without_flushes(trace, |flush| flush.has_made(FACTORY))),
+    ("the stack's parent is not flushed", |trace| without_flushes(trace, |flush| flush.has_made(STACK))),
+    ("the parent of the snapshots' directory is not flushed", |trace| without_flushes(trace, |flush| flush.has_made(SNAPSHOTS))),
+    ("a process that finds a directory made does not flush its parent", |trace| without_flushes(trace, |flush| flush.was_made_by_another())),
+    ("a write does not flush the snapshots' directory", |trace| without_flushes(trace, |flush| flush.name == SNAPSHOTS && flush.writes())),
+    ("set_current does not flush the snapshots' directory", |trace| without_flushes(trace, |flush| flush.name == SNAPSHOTS && flush.moves())),
+    ("set_current does not flush the stack's directory", |trace| without_flushes(trace, |flush| flush.name == STACK && flush.moves())),
+    ("delete does not flush the stack's directory", |trace| without_flushes(trace, |flush| flush.name == STACK && flush.deletes())),
+    ("delete does not flush the snapshots' directory", |trace| without_flushes(trace, |flush| flush.name == SNAPSHOTS && flush.deletes())),
+    ("a snapshot is flushed after it is published", |trace| published_before_the_flush(trace, ".snapshot.")),
+    ("the pointer is flushed after it is published", |trace| published_before_the_flush(trace, ".current.")),
+    ("the lock marker is flushed after it is published", |trace| published_before_the_flush(trace, ".lock.")),
+    ("the old pointer is removed before the new one gets its name", |trace| with_before(trace, removed_pointer)),
+    ("a dead holder's marker is cut before it is replaced", |trace| with_before(trace, cut_marker)),
 ];
 
 /// A flush and what it is for.
@@ -166,12 +83,18 @@ fn without_flushes(trace: &Trace, is_dropped: impl Fn(&Flush<'_>) -> bool) -> Ve
             Op::Mark(Mark::Begins(request)) => {
                 requests.insert(running, request);
             }
-            Op::Make { dir, name, inode } if trace.inodes[*inode].is_directory => {
-                let by_this = Made {
-                    name: name.clone(),
-                    by: running,
-                };
-                made.insert(*dir, by_this);
+            Op::Change(Change {
+                dir,
+                verb: "make",
+                names,
+            }) => {
+                for (name, _) in names
+                    .iter()
+                    .filter(|(_, inode)| inode.is_some_and(|inode| trace.inodes[inode].is_directory))
+                {
+                    let name = name.clone();
+                    made.insert(*dir, Made { name, by: running });
+                }
             }
             Op::Flush { inode } => {
                 let made = made.remove(inode);
@@ -199,15 +122,14 @@ fn without_flushes(trace: &Trace, is_dropped: impl Fn(&Flush<'_>) -> bool) -> Ve
 fn published_before_the_flush(trace: &Trace, temporary: &str) -> Vec<Op> {
     let mut ops = trace.ops.clone();
     for at in 0..ops.len() {
-        let (Op::Rename { inode, .. } | Op::Link { inode, .. } | Op::Exchange { one: (_, inode), .. }) =
-            ops[at]
-        else {
-            continue;
-        };
-        let is_its_flush = |op: &Op| matches!(op, Op::Flush { inode: flushed } if *flushed == inode);
-        if trace.inodes[inode].name.starts_with(temporary)
-            && let Some(flush) = ops[..at].iter().rposition(is_its_flush)
-        {
+        let Op::Change(change) = &ops[at] else { continue };
+        let is_temporary = |inode: &Inode| trace.inodes[*inode].name.starts_with(temporary);
+        let given = change
+            .names
+            .iter()
+            .find_map(|(name, _)| change.gives(name).filter(is_temporary));
+        let is_its_flush = |op: &Op| matches!(op, Op::Flush { inode } if Some(*inode) == given);
+        if let Some(flush) = ops[..at].iter().rposition(is_its_flush) {
             ops.swap(flush, at);
         }
     }
@@ -215,71 +137,35 @@ fn published_before_the_flush(trace: &Trace, temporary: &str) -> Vec<Op> {
 }
 
 /// Adds an operation before those for which `before` gives one.
-fn with_before(trace: &Trace, before: impl Fn(&Op) -> Option<Op>) -> Vec<Op> {
-    let both = |op: &Op| before(op).into_iter().chain([op.clone()]);
-    trace.ops.iter().flat_map(both).collect()
-}
-
-fn last_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crash::trace::InodeInfo;
-
-    fn trace() -> Trace {
-        let info = |name: &str, is_directory| InodeInfo {
-            name: name.into(),
-            is_directory,
-        };
-        let make = |dir, name: &str, inode| Op::Make {
-            dir,
-            name: name.into(),
-            inode,
-        };
-        Trace {
-            ops: vec![
-                Op::Mark(Mark::Runs(1)),
-                make(BASE, SNAPSHOTS, 1),
-                Op::Mark(Mark::Runs(2)),
-                Op::Flush { inode: BASE },
-                make(1, ".snapshot.1", 2),
-                Op::Flush { inode: 2 },
-                Op::Rename {
-                    dir: 1,
-                    from: ".snapshot.1".into(),
-                    to: "x".into(),
-                    inode: 2,
-                },
-                Op::Flush { inode: BASE },
-            ],
-            inodes: vec![
-                info("base", true),
-                info(SNAPSHOTS, true),
-                info(".snapshot.1", false),
-            ],
+fn with_before(trace: &Trace, before: fn(&Change) -> Option<Op>) -> Vec<Op> {
+    let mut ops = Vec::new();
+    for op in &trace.ops {
+        if let Op::Change(change) = op {
+            ops.extend(before(change));
         }
+        ops.push(op.clone());
     }
+    ops
+}
 
-    fn dropped(is_dropped: impl Fn(&Flush<'_>) -> bool) -> usize {
-        trace().ops.len() - without_flushes(&trace(), is_dropped).len()
-    }
+fn removed_pointer(change: &Change) -> Option<Op> {
+    change.gives(CURRENT)?;
+    Some(Op::Change(Change {
+        dir: change.dir,
+        verb: "unlink",
+        names: vec![(CURRENT.into(), None)],
+    }))
+}
 
-    #[test]
-    fn a_flush_knows_whether_a_directory_was_made_and_by_whom() {
-        assert_eq!(dropped(|flush| flush.has_made(SNAPSHOTS)), 1);
-        assert_eq!(dropped(|flush| flush.was_made_by_another()), 1);
-        assert_eq!(dropped(|flush| flush.has_made(STACK)), 0);
-        assert_eq!(dropped(|flush| !flush.is_directory), 1);
-    }
-
-    #[test]
-    fn publishing_before_the_flush_exchanges_these_two_and_nothing_else() {
-        let mut expected = trace().ops;
-        expected.swap(5, 6);
-        assert_eq!(published_before_the_flush(&trace(), ".snapshot."), expected);
-        assert_eq!(published_before_the_flush(&trace(), ".lock."), trace().ops);
-    }
+/// The other name of an exchange leads to the dead holder's marker afterwards.
+fn cut_marker(change: &Change) -> Option<Op> {
+    let new = change.gives(LOCK).filter(|_| change.verb == "exchange")?;
+    let old = change
+        .names
+        .iter()
+        .find_map(|(_, inode)| inode.filter(|inode| *inode != new))?;
+    Some(Op::Truncate {
+        inode: old,
+        length: 0,
+    })
 }

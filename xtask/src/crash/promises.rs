@@ -5,7 +5,6 @@ use super::script::{Mark, Request, path_to, place};
 use crate::place::{LOCK, Note};
 use sdk_state::{Error, ErrorKind, Expect, Revision, Wait};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::Path;
 
 /// The length of every marker that can be taken over, as docs/architecture.md says.
@@ -41,13 +40,6 @@ struct Move {
     begun: usize,
     ended: Option<usize>,
     has_returned: bool,
-}
-
-/// A broken promise.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Violation {
-    pub(super) promise: &'static str,
-    pub(super) problem: String,
 }
 
 impl Expected {
@@ -166,9 +158,9 @@ impl Expected {
     }
 
     /// The promises that what was found breaks.
-    pub(super) fn check(&self, seen: &Observation) -> Vec<Violation> {
+    pub(super) fn check(&self, seen: &Observation) -> Vec<String> {
         let mut broken = Vec::new();
-        let mut say = |promise, problem: String| broken.push(Violation { promise, problem });
+        let mut say = |promise: &str, problem: String| broken.push(format!("{promise}: {problem}"));
         if let Some(problem) = &seen.unreadable {
             say("W1", format!("the store cannot be read: {problem}"));
             return broken;
@@ -200,7 +192,7 @@ impl Expected {
         broken
     }
 
-    fn check_pointer(&self, seen: &Observation, say: &mut impl FnMut(&'static str, String)) {
+    fn check_pointer(&self, seen: &Observation, say: &mut impl FnMut(&str, String)) {
         let current = match &seen.current {
             None => None,
             Some(Ok(rev)) => Some(rev),
@@ -228,7 +220,7 @@ impl Expected {
     }
 }
 
-fn check_lock(seen: &Observation, say: &mut impl FnMut(&'static str, String)) {
+fn check_lock(seen: &Observation, say: &mut impl FnMut(&str, String)) {
     if let Some(bytes) = seen.marker.filter(|&bytes| bytes != MARKER_BYTES) {
         say(
             "L2",
@@ -259,12 +251,6 @@ fn outcome(found: &Result<String, String>) -> String {
 
 fn name(rev: Option<&String>) -> String {
     rev.map_or("nothing".into(), String::clone)
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.promise, self.problem)
-    }
 }
 
 /// Errors are kept as what they say.
@@ -361,8 +347,6 @@ fn use_it(base: &Path, seen: &mut Observation) -> Result<(), String> {
         store.backend().remove(&oldest, Some(token)).map_err(&words)?;
     }
     lock.unlock().map_err(&words)?;
-    // The second name of a marker that was taken over is free only now, and a handle cleans once in ten minutes.
-    let problems = place.clean().map_err(&words)?;
     let again = place
         .open()
         .and_then(|store| store.lock("again", Wait::none()))
@@ -371,9 +355,14 @@ fn use_it(base: &Path, seen: &mut Observation) -> Result<(), String> {
         return Err("a lock that was given back is taken over".into());
     }
     again.unlock().map_err(&words)?;
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(problems.join("; ")),
+    match place.leftovers() {
+        Ok(leftovers) if leftovers.is_empty() => Ok(()),
+        _ => {
+            let problems = place.clean().map_err(&words)?;
+            problems.first().map_or(Ok(()), |problem| {
+                Err(problem.replace(&format!("{}/", base.display()), ""))
+            })
+        }
     }
 }
 
@@ -395,134 +384,83 @@ fn words(base: &Path) -> impl Fn(Error) -> String {
 mod tests {
     use super::*;
 
-    fn rev(suffix: &str) -> String {
-        format!("2026-07-10T12:00:00Z{suffix}")
+    fn begins(request: fn(String) -> Request, of: &str) -> Mark {
+        Mark::Begins(request(of.into()))
     }
 
-    fn after(marks: &[Mark]) -> Expected {
+    fn returned(rev: &str) -> Mark {
+        Mark::Returned(Some(rev.into()))
+    }
+
+    /// What is broken after these marks when these revisions and their texts are listed and this one is current.
+    fn broken(marks: &[Mark], listed: &[(&str, &str)], current: Option<&str>) -> Vec<String> {
         let mut expected = Expected::new();
         marks.iter().for_each(|mark| expected.note(mark));
-        expected
-    }
-
-    fn write(text: &str) -> Mark {
-        Mark::Begins(Request::Write(text.into()))
-    }
-
-    fn seen(listed: &[(String, &str)], current: Option<String>) -> Observation {
-        let hold = |(rev, text): &(String, &str)| (rev.clone(), Ok((*text).into()));
-        Observation {
-            listed: listed.iter().map(hold).collect(),
-            current: current.map(Ok),
+        let seen = Observation {
+            listed: listed
+                .iter()
+                .map(|(rev, text)| ((*rev).into(), Ok((*text).into())))
+                .collect(),
+            current: current.map(|rev| Ok(rev.into())),
             takes_over: Some(Ok(false)),
             ..Observation::default()
-        }
-    }
-
-    fn promises(expected: &Expected, seen: &Observation) -> Vec<&'static str> {
-        let broken = expected.check(seen);
-        broken.into_iter().map(|violation| violation.promise).collect()
+        };
+        let promise = |violation: &String| violation.split(':').next().unwrap().to_owned();
+        expected.check(&seen).iter().map(promise).collect()
     }
 
     #[test]
-    fn a_write_may_be_lost_until_it_has_returned() {
-        let (begun, returned) = (write("A"), Mark::Returned(Some(rev(""))));
-        let (nothing, there) = (seen(&[], None), seen(&[(rev(""), "A")], None));
-        assert!(promises(&after(std::slice::from_ref(&begun)), &nothing).is_empty());
-        assert!(promises(&after(std::slice::from_ref(&begun)), &there).is_empty());
-        assert_eq!(
-            promises(&after(&[begun.clone(), returned.clone()]), &nothing),
-            ["W1"]
-        );
-        assert!(promises(&after(&[begun, returned]), &there).is_empty());
-        assert_eq!(promises(&after(&[]), &there), ["W2"]);
-    }
-
-    #[test]
-    fn a_delete_may_have_happened_once_it_has_begun_and_must_have_once_it_has_returned() {
-        let mut marks = vec![write("A"), Mark::Returned(Some(rev("")))];
-        let (nothing, there) = (seen(&[], None), seen(&[(rev(""), "A")], None));
-        marks.push(Mark::Begins(Request::Delete(rev(""))));
-        assert!(promises(&after(&marks), &nothing).is_empty());
-        assert!(promises(&after(&marks), &there).is_empty());
+    fn a_change_may_be_lost_until_it_has_returned() {
+        let mut marks = vec![begins(Request::Write, "A")];
+        assert_eq!(broken(&[], &[("a", "A")], None), ["W2"]);
+        assert!(broken(&marks, &[], None).is_empty());
+        marks.push(returned("a"));
+        assert_eq!(broken(&marks, &[], None), ["W1"]);
+        marks.push(begins(Request::Delete, "a"));
+        assert!(broken(&marks, &[], None).is_empty());
+        assert!(broken(&marks, &[("a", "A")], None).is_empty());
         marks.push(Mark::Returned(None));
-        assert!(promises(&after(&marks), &nothing).is_empty());
-        assert_eq!(promises(&after(&marks), &there), ["delete"]);
+        assert_eq!(broken(&marks, &[("a", "A")], None), ["delete"]);
         // The name is given again.
-        marks.extend([write("B"), Mark::Returned(Some(rev("")))]);
-        assert!(promises(&after(&marks), &seen(&[(rev(""), "B")], None)).is_empty());
+        marks.extend([begins(Request::Write, "B"), returned("a")]);
+        assert!(broken(&marks, &[("a", "B")], None).is_empty());
     }
 
     #[test]
-    fn the_pointer_is_the_old_or_the_new_one_and_after_the_return_the_new_one() {
-        let (a, b) = (rev(""), rev("_1"));
-        let mut marks = vec![Mark::Begins(Request::Move(a.clone())), Mark::Returned(None)];
-        let at = |current| seen(&[], current);
-        assert_eq!(promises(&after(&marks), &at(None)), ["C1"]);
-        marks.push(Mark::Begins(Request::Move(b.clone())));
-        assert!(promises(&after(&marks), &at(Some(a.clone()))).is_empty());
-        assert!(promises(&after(&marks), &at(Some(b.clone()))).is_empty());
-        // A mover who was killed has moved it, or not.
-        marks.push(Mark::Ended);
-        assert!(promises(&after(&marks), &at(Some(a.clone()))).is_empty());
-        assert!(promises(&after(&marks), &at(Some(b.clone()))).is_empty());
-        marks.extend([Mark::Begins(Request::Move(b)), Mark::Returned(None)]);
-        assert_eq!(promises(&after(&marks), &at(Some(a))), ["C1"]);
-    }
-
-    #[test]
-    fn of_two_moves_that_overlap_either_may_be_the_last_one_until_another_one_has_begun_and_returned() {
-        let revs = [rev(""), rev("_1"), rev("_2")];
-        let begins = |at: usize| Mark::Begins(Request::Move(revs[at].clone()));
+    fn of_two_moves_that_overlap_either_may_be_the_last() {
         let mut marks = vec![
             Mark::Runs(1),
-            begins(0),
+            begins(Request::Move, "a"),
             Mark::Runs(2),
-            begins(1),
+            begins(Request::Move, "b"),
             Mark::Returned(None),
         ];
-        let at = |at: usize| seen(&[], Some(revs[at].clone()));
+        assert_eq!(broken(&marks, &[], None), ["C1"]);
         for end in [Vec::new(), vec![Mark::Runs(1), Mark::Returned(None)]] {
             marks.extend(end);
-            assert!(promises(&after(&marks), &at(0)).is_empty());
-            assert!(promises(&after(&marks), &at(1)).is_empty());
-            assert_eq!(promises(&after(&marks), &seen(&[], None)), ["C1"]);
+            assert!(broken(&marks, &[], Some("a")).is_empty());
+            assert!(broken(&marks, &[], Some("b")).is_empty());
         }
-        marks.extend([begins(2), Mark::Returned(None)]);
-        assert_eq!(promises(&after(&marks), &at(0)), ["C1"]);
-        assert_eq!(promises(&after(&marks), &at(1)), ["C1"]);
-        assert!(promises(&after(&marks), &at(2)).is_empty());
+        // A killed mover has moved it, or not.
+        marks.extend([begins(Request::Move, "c"), Mark::Ended]);
+        assert!(broken(&marks, &[], Some("b")).is_empty());
+        assert!(broken(&marks, &[], Some("c")).is_empty());
+        marks.extend([begins(Request::Move, "d"), Mark::Returned(None)]);
+        assert_eq!(broken(&marks, &[], Some("c")), ["C1"]);
+        assert!(broken(&marks, &[], Some("d")).is_empty());
     }
 
     #[test]
     fn an_error_moves_and_deletes_nothing() {
         let marks = [
-            write("A"),
-            Mark::Returned(Some(rev(""))),
-            Mark::Begins(Request::Move(rev("_1"))),
+            begins(Request::Write, "A"),
+            returned("a"),
+            begins(Request::Move, "b"),
             Mark::Failed,
-            Mark::Begins(Request::Delete(rev(""))),
+            begins(Request::Delete, "a"),
             Mark::Failed,
         ];
-        assert!(promises(&after(&marks), &seen(&[(rev(""), "A")], None)).is_empty());
-        assert_eq!(
-            promises(&after(&marks), &seen(&[], Some(rev("_1")))),
-            ["W1", "C1"]
-        );
-    }
-
-    #[test]
-    fn a_marker_is_complete_and_is_taken_over() {
-        let with = |marker, takes_over| Observation {
-            marker,
-            takes_over: Some(takes_over),
-            ..Observation::default()
-        };
-        assert!(promises(&after(&[]), &with(Some(1024), Ok(true))).is_empty());
-        assert_eq!(promises(&after(&[]), &with(Some(1024), Ok(false))), ["L2"]);
-        assert_eq!(
-            promises(&after(&[]), &with(Some(0), Err("locked".into()))),
-            ["L2", "L2"]
-        );
+        assert!(broken(&marks, &[("a", "A")], None).is_empty());
+        assert_eq!(broken(&marks, &[], Some("b")), ["W1", "C1"]);
     }
 }

@@ -5,7 +5,7 @@ use super::script::{Fate, Mark, Process, Script, place};
 use super::trace::{self, Argument, Call, Trace, Tracer};
 use crate::place::scratch;
 use crate::report::Trouble;
-use crate::strace;
+use crate::task;
 use crate::task::Role;
 use rustix::process::{Pid, Signal as Number, kill_process};
 use sdk_state::Wait;
@@ -73,7 +73,10 @@ fn run(script: &Script, point: Option<&CallNumber>) -> Result<Run, Trouble> {
                 let mut stopped = traced(process, Some(Signal::Stop(point)))?;
                 let first = stopped.wait_until_it_is_stopped()?;
                 let killed_at = match script.fate {
-                    Fate::OvertakenByKilled(_, number) => Some(flush(number)),
+                    Fate::OvertakenByKilled(_, number) => Some(CallNumber {
+                        name: FLUSH.into(),
+                        number,
+                    }),
                     _ => None,
                 };
                 let between = traced(process + 1, killed_at.as_ref().map(Signal::Kill))?.end()?;
@@ -116,24 +119,13 @@ fn demand_that_nothing_was_overlooked(trace: &Trace, base: &Path) -> Result<(), 
 /// What std calls for `File::sync_all`.
 const FLUSH: &str = "fsync";
 /// What changes something, or looks at what others may change.
-const CALLS: [&str; 10] = [
-    FLUSH,
-    "openat",
-    "mkdirat",
-    "write",
-    "pwrite64",
-    "renameat",
-    "renameat2",
-    "linkat",
-    "unlinkat",
-    "flock",
-];
+const CALLS: &str = "fsync openat mkdirat write pwrite64 renameat renameat2 linkat unlinkat flock";
 
 /// A call of a process, by its name and its number among those of that name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CallNumber {
-    pub(super) name: String,
-    pub(super) number: usize,
+struct CallNumber {
+    name: String,
+    number: usize,
 }
 
 /// Which points are chosen.
@@ -146,22 +138,18 @@ pub(super) enum Density {
 }
 
 /// The calls instead of which a process can be killed.
-pub(super) fn to_kill(calls: &[Call], density: Density) -> Vec<CallNumber> {
+fn to_kill(calls: &[Call], density: Density) -> Vec<CallNumber> {
     chosen(calls, density).map(|at| number(calls, at)).collect()
 }
 
 /// The calls after which a process can be stopped: not inside the directory mutex, where nobody can overtake it.
-pub(super) fn to_stop(calls: &[Call], density: Density) -> Vec<CallNumber> {
+fn to_stop(calls: &[Call], density: Density) -> Vec<CallNumber> {
     let inside = inside_the_mutex(calls);
-    let points: BTreeSet<usize> = match density {
-        Density::Flushes => chosen(calls, density)
-            .filter_map(|at| at.checked_sub(1))
-            .collect(),
-        Density::Calls => chosen(calls, Density::Flushes)
-            .filter_map(|at| at.checked_sub(1))
-            .chain(chosen(calls, density))
-            .collect(),
-    };
+    let before_flushes = chosen(calls, Density::Flushes).filter_map(|at| at.checked_sub(1));
+    let mut points: BTreeSet<usize> = before_flushes.collect();
+    if density == Density::Calls {
+        points.extend(chosen(calls, density));
+    }
     points
         .into_iter()
         .filter(|&at| !inside[at])
@@ -169,20 +157,12 @@ pub(super) fn to_stop(calls: &[Call], density: Density) -> Vec<CallNumber> {
         .collect()
 }
 
-/// The flush of this number.
-pub(super) fn flush(number: usize) -> CallNumber {
-    CallNumber {
-        name: FLUSH.into(),
-        number,
-    }
-}
-
 /// Not before the first step: until then a program only starts.
 fn chosen(calls: &[Call], density: Density) -> impl Iterator<Item = usize> {
     let first = calls.iter().position(is_mark).unwrap_or(calls.len());
     (first..calls.len()).filter(move |&at| match density {
         Density::Flushes => calls[at].name == FLUSH,
-        Density::Calls => CALLS.contains(&calls[at].name.as_str()),
+        Density::Calls => CALLS.split(' ').any(|name| name == calls[at].name),
     })
 }
 
@@ -247,7 +227,7 @@ const KILLED: &str = "+++ killed by SIGKILL +++";
 
 /// What a process is sent at one of its calls.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Signal<'a> {
+enum Signal<'a> {
     /// Instead of the call.
     Kill(&'a CallNumber),
     /// After the call.
@@ -255,7 +235,7 @@ pub(super) enum Signal<'a> {
 }
 
 /// A process that runs, or is stopped. It does not outlive this value.
-pub(super) struct Traced {
+struct Traced {
     child: Child,
     log: PathBuf,
     signal: Option<Number>,
@@ -263,12 +243,7 @@ pub(super) struct Traced {
 
 impl Traced {
     /// Starts this program to do `steps` in `base`.
-    pub(super) fn start(
-        base: &Path,
-        log: &Path,
-        steps: &[&str],
-        signal: Option<Signal<'_>>,
-    ) -> Result<Self, Trouble> {
+    fn start(base: &Path, log: &Path, steps: &[&str], signal: Option<Signal<'_>>) -> Result<Self, Trouble> {
         let mut command = Command::new("strace");
         command.args(["-f", "-xx", "-s", "1000000", "-e", TRACED]);
         if let Some(Signal::Kill(call) | Signal::Stop(call)) = signal {
@@ -285,7 +260,7 @@ impl Traced {
             place: place(base),
             steps: steps.iter().copied().map(String::from).collect(),
         };
-        let child = strace::traced(command, log, &Role::Script(process))?
+        let child = task::traced(command, log, &Role::Script(process))?
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
@@ -300,7 +275,7 @@ impl Traced {
     }
 
     /// The number of calls that it has made until then.
-    pub(super) fn wait_until_it_is_stopped(&mut self) -> Result<usize, Trouble> {
+    fn wait_until_it_is_stopped(&mut self) -> Result<usize, Trouble> {
         let wait = Wait::at_most(PATIENCE);
         loop {
             // The log is whole at the end of a line, and that is the last one for now.
@@ -315,7 +290,7 @@ impl Traced {
     }
 
     /// All the calls that it has made, once it has ended. One that is stopped goes on.
-    pub(super) fn end(mut self) -> Result<Vec<Call>, Trouble> {
+    fn end(mut self) -> Result<Vec<Call>, Trouble> {
         if self.signal == Some(Number::STOP) {
             self.send(Number::CONT)?;
         }
@@ -357,46 +332,31 @@ impl Drop for Traced {
 mod tests {
     use super::*;
 
-    /// A mark, a rename inside the directory mutex, and a flush.
-    fn calls() -> Vec<Call> {
-        let mark: String = "/crash-mark/\"Ended\""
-            .bytes()
-            .map(|byte| format!("\\x{byte:02x}"))
-            .collect();
-        let log = format!(
-            "7 fsync(3) = 0
-7 readlink(\"{mark}\", 0x7ff, 1024) = -1 ENOENT (No such file or directory)
-7 openat(3, \"\\x2e\", O_RDONLY) = 4
+    #[test]
+    fn a_process_is_never_stopped_inside_the_directory_mutex() {
+        let log = r#"7 fsync(3) = 0
+7 readlink("MARK", 0x7ff, 1024) = -1 ENOENT (No such file or directory)
+7 openat(3, "\x2e", O_RDONLY) = 4
 7 flock(4, LOCK_EX|LOCK_NB) = 0
-7 renameat(3, \"\\x61\", 3, \"\\x62\") = 0
+7 renameat(3, "\x61", 3, "\x62") = 0
 7 flock(4, LOCK_UN) = 0
-7 fsync(4) = 0
-"
+7 fsync(4) = 0"#;
+        let mark = "/crash-mark/\"Ended\""
+            .bytes()
+            .map(|byte| format!("\\x{byte:02x}"));
+        let calls = trace::parse(&log.replace("MARK", &mark.collect::<String>())).unwrap();
+        let names = |points: Vec<CallNumber>| -> Vec<String> {
+            points
+                .iter()
+                .map(|point| format!("{} {}", point.name, point.number))
+                .collect()
+        };
+        assert_eq!(
+            names(to_stop(&calls, Density::Calls)),
+            ["openat 1", "flock 2", "fsync 2"]
         );
-        trace::parse(&log).unwrap()
-    }
-
-    fn names(points: Vec<CallNumber>) -> Vec<(String, usize)> {
-        points
-            .into_iter()
-            .map(|point| (point.name, point.number))
-            .collect()
-    }
-
-    fn point(name: &str, number: usize) -> (String, usize) {
-        (name.into(), number)
-    }
-
-    #[test]
-    fn a_process_is_killed_at_its_flushes_and_stopped_before_them_once_it_has_begun() {
-        assert_eq!(names(to_kill(&calls(), Density::Flushes)), [point("fsync", 2)]);
-        assert_eq!(names(to_stop(&calls(), Density::Flushes)), [point("flock", 2)]);
-    }
-
-    #[test]
-    fn a_process_is_never_stopped_inside_the_mutex() {
-        let stops = names(to_stop(&calls(), Density::Calls));
-        assert_eq!(stops, [point("openat", 1), point("flock", 2), point("fsync", 2)]);
-        assert_eq!(to_kill(&calls(), Density::Calls).len(), 5);
+        assert_eq!(names(to_stop(&calls, Density::Flushes)), ["flock 2"]);
+        assert_eq!(names(to_kill(&calls, Density::Flushes)), ["fsync 2"]);
+        assert_eq!(to_kill(&calls, Density::Calls).len(), 5);
     }
 }

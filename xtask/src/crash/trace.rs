@@ -29,12 +29,7 @@ pub(super) struct InodeInfo {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Op {
     Mark(Mark),
-    /// Makes a file or a directory.
-    Make {
-        dir: Inode,
-        name: String,
-        inode: Inode,
-    },
+    Change(Change),
     Write {
         inode: Inode,
         offset: usize,
@@ -44,31 +39,31 @@ pub(super) enum Op {
         inode: Inode,
         length: usize,
     },
-    Rename {
-        dir: Inode,
-        from: String,
-        to: String,
-        inode: Inode,
-    },
-    /// Two names swap what they lead to.
-    Exchange {
-        dir: Inode,
-        one: (String, Inode),
-        other: (String, Inode),
-    },
-    Link {
-        dir: Inode,
-        name: String,
-        inode: Inode,
-    },
-    Unlink {
-        dir: Inode,
-        name: String,
-    },
     Flush {
         inode: Inode,
     },
 }
+
+/// One operation on a directory: it survives a crash as a whole or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) dir: Inode,
+    /// make, rename, exchange, link or unlink.
+    pub(super) verb: &'static str,
+    /// What each name leads to afterwards.
+    pub(super) names: Vec<(String, Option<Inode>)>,
+}
+
+impl Change {
+    /// What it gives this name to, if that was not just made.
+    pub(super) fn gives(&self, name: &str) -> Option<Inode> {
+        let given = self.names.iter().find(|(given, _)| given == name)?;
+        given.1.filter(|_| self.verb != "make")
+    }
+}
+
+/// A directory and a name in it; `None` for what lies outside the base.
+type Place = Option<(Inode, String)>;
 
 /// Follows the processes of a script through their logs.
 pub(super) struct Tracer<'a> {
@@ -148,11 +143,15 @@ impl<'a> Tracer<'a> {
         let Some(result) = call.result.or(reads_a_link.then_some(0)) else {
             return Ok(());
         };
+        // Where the path stands, and the handle that it is relative to before it.
+        let first = usize::from(call.name.trim_end_matches('2').ends_with("at"));
+        let place = |at| self.place(handles, call, at);
         match call.name.as_str() {
-            "readlink" => self.mark(call, 0)?,
-            "readlinkat" => self.mark(call, 1)?,
-            "open" => self.open(self.place(handles, call, 0)?, word(call, 1)?, result, handles)?,
-            "openat" => self.open(self.place(handles, call, 1)?, word(call, 2)?, result, handles)?,
+            "readlink" | "readlinkat" => {
+                let mark = Mark::read(bytes(call, first)?).map(Op::Mark);
+                self.trace.ops.extend(mark);
+            }
+            "open" | "openat" => self.open(place(first)?, word(call, first + 1)?, result, handles)?,
             "close" => {
                 handles.inodes.remove(&number(call, 0)?);
                 handles.offsets.remove(&number(call, 0)?);
@@ -162,8 +161,19 @@ impl<'a> Tracer<'a> {
                 handles.duplicate(number(call, 0)?, result);
             }
             "fcntl" | "flock" => {}
-            "mkdir" => self.make(self.place(handles, call, 0)?, true)?,
-            "mkdirat" => self.make(self.place(handles, call, 1)?, true)?,
+            "mkdir" | "mkdirat" => self.make(place(first)?, true)?,
+            "rename" | "renameat" => self.relate("rename", place(first)?, place(first * 2 + 1)?)?,
+            "renameat2" => match word(call, 4)?.contains("RENAME_EXCHANGE") {
+                true => self.relate("exchange", place(1)?, place(3)?)?,
+                false => self.relate("rename", place(1)?, place(3)?)?,
+            },
+            "link" | "linkat" => self.relate("link", place(first)?, place(first * 2 + 1)?)?,
+            "unlink" | "unlinkat" => {
+                if let Some(place) = place(first)? {
+                    self.inode_at(&place)?;
+                    self.change(place.0, "unlink", vec![(place.1, None)]);
+                }
+            }
             "write" => {
                 if let Some(inode) = handles.inode(call)? {
                     let handle = number(call, 0)?;
@@ -194,17 +204,6 @@ impl<'a> Tracer<'a> {
                     self.trace.ops.push(Op::Flush { inode });
                 }
             }
-            "rename" => self.rename(self.place(handles, call, 0)?, self.place(handles, call, 1)?)?,
-            "renameat2" if word(call, 4)?.contains("RENAME_EXCHANGE") => {
-                self.exchange(self.place(handles, call, 1)?, self.place(handles, call, 3)?)?;
-            }
-            "renameat" | "renameat2" => {
-                self.rename(self.place(handles, call, 1)?, self.place(handles, call, 3)?)?;
-            }
-            "link" => self.link(self.place(handles, call, 0)?, self.place(handles, call, 1)?)?,
-            "linkat" => self.link(self.place(handles, call, 1)?, self.place(handles, call, 3)?)?,
-            "unlink" => self.unlink(self.place(handles, call, 0)?)?,
-            "unlinkat" => self.unlink(self.place(handles, call, 1)?)?,
             _ => {
                 let mut places = (0..call.arguments.len()).map(|at| self.place(handles, call, at));
                 if handles.inode(call).unwrap_or_default().is_some()
@@ -217,14 +216,9 @@ impl<'a> Tracer<'a> {
         Ok(())
     }
 
-    fn mark(&mut self, call: &Call, at: usize) -> Result<(), Trouble> {
-        self.trace.ops.extend(Mark::read(bytes(call, at)?).map(Op::Mark));
-        Ok(())
-    }
-
     /// The directory and the name of a path argument; the handle that it is relative to stands before it. `None` for
     /// what lies outside the base, and for arguments that are no paths.
-    fn place(&self, handles: &Handles, call: &Call, at: usize) -> Result<Option<(Inode, String)>, Trouble> {
+    fn place(&self, handles: &Handles, call: &Call, at: usize) -> Result<Place, Trouble> {
         let Some(Argument::Bytes(path)) = call.arguments.get(at) else {
             return Ok(None);
         };
@@ -257,13 +251,7 @@ impl<'a> Tracer<'a> {
         Ok(Some((dir, last.into())))
     }
 
-    fn open(
-        &mut self,
-        place: Option<(Inode, String)>,
-        flags: &str,
-        handle: u64,
-        handles: &mut Handles,
-    ) -> Result<(), Trouble> {
+    fn open(&mut self, place: Place, flags: &str, handle: u64, handles: &mut Handles) -> Result<(), Trouble> {
         handles.inodes.remove(&handle);
         handles.offsets.remove(&handle);
         let Some(place) = place else {
@@ -285,85 +273,47 @@ impl<'a> Tracer<'a> {
         Ok(())
     }
 
-    fn make(&mut self, place: Option<(Inode, String)>, is_directory: bool) -> Result<(), Trouble> {
+    fn make(&mut self, place: Place, is_directory: bool) -> Result<(), Trouble> {
         let Some((dir, name)) = place else {
             return Ok(());
         };
+        if self.names.contains_key(&(dir, name.clone())) {
+            return Err("it made what the model has already".into());
+        }
         let inode = self.trace.inodes.len();
         self.trace.inodes.push(InodeInfo {
             name: name.clone(),
             is_directory,
         });
-        if self.names.insert((dir, name.clone()), inode).is_some() {
-            return Err("it made what the model has already".into());
-        }
-        self.trace.ops.push(Op::Make { dir, name, inode });
+        self.change(dir, "make", vec![(name, Some(inode))]);
         Ok(())
     }
 
-    fn rename(&mut self, from: Option<(Inode, String)>, to: Option<(Inode, String)>) -> Result<(), Trouble> {
-        match (from, to) {
-            (None, None) => Ok(()),
-            (Some(from), Some(to)) if from.0 == to.0 => {
-                let inode = self.inode_at(&from)?;
-                self.names.remove(&from);
-                self.names.insert(to.clone(), inode);
-                self.trace.ops.push(Op::Rename {
-                    dir: from.0,
-                    from: from.1,
-                    to: to.1,
-                    inode,
-                });
-                Ok(())
-            }
-            _ => Err("from one directory to another, which is not modelled".into()),
-        }
-    }
-
-    fn exchange(
-        &mut self,
-        one: Option<(Inode, String)>,
-        other: Option<(Inode, String)>,
-    ) -> Result<(), Trouble> {
-        match (one, other) {
-            (None, None) => Ok(()),
-            (Some(one), Some(other)) if one.0 == other.0 => {
-                let (first, second) = (self.inode_at(&one)?, self.inode_at(&other)?);
-                self.names.insert(one.clone(), second);
-                self.names.insert(other.clone(), first);
-                self.trace.ops.push(Op::Exchange {
-                    dir: one.0,
-                    one: (one.1, first),
-                    other: (other.1, second),
-                });
-                Ok(())
-            }
-            _ => Err("from one directory to another, which is not modelled".into()),
-        }
-    }
-
-    fn link(&mut self, from: Option<(Inode, String)>, to: Option<(Inode, String)>) -> Result<(), Trouble> {
-        match (from, to) {
-            (None, None) => Ok(()),
-            (Some(from), Some((dir, name))) => {
-                let inode = self.inode_at(&from)?;
-                self.names.insert((dir, name.clone()), inode);
-                self.trace.ops.push(Op::Link { dir, name, inode });
-                Ok(())
-            }
-            _ => Err("across the base, which is not modelled".into()),
-        }
-    }
-
-    fn unlink(&mut self, place: Option<(Inode, String)>) -> Result<(), Trouble> {
-        let Some(place) = place else {
-            return Ok(());
+    /// Two names of one directory.
+    fn relate(&mut self, verb: &'static str, from: Place, to: Place) -> Result<(), Trouble> {
+        let (from, to) = match (from, to) {
+            (None, None) => return Ok(()),
+            (Some(from), Some(to)) if from.0 == to.0 => (from, to),
+            _ => return Err("between two directories, which is not modelled".into()),
         };
-        self.inode_at(&place)?;
-        self.names.remove(&place);
-        let (dir, name) = place;
-        self.trace.ops.push(Op::Unlink { dir, name });
+        let inode = self.inode_at(&from)?;
+        let names = match verb {
+            "rename" => vec![(from.1, None), (to.1, Some(inode))],
+            "exchange" => vec![(from.1.clone(), Some(self.inode_at(&to)?)), (to.1, Some(inode))],
+            _ => vec![(to.1, Some(inode))],
+        };
+        self.change(from.0, verb, names);
         Ok(())
+    }
+
+    fn change(&mut self, dir: Inode, verb: &'static str, names: Vec<(String, Option<Inode>)>) {
+        for (name, inode) in &names {
+            match inode {
+                Some(inode) => self.names.insert((dir, name.clone()), *inode),
+                None => self.names.remove(&(dir, name.clone())),
+            };
+        }
+        self.trace.ops.push(Op::Change(Change { dir, verb, names }));
     }
 
     fn inode_at(&self, place: &(Inode, String)) -> Result<Inode, Trouble> {
@@ -391,32 +341,24 @@ impl Handles {
 impl Trace {
     /// An operation in words.
     pub(super) fn describe(&self, op: &Op) -> String {
-        let name = |inode: &Inode| Named(*inode, &self.inodes[*inode]);
+        let name = |inode: &Inode| format!("{} (#{inode})", self.inodes[*inode].name);
         match op {
             Op::Mark(mark) => format!("{mark:?}"),
-            Op::Make { name, inode, .. } => match self.inodes[*inode].is_directory {
-                true => format!("make the directory {name}"),
-                false => format!("make {name}"),
-            },
+            Op::Change(change) => change.to_string(),
             Op::Write { inode, bytes, .. } => format!("write {} bytes to {}", bytes.len(), name(inode)),
             Op::Truncate { inode, length } => format!("cut {} to {length} bytes", name(inode)),
-            Op::Rename { from, to, .. } => format!("rename {from} to {to}"),
-            Op::Exchange { one, other, .. } => format!("exchange {} and {}", one.0, other.0),
-            Op::Link { name: to, inode, .. } => format!("link {} to {to}", name(inode)),
-            Op::Unlink { name, .. } => format!("unlink {name}"),
             Op::Flush { inode } => format!("flush {}", name(inode)),
         }
     }
 }
 
-struct Named<'a>(Inode, &'a InodeInfo);
-
-impl fmt::Display for Named<'_> {
+impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.1.is_directory {
-            true => write!(f, "{}/", self.1.name),
-            false => write!(f, "{} (#{})", self.1.name, self.0),
-        }
+        f.write_str(self.verb)?;
+        self.names.iter().try_for_each(|(name, inode)| match inode {
+            Some(inode) => write!(f, " {name} (#{inode})"),
+            None => write!(f, " {name}"),
+        })
     }
 }
 
@@ -534,57 +476,6 @@ fn unread(line: &str) -> Trouble {
 mod tests {
     use super::*;
 
-    fn one(line: &str) -> Call {
-        parse(line).unwrap().pop().unwrap()
-    }
-
-    #[test]
-    fn a_call_is_read_with_its_bytes_its_flags_and_its_result() {
-        let call = one("17 openat(AT_FDCWD, \"\\x2f\\x61\", O_RDWR|O_CREAT|O_EXCL, 0600) = 3");
-        assert_eq!(call.name, "openat");
-        assert_eq!(call.result, Some(3));
-        let word = |text: &str| Argument::Word(text.into());
-        assert_eq!(
-            call.arguments,
-            [
-                word("AT_FDCWD"),
-                Argument::Bytes(b"/a".to_vec()),
-                word("O_RDWR|O_CREAT|O_EXCL"),
-                word("0600")
-            ]
-        );
-    }
-
-    #[test]
-    fn a_failed_call_and_one_that_was_cut_off_have_no_result() {
-        assert_eq!(
-            one("17 fsync(3)    = -1 EIO (Input/output error) (INJECTED)").result,
-            None
-        );
-        assert_eq!(one("17 fsync(3)                          = ?").result, None);
-    }
-
-    #[test]
-    fn an_empty_string_and_a_structure_are_one_argument_each() {
-        let call = one("17 x(\"\", {a=1, b=[2, 3]}, 4) = 0");
-        assert_eq!(call.arguments[0], Argument::Bytes(Vec::new()));
-        assert_eq!(call.arguments[1], Argument::Word("{a=1, b=[2, 3]}".into()));
-        assert_eq!(call.arguments.len(), 3);
-    }
-
-    #[test]
-    fn what_strace_has_cut_short_is_refused() {
-        assert!(parse("17 write(3, \"\\x61\"..., 9) = 9").is_err());
-        assert!(parse("17 fsync(3 <unfinished ...>").is_err());
-    }
-
-    #[test]
-    fn a_second_thread_is_refused_and_signals_and_ends_are_passed_over() {
-        assert!(parse("17 fsync(3) = 0\n18 fsync(3) = 0").is_err());
-        let log = "17 fsync(3) = 0\n17 --- SIGTERM {si_signo=SIGTERM} ---\n17 +++ killed by SIGKILL +++";
-        assert_eq!(parse(log).unwrap().len(), 1);
-    }
-
     /// The operations of one process whose log is this, with strings in clear.
     fn ops(lines: &[&str]) -> Result<Vec<Op>, Trouble> {
         let mut log = String::new();
@@ -603,95 +494,19 @@ mod tests {
         Ok(tracer.finish().ops.split_off(1))
     }
 
-    fn make(dir: Inode, name: &str, inode: Inode) -> Op {
-        Op::Make {
-            dir,
-            name: name.into(),
-            inode,
-        }
-    }
-
     #[test]
-    fn paths_and_handles_lead_to_the_same_inodes() {
-        let found = ops(&[
-            r#"mkdir("/base/d", 0700) = 0"#,
-            r#"openat(AT_FDCWD, "/base/d", O_RDONLY|O_DIRECTORY) = 3"#,
-            r#"openat(3, ".t", O_RDWR|O_CREAT|O_EXCL, 0600) = 4"#,
-            r#"write(4, "ab", 2) = 2"#,
-            r#"write(4, "cde", 3) = 2"#,
-            r#"pwrite64(4, "f", 1, 9) = 1"#,
-            r#"fsync(4) = 0"#,
-            r#"renameat2(3, ".t", 3, "t", RENAME_NOREPLACE) = 0"#,
-            r#"openat(3, ".", O_RDONLY|O_DIRECTORY) = 5"#,
-            r#"fsync(5) = 0"#,
-            r#"unlink("/base/d/t") = 0"#,
-        ]);
-        let write = |offset, bytes: &[u8]| Op::Write {
-            inode: 2,
-            offset,
-            bytes: bytes.into(),
-        };
-        let rename = Op::Rename {
-            dir: 1,
-            from: ".t".into(),
-            to: "t".into(),
-            inode: 2,
-        };
-        let unlink = Op::Unlink {
-            dir: 1,
-            name: "t".into(),
-        };
-        assert_eq!(
-            found.unwrap(),
-            [
-                make(BASE, "d", 1),
-                make(1, ".t", 2),
-                write(0, b"ab"),
-                // Only so much was written.
-                write(2, b"cd"),
-                write(9, b"f"),
-                Op::Flush { inode: 2 },
-                rename,
-                Op::Flush { inode: 1 },
-                unlink,
-            ]
-        );
-    }
-
-    #[test]
-    fn what_failed_and_what_lies_elsewhere_is_passed_over() {
-        let found = ops(&[
-            r#"mkdirat(AT_FDCWD, "/base/d", 0700) = -1 ENOSPC (No space left on device)"#,
-            r#"openat(AT_FDCWD, "/elsewhere", O_RDWR|O_CREAT, 0600) = 3"#,
-            r#"write(3, "ab", 2) = 2"#,
-            r#"writev(3, [{iov_base="a", iov_len=1}], 1) = 1"#,
-            r#"rename("/elsewhere", "/other") = 0"#,
-        ]);
-        assert_eq!(found.unwrap(), []);
-    }
-
-    #[test]
-    fn a_handle_that_was_closed_and_given_again_is_another_one() {
-        let found = ops(&[
-            r#"openat(AT_FDCWD, "/base/a", O_RDWR|O_CREAT|O_EXCL, 0600) = 3"#,
-            r#"close(3) = 0"#,
-            r#"fsync(3) = 0"#,
-            r#"openat(AT_FDCWD, "/base", O_RDONLY) = 3"#,
-            r#"fsync(3) = 0"#,
-        ]);
-        assert_eq!(found.unwrap(), [make(BASE, "a", 1), Op::Flush { inode: BASE }]);
-    }
-
-    #[test]
-    fn what_touches_the_base_and_is_not_modelled_is_an_error() {
+    fn what_is_not_understood_or_not_modelled_is_an_error() {
         let opened = r#"openat(AT_FDCWD, "/base/a", O_RDWR|O_CREAT|O_EXCL, 0600) = 3"#;
         for line in [
             r#"symlinkat("/x", AT_FDCWD, "/base/s") = 0"#,
             r#"writev(3, [{iov_base="a", iov_len=1}], 1) = 1"#,
             r#"openat(AT_FDCWD, "/base/a", O_WRONLY|O_TRUNC) = 4"#,
             r#"rename("/base/a", "/elsewhere") = 0"#,
+            r#"write(3, "a"..., 9) = 9"#,
+            r#"fsync(3 <unfinished ...>"#,
         ] {
             assert!(ops(&[opened, line]).is_err(), "{line}");
         }
+        assert!(parse("17 fsync(3) = 0\n18 fsync(3) = 0").is_err());
     }
 }

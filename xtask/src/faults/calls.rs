@@ -3,8 +3,8 @@
 use super::operation::{BEGIN, END, Operation, Process};
 use crate::place::Place;
 use crate::report::Trouble;
-use crate::strace::traced;
 use crate::task::Role;
+use crate::task::traced;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -163,29 +163,4 @@ fn parse(log: &str, change: Option<(&str, &str)>) -> Result<Vec<Call>, Trouble> 
 fn is_marker(line: &str, marker: &str) -> bool {
     // 4711 write(1<pipe:[4712]>, "begin\n", 6) = 6
     line.contains("write(1<") && line.contains(&format!("\"{marker}\\n\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls_are_counted_from_the_start_of_the_process() {
-        let log = "7 fsync(3) = 0\n7 write(1<pipe:[1]>, \"begin\\n\", 6) = 6\n7 fsync(4) = 0\n7 linkat(4, \".lock.0\", 4, \"lock\", 0) = 0\n\
-                   7 unlinkat(4, \".lock.0\", 0) = 0\n7 write(1<pipe:[1]>, \"end\\n\", 4) = 4\n7 fsync(5) = 0\n";
-        let calls = parse(log, Some(("linkat", "\"lock\""))).unwrap();
-        let seen: Vec<_> = calls
-            .iter()
-            .map(|call| (call.name.as_str(), call.ordinal, call.stage))
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                ("fsync", 2, Stage::Before),
-                ("linkat", 1, Stage::Change),
-                ("unlinkat", 1, Stage::After)
-            ]
-        );
-        assert!(parse("7 write(1<pipe:[1]>, \"begin\\n\", 6) = 6\n", None).is_err());
-    }
 }

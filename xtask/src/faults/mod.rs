@@ -11,7 +11,7 @@ mod verdict;
 
 use crate::place::{Place, scratch};
 use crate::report::{Report, Trouble, report};
-use crate::strace;
+use crate::task;
 use clap::{Args, ValueEnum as _};
 use operation::Operation;
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub struct Options {
 /// Fails every call, and fills disks.
 pub fn run(options: &Options) -> ExitCode {
     report(|report| {
-        match strace::obstacle() {
+        match task::obstacle() {
             Some(obstacle) => report.skips(format_args!("failing every call: {obstacle}")),
             None => {
                 let operations = match options.operation.as_slice() {

@@ -2,7 +2,7 @@
 
 use super::broken;
 use super::process::Process;
-use crate::history::{Call, Event, Expects, Fixture, Token, Workers, run};
+use crate::history::{Call, Event, Expects, Fixture, Token, What, Workers, run};
 use crate::model::Model;
 use crate::place::{Place, after_noon, scratch};
 use crate::worker::Worker;
@@ -66,7 +66,7 @@ fn event() -> impl Strategy<Value = Event> {
         Just("2026-07-10T12:00:00.5Z\n"),
     ];
     prop_oneof![
-        80 => (0_usize..12, call()).prop_map(|(worker, call)| Event::Calls(worker, call)),
+        80 => (0_usize..12, call()).prop_map(|(worker, call)| Event::Call(worker, call)),
         4 => (-2_i64..3).prop_map(|seconds| Event::Clock(seconds * SECOND)),
         1 => (0_i64..2).prop_map(Event::Tick),
         2 => pointer.prop_map(Event::OverwritePointer),
@@ -83,40 +83,48 @@ fn number() -> impl Strategy<Value = usize> {
     0_usize..4
 }
 
+/// How often each is called.
+const CALLS: [(u32, What); 21] = [
+    (6, What::Write),
+    (6, What::Save),
+    (1, What::Get),
+    (1, What::Header),
+    (1, What::Head),
+    (1, What::Current),
+    (4, What::SetCurrent),
+    (10, What::Move),
+    (4, What::Delete),
+    (4, What::Remove),
+    (2, What::Replace),
+    (14, What::Lock),
+    (2, What::LockSoon),
+    (2, What::LockCancelled),
+    (4, What::Wait),
+    (2, What::CancelWait),
+    (3, What::Check),
+    (6, What::Unlock),
+    (4, What::Drop),
+    (4, What::ForceUnlock),
+    (4, What::ForceUnlockIf),
+];
+
 fn call() -> impl Strategy<Value = Call> {
-    let own = || prop_oneof![Just(Token::Own), Just(Token::Stale)];
-    let token = || prop_oneof![3 => Just(Token::Own), 3 => Just(Token::Stale), 1 => Just(Token::Others)];
-    let expects = || {
-        prop_oneof![
-            1 => Just(Expects::Anything),
-            1 => Just(Expects::Nothing),
-            2 => Just(Expects::WhatIsCurrent),
-            1 => number().prop_map(Expects::Number),
-        ]
-    };
-    prop_oneof![
-        6 => any::<u8>().prop_map(Call::Write),
-        6 => (any::<u8>(), expects(), token()).prop_map(|(text, expects, token)| Call::Save(text, expects, token)),
-        1 => number().prop_map(Call::Get),
-        1 => number().prop_map(Call::Header),
-        1 => Just(Call::Head),
-        1 => Just(Call::Current),
-        4 => number().prop_map(Call::SetCurrent),
-        10 => (number(), expects(), token()).prop_map(|(number, expects, token)| Call::Move(number, expects, token)),
-        4 => number().prop_map(Call::Delete),
-        4 => (number(), token()).prop_map(|(number, token)| Call::Remove(number, token)),
-        2 => (number(), token()).prop_map(|(number, token)| Call::Replace(number, token)),
-        14 => Just(Call::Lock),
-        2 => Just(Call::LockSoon),
-        2 => Just(Call::LockCancelled),
-        4 => Just(Call::Wait),
-        2 => Just(Call::CancelWait),
-        3 => own().prop_map(Call::Check),
-        6 => own().prop_map(Call::Unlock),
-        4 => own().prop_map(Call::Drop),
-        4 => Just(Call::ForceUnlock),
-        4 => token().prop_map(Call::ForceUnlockIf),
-    ]
+    let what = prop::strategy::Union::new_weighted(CALLS.map(|(weight, what)| (weight, Just(what))).into());
+    let expects = prop_oneof![
+        1 => Just(Expects::Anything),
+        1 => Just(Expects::Nothing),
+        2 => Just(Expects::WhatIsCurrent),
+        1 => number().prop_map(Expects::Number),
+    ];
+    let token = prop_oneof![3 => Just(Token::Own), 3 => Just(Token::Stale), 1 => Just(Token::Others)];
+    let call = (what, any::<u8>(), number(), expects, token);
+    call.prop_map(|(what, text, number, expects, token)| Call {
+        what,
+        text,
+        number,
+        expects,
+        token,
+    })
 }
 
 /// The same, of a kind that is about names: one writer, and many files that somebody else put there.
@@ -126,13 +134,18 @@ pub(super) fn hold_for_suffixes(runner: &mut TestRunner) -> Result<(), Box<dyn E
         2 => suffix.prop_map(|suffix| format!("2026-07-10T12:00:00Z_{suffix}")),
         1 => prop::sample::select(&NO_MOMENTS[..]).prop_map(str::to_owned),
     ];
-    let any_number = || 0_usize..40;
+    let what = prop_oneof![8 => Just(What::Write), 2 => Just(What::SetCurrent), 2 => Just(What::Delete)];
+    let call = (what, 0_usize..40).prop_map(|(what, number)| Call {
+        what,
+        text: 1,
+        number,
+        expects: Expects::Anything,
+        token: Token::Own,
+    });
     let event = prop_oneof![
         2 => (-2_i64..3).prop_map(|seconds| Event::Clock(seconds * SECOND)),
-        8 => Just(Event::Calls(0, Call::Write(1))),
         3 => planted.prop_map(Event::Plant),
-        2 => any_number().prop_map(|number| Event::Calls(0, Call::SetCurrent(number))),
-        2 => any_number().prop_map(|number| Event::Calls(0, Call::Delete(number))),
+        12 => call.prop_map(|call| Event::Call(0, call)),
     ];
     Ok(runner.run(&prop::collection::vec(event, 1..40), |events| {
         let directory = scratch().map_err(broken)?;

@@ -27,6 +27,8 @@ struct Case {
     threads: usize,
     processes: usize,
     steps: Vec<Step>,
+    /// Whoever moves `current` evicts the holder of the lock first, so that every move races with evictions.
+    evicts: bool,
 }
 
 /// A write, and what its writer does after it.
@@ -53,6 +55,7 @@ pub(crate) struct Writer {
     place: Place,
     name: String,
     steps: Vec<Step>,
+    evicts: bool,
 }
 
 /// What came of one write.
@@ -79,10 +82,16 @@ pub(super) fn hold(runner: &mut TestRunner) -> Result<(), Box<dyn std::error::Er
     });
     // Few who write again and again, or many at once.
     let writers = prop_oneof![3 => (1_usize..12, 0_usize..4), 1 => (32_usize..64, Just(0))];
-    let case = (writers, prop::collection::vec(step, 1..6)).prop_map(|((threads, processes), steps)| Case {
+    let case = (
+        writers,
+        prop::collection::vec(step, 1..6),
+        prop::bool::weighted(0.3),
+    );
+    let case = case.prop_map(|((threads, processes), steps, evicts)| Case {
         threads,
         processes,
         steps,
+        evicts,
     });
     Ok(runner.run(&case, |case| check(&case))?)
 }
@@ -153,6 +162,7 @@ fn run_all(case: &Case, place: &Place) -> Result<Vec<Outcome>, Trouble> {
         place: place.clone(),
         name,
         steps: case.steps.clone(),
+        evicts: case.evicts,
     };
     let mut children = Vec::new();
     for process in 0..case.processes {
@@ -221,30 +231,40 @@ fn write_all(writer: &Writer, oracle: &Oracle) -> Result<Vec<Outcome>, Trouble> 
             return Err(format!("{text} got {revision}, while {current:?} was current").into());
         }
         let last = outcomes.last_mut().filter(|_| step.deletes_last);
+        let is_evicted = |error: &Error| writer.evicts && error.is_lock_lost();
         let mut moved_from = None;
         match step.then {
             Then::Leaves => delete_last(last, |last| store.delete(last))?,
             Then::Sets => {
                 match store.set_current(&revision) {
-                    Err(error) if !error.is_locked() => return Err(error.into()),
+                    Err(error) if !error.is_locked() && !is_evicted(&error) => return Err(error.into()),
                     _ => {}
                 }
                 delete_last(last, |last| store.delete(last))?;
             }
             Then::Moves => {
+                if writer.evicts {
+                    store.force_unlock(None)?;
+                }
                 let lock = store.lock("props", STUCK)?;
-                let inside = oracle.enter()?.ok_or("two writers hold the lock at once")?;
+                let inside = match writer.evicts {
+                    true => None,
+                    false => Some(oracle.enter()?.ok_or("two writers hold the lock at once")?),
+                };
                 match store
                     .backend()
                     .set_current(current.as_ref().into(), &revision, lock.token()?)
                 {
                     Ok(_) => moved_from = Some(current.map(|current| current.to_string())),
-                    Err(error) if error.is_current_moved() => {}
+                    Err(error) if error.is_current_moved() || is_evicted(&error) => {}
                     Err(error) => return Err(error.into()),
                 }
                 delete_last(last, |last| store.backend().remove(last, Some(lock.token()?)))?;
                 drop(inside);
-                lock.unlock()?;
+                match lock.unlock() {
+                    Err(error) if !is_evicted(&error) => return Err(error.into()),
+                    _ => {}
+                }
             }
         }
         outcomes.push(Outcome {
@@ -258,7 +278,7 @@ fn write_all(writer: &Writer, oracle: &Oracle) -> Result<Vec<Outcome>, Trouble> 
     Ok(outcomes)
 }
 
-/// Unless it is current, or somebody else holds the lock.
+/// Unless it is current, or somebody else holds the lock by now.
 fn delete_last(
     last: Option<&mut Outcome>,
     delete: impl FnOnce(&Revision) -> Result<(), Error>,
@@ -266,7 +286,8 @@ fn delete_last(
     let Some(last) = last else { return Ok(()) };
     match delete(&last.revision.parse()?) {
         Ok(()) => last.deleted = true,
-        Err(error) if error.is_locked() || error.kind() == &sdk_state::ErrorKind::RevisionIsCurrent => {}
+        Err(error) if error.is_locked() || error.is_lock_lost() => {}
+        Err(error) if error.kind() == &sdk_state::ErrorKind::RevisionIsCurrent => {}
         Err(error) => return Err(error),
     }
     Ok(())

@@ -1,7 +1,6 @@
 //! Processes that write, move `current`, delete and lock, and are killed with signal 9 at random moments.
 
 mod check;
-mod journal;
 pub(crate) mod worker;
 
 use crate::props::{fresh_seed, random};
@@ -106,7 +105,7 @@ impl<'a> Torment<'a> {
 
     fn kill_until(&mut self, end: &Wait) -> Result<(), Trouble> {
         while end.pause(worker::up_to(&mut self.random, CALM)) {
-            let is_a_pair = self.random.next_u32() % 2 == 0;
+            let is_a_pair = self.random.next_u32().is_multiple_of(2);
             self.kill_one(!is_a_pair)?;
             if is_a_pair && end.pause(worker::up_to(&mut self.random, SHOCK)) {
                 self.kill_one(true)?;
@@ -149,7 +148,7 @@ impl<'a> Torment<'a> {
     /// Every other time the holder of the lock, if it is one of ours: otherwise few of the killed would be one.
     fn choose(&mut self) -> usize {
         let anybody = 1 + self.random.next_u32() as usize % self.names.len();
-        if self.random.next_u32() % 2 == 0 {
+        if self.random.next_u32().is_multiple_of(2) {
             return anybody;
         }
         let holder = self.ground.marker_pid();

@@ -1,6 +1,7 @@
 //! Writes a JSON text: on one line, or indented for people.
 
-use super::reader::{MAX_DEPTH, is_white, special_in_string};
+use super::reader::MAX_DEPTH;
+use super::scan::{is_white, special_in_string};
 use std::io;
 
 /// A text on its way out. It puts commas and white space where they belong.

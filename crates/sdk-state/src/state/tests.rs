@@ -144,7 +144,7 @@ fn what_is_empty_is_left_out_and_what_is_zero_is_not() {
 }
 
 #[test]
-fn unknown_members_are_written_after_the_known_ones_in_their_order() {
+fn unknown_members_keep_their_order_after_the_known_ones() {
     let text = r#"{"z":1,"a":{"a":2,"a":3},"format-version":1,"factory":{"y\n":1,"name":"f","b":2},"stack":"s",
         "entries":[{"x":1,"address":"a","c":null,"category":"resource","entry-kind":"leaf",
         "binding":{"w":[],"kind":"k","d":{},"alias":"b"}}]}"#;
@@ -327,7 +327,7 @@ fn each_rule_that_the_document_breaks_is_told() {
 }
 
 #[test]
-fn a_member_that_stands_twice_is_refused_at_every_level_however_it_is_spelt() {
+fn a_repeated_member_is_refused_however_it_is_spelt() {
     let unknown = r#""u":1,"v":2,"\u0075":3,"#;
     for (from, to, rule) in [
         (r#"{"format"#, r#"{"stack":"x","format"#, "stack is there twice"),
@@ -423,8 +423,13 @@ fn values_are_checked_on_request_wherever_they_are() {
         ] {
             let text = base.replacen(from, &to.replace('*', value), 1);
             let state = State::decode(text.as_bytes()).unwrap();
-            let normalized = normalized(&text).err().map_or(String::new(), |error| error.to_string());
-            assert!(normalized.contains(flaw) && normalized.contains(place) || flaw.is_empty(), "{normalized}");
+            let normalized = normalized(&text)
+                .err()
+                .map_or(String::new(), |error| error.to_string());
+            assert!(
+                normalized.contains(flaw) && normalized.contains(place) || flaw.is_empty(),
+                "{normalized}"
+            );
             assert_eq!(normalized.is_empty(), flaw.is_empty());
             match state.check_values() {
                 Ok(()) => assert_eq!(flaw, "", "{text}"),

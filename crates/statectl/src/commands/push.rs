@@ -91,16 +91,10 @@ impl Push {
                 payload: payload.clone(),
                 bytes: file,
             }),
-            _ => {
-                let state = State::decode(&file)?;
-                drop(file);
-                state.check_values()?;
-                state.check_stack(id)?;
-                Ok(Raw {
-                    payload: State::PAYLOAD.into(),
-                    bytes: state.encode()?,
-                })
-            }
+            _ => Ok(Raw {
+                payload: State::PAYLOAD.into(),
+                bytes: State::normalize(&file, id)?,
+            }),
         }
     }
 

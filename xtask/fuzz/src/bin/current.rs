@@ -5,7 +5,7 @@
 
 #![no_main]
 
-use fuzz::{ID, scratch};
+use fuzz::{ID, local_stack};
 use localstate::LocalBackend;
 use sdk_state::{Backend as _, ErrorKind, MemoryBackend, Pointer, Revision};
 use std::path::PathBuf;
@@ -29,12 +29,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     memory.overwrite_pointer(input);
     assert_eq!(in_kind(memory.current()), expected);
 
-    static STACK: LazyLock<(PathBuf, LocalBackend)> = LazyLock::new(|| {
-        let root = scratch();
-        let stack = root.join(ID.factory()).join(ID.stack());
-        std::fs::create_dir_all(&stack).expect("a directory");
-        (stack.join("current"), LocalBackend::new(root, ID.clone()))
-    });
+    static STACK: LazyLock<(PathBuf, LocalBackend)> = LazyLock::new(|| local_stack("current"));
     let (file, local) = &*STACK;
     std::fs::write(file, input).expect("a file");
     let expected = expected.filter(|_| input.len() <= LONGEST_FILE);

@@ -7,7 +7,7 @@
 
 #![no_main]
 
-use fuzz::{ID, is_harmless, scratch};
+use fuzz::{is_harmless, local_stack};
 use localstate::LocalBackend;
 use sdk_state::{Backend as _, Liveness, LockInfo, TryLock};
 use std::path::{Path, PathBuf};
@@ -17,12 +17,7 @@ use std::sync::LazyLock;
 const OURS: usize = 1024;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    static STACK: LazyLock<(PathBuf, LocalBackend)> = LazyLock::new(|| {
-        let root = scratch();
-        let stack = root.join(ID.factory()).join(ID.stack());
-        std::fs::create_dir_all(&stack).expect("a directory");
-        (stack.join("lock"), LocalBackend::new(root, ID.clone()))
-    });
+    static STACK: LazyLock<(PathBuf, LocalBackend)> = LazyLock::new(|| local_stack("lock"));
     let (file, backend) = &*STACK;
     let info = read(file, backend, input);
     std::fs::remove_file(file).expect("the marker");
