@@ -122,7 +122,8 @@ impl Json {
     /// Checks that the value can be given to other programs: it nests at most [`MAX_DEPTH`](Self::MAX_DEPTH) deep, and no
     /// object in it has a member twice, however the names are escaped.
     ///
-    /// Storing a value does not need this check; [`to`](Self::to) runs it by itself. The answer is known once the value is made.
+    /// Storing a value does not need this check; [`to`](Self::to) runs it by itself. The answer is known as soon as the value
+    /// is made.
     ///
     /// # Errors
     ///
