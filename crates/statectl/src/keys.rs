@@ -26,7 +26,7 @@ pub(crate) struct KeyOptions {
     #[arg(long = "also-open", global = true, value_name = "SPEC")]
     also_open: Vec<String>,
 
-    /// Also open files of unobin, the Go implementation (envelope version 1). Nothing detects that one of them was moved or
+    /// Also open files of unobin, the Go implementation (envelope version 1). It goes undetected if one of them is moved or
     /// replaced
     #[arg(long, global = true, env = "STATECTL_ACCEPT_V1", value_parser = BoolishValueParser::new())]
     accept_v1: bool,

@@ -44,7 +44,7 @@
 //!
 //! # Guarantees
 //!
-//! * Standard output carries the answer alone; notices, warnings and errors go to standard error.
+//! * Standard output carries only the answer; notices, warnings and errors go to standard error.
 //! * A command that reads creates nothing. A command that changes a stack holds its lock.
 //! * No value of a snapshot, no byte of a key and no secret of an address appears in a notice or an error.
 //! * The exit code says what went wrong: see [`main`].

@@ -19,7 +19,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub(crate) enum Format {
     /// For people
     Human,
-    /// One JSON document a line
+    /// One JSON document per line
     Json,
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct SetCurrent {
     pub(super) stack: String,
     /// The revision to make current
     rev: String,
-    /// The revision that must be current now; with none, no revision may be current
+    /// The revision that must be current now, or none if no revision may be current
     #[arg(long, value_name = "REV|none")]
     expect: Option<String>,
     /// Do not open the revision first: for a repair without the key

@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 pub(crate) struct List {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// This revision instead of the current one
+    /// Use this revision instead of the current one
     #[arg(long)]
     rev: Option<String>,
 }
@@ -137,7 +137,7 @@ pub(crate) struct Show {
     pub(super) stack: String,
     /// The entry's address
     address: String,
-    /// This revision instead of the current one
+    /// Use this revision instead of the current one
     #[arg(long)]
     rev: Option<String>,
     /// Show sensitive fields too

@@ -31,7 +31,7 @@ const KILLED: i32 = 128;
 pub(crate) struct LockCommand {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// Lock a stack that does not exist yet, and make its directory
+    /// Also lock a stack that does not exist yet, and make its directory
     #[arg(long)]
     create: bool,
     /// The command and its arguments, after --

@@ -22,7 +22,7 @@ use std::str::FromStr;
 /// A stack is named FACTORY/STACK. Its snapshots are kept in .unobin/state in the working directory, or in the nearest
 /// directory above it that has one, unless --root or --backend says otherwise.
 ///
-/// Standard output carries the answer alone; notices, warnings and errors go to standard error.
+/// Standard output carries only the answer; notices, warnings and errors go to standard error.
 #[derive(Debug, Parser)]
 #[command(
     name = "statectl",

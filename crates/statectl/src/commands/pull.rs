@@ -14,7 +14,7 @@ use sdk_state::{Error, ErrorKind, Json, Raw, Revision, Snapshot as _, State};
 pub(crate) struct Pull {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// This revision instead of the current one
+    /// Use this revision instead of the current one
     #[arg(long)]
     rev: Option<String>,
     /// Print the document unchanged, whatever its type

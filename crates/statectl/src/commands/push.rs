@@ -33,10 +33,10 @@ pub(crate) struct Push {
     pub(super) stack: String,
     /// The snapshot as JSON; - is standard input
     file: PathBuf,
-    /// Why you push it, for the list of `snapshots`; stored unencrypted
+    /// A message for the list of snapshots, such as the reason; stored unencrypted
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
-    /// The revision that the file was made from, which must still be current; with none, no revision may be current
+    /// The revision that the file was made from, which must still be current, or none if no revision may be current
     #[arg(long, value_name = "REV|none")]
     expect: Option<String>,
     /// Store a new revision even if nothing has changed, or if the stack holds documents of another type

@@ -39,7 +39,7 @@ struct Listing {
 
 /// Delete a stored revision, which must not be the current one
 ///
-/// It is not an error if the revision does not exist. This works on a full disk too, and frees space there.
+/// It is not an error if the revision does not exist. This also works on a full disk, to free space.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl delete network/prod 2026-07-10T12:00:00.25Z")]
 pub(crate) struct Delete {
