@@ -95,8 +95,8 @@ impl StackDirectory {
         }
     }
 
-    /// Removes what dead processes left, for a short time and not at every call. Not to be called by the holder of the lock
-    /// or of the directory mutex.
+    /// Removes what dead processes left, for a short time and not at every call. Do not call it while holding the lock or the
+    /// directory mutex.
     pub(crate) fn clean_now_and_then(&self) {
         {
             let mut last = self.last_cleaning.lock().unwrap_or_else(PoisonError::into_inner);

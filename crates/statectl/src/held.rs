@@ -18,7 +18,7 @@ pub(crate) struct Held {
     is_joined: bool,
 }
 
-/// What became of the lock until it was given back.
+/// What happened to the lock before it was released.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum GivenBack {
     Held,

@@ -263,7 +263,7 @@ impl Spec {
     }
 }
 
-/// A key that a SPEC names, and what it opens of unobin's files.
+/// A key that a SPEC names, and its cipher for unobin's files.
 struct Key {
     encrypter: Box<dyn Encrypter>,
     /// Two recipients of one file differ in this.
