@@ -1,5 +1,5 @@
-//! Two workers of one run share its lock: each reads, changes, writes, and moves `current` only if it is still what was
-//! read. The worker that loses starts over from what is current now, so that no change of the other is lost.
+//! Two workers of one run share its lock: each reads, changes, writes, and moves `current` only if it is still the revision
+//! that was read. The worker that loses starts over from the new current revision, so that no change of the other is lost.
 //!
 //! The lock keeps other runs away; the comparison keeps the workers of this one apart.
 //!
@@ -48,7 +48,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// All the changes of one worker; how often the other one was faster.
+/// Makes all changes of one worker; returns how often the other one was faster.
 fn change_all(store: &Store, worker: &str, token: &LockToken) -> Result<usize, sdk_state::Error> {
     let mut losses = 0;
     for n in 0..CHANGES {
@@ -70,7 +70,7 @@ fn change(store: &Store, token: &LockToken, apply: impl Fn(&mut State)) -> Resul
             Ok(_) => break,
             Err(error) if error.is_current_moved() => {
                 losses += 1;
-                // The revision was written and never became current: it would stay for ever, and do no harm.
+                // The revision was written but never became current: left alone, it would stay for ever and do no harm.
                 if let Some(rev) = error.revision() {
                     store.backend().remove(rev, Some(token))?;
                 }

@@ -1,4 +1,4 @@
-//! Puts a new key in the place of an old one: opens with both, seals for the new one alone.
+//! Replaces an old key with a new one: opens with both, seals only for the new one.
 //!
 //! `cargo run -p localstate --example rotate_key`
 
@@ -40,12 +40,12 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     )?;
     println!("{second} is sealed for {}", new()?.fingerprint());
 
-    // The old key no longer opens what is current.
+    // The old key does not open the current revision.
     match before.get(&second) {
         Err(error) if error.kind() == &ErrorKind::WrongKey => println!("{error}"),
         other => return Err(format!("the old key should not open it: {other:?}").into()),
     }
-    // It still opens what was sealed for it, for everybody who has a copy: change the passwords in there.
+    // It still opens every copy of what was sealed for it: change the passwords in those revisions.
     assert_eq!(before.get(&first)?, state);
 
     // Once nobody wants to go back to them, delete the old revisions, then destroy the old key.

@@ -17,7 +17,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let holder = open()?;
     let held = holder.lock("apply", Wait::none())?;
 
-    // The deadline ends the wait. The kind of the error has the holder, so no message need be parsed.
+    // The deadline ends the wait. The kind of the error contains the holder, so there is no need to parse the message.
     let store = open()?;
     match store.lock("plan", Duration::from_millis(100)) {
         Ok(_) => return Err("two hold the lock".into()),
@@ -39,7 +39,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         Ok(())
     })?;
 
-    // A waiter has the lock within milliseconds once it is given back.
+    // A waiter gets the lock within milliseconds after it is released.
     let lock = thread::scope(|scope| {
         let waiter = scope.spawn(|| store.lock("plan", Duration::from_secs(60)));
         held.unlock()?;

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let root = tempfile::tempdir()?;
-    // A tool takes its key from where it is kept: EnvKey::from_env, KeyFile::open.
+    // A real tool takes its key from a variable or a file: EnvKey::from_env, KeyFile::open.
     let key = EnvKey::new("STATE_KEY", MasterKey::generate()?);
     let store = localstate::open(root.path(), "network", "prod", key)?;
 
@@ -21,7 +21,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     if let Some(dead) = lock.took_over() {
         println!("{dead} died with the lock: its work may be half done");
     }
-    // `None` is a fresh stack and nothing else: a lost pointer is an error.
+    // `None` means a fresh stack and nothing else: a lost pointer is an error.
     let (mut current, mut state) = match store.head()? {
         Some(Head {
             revision, document, ..
@@ -37,7 +37,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         ("resource.vpc", "vpc", "vpc-1"),
         ("resource.subnet", "subnet", "subnet-7"),
     ] {
-        // … the resource is made here. Then it is saved at once: a crash forgets one resource at most.
+        // … the resource is made here. Then it is saved at once: a crash loses track of one resource at most.
         let binding = Binding::new("aws", kind);
         let mut entry = Entry::new(address, EntryKind::Leaf, Category::Resource, binding);
         entry.outputs = Some(Json::from_value(&Outputs { id: id.into() })?);

@@ -11,20 +11,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A stack that somebody moves is found again this often.
+/// How often a call looks again for a stack that somebody moves.
 const ATTEMPTS: u32 = 8;
 
 /// One stack in a directory: `<root>/<factory>/<stack>/{current, lock, snapshots/<rev>.json.enc}`.
 ///
-/// Opening it touches nothing; the first write or lock makes the directories. They stay open, and each use first asks
-/// whether the path still leads to them: after somebody has moved or removed them, the holder of a lock gets
-/// [`LockLost`](sdk_state::ErrorKind::LockLost), and everything else goes on in the directories that are there then.
+/// Opening it touches nothing; the first write or lock makes the directories. They stay open, and each use first checks that
+/// the path still leads to them. If somebody has moved or removed them, the holder of a lock gets
+/// [`LockLost`](sdk_state::ErrorKind::LockLost), and every other call uses the directories that the path leads to now.
 ///
-/// A full disk, a denied permission and the like are [`Io`](sdk_state::ErrorKind::Io) with a hint, and change nothing. A file
-/// on which a file server has a lease is waited for, up to five seconds.
+/// A full disk, a denied permission and the like are [`Io`](sdk_state::ErrorKind::Io) with a hint, and change nothing. If a
+/// file server has a lease on a file, a call waits for the file, up to five seconds.
 ///
-/// Once a flush has failed, this handle vouches for nothing older: it moves `current` only to the revision that its own last
-/// write made durable, and deletes nothing
+/// Once a flush has failed, this handle no longer trusts that older changes are durable: it moves `current` only to the
+/// revision that its own last write made durable, and deletes nothing
 /// ([`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown) or [`Io`](sdk_state::ErrorKind::Io)), because the kernel reports
 /// a failed flush once and drops what it could not write. Open a new handle once the disk has been checked.
 ///
@@ -59,8 +59,8 @@ pub struct LocalBackend {
 }
 
 impl LocalBackend {
-    /// The place of the stack `id` under the directory `root`, which may be a symbolic link and may not exist yet. A
-    /// relative `root` is taken from the working directory of now.
+    /// Makes a backend for the stack `id` under the directory `root`, which may be a symbolic link and may not exist yet. A
+    /// relative `root` is resolved now, against the current working directory.
     pub fn new(root: impl AsRef<Path>, id: StackId) -> Self {
         Self {
             root: absolute(root.as_ref()),
@@ -72,7 +72,7 @@ impl LocalBackend {
         }
     }
 
-    /// The same on what is taken for such a filesystem.
+    /// The same, as if the directory were on this kind of filesystem.
     #[cfg(test)]
     pub(crate) fn on(filesystem: crate::filesystem::Filesystem, root: impl AsRef<Path>, id: StackId) -> Self {
         Self {
@@ -81,7 +81,7 @@ impl LocalBackend {
         }
     }
 
-    /// The directories that exist; `None` when the stack does not.
+    /// The directories, if they exist; `None` if the stack does not exist.
     fn existing(&self) -> Result<Option<Arc<StackDirectory>>, Failure> {
         if let Some(directory) = self.kept()? {
             return Ok(Some(directory));
@@ -113,7 +113,7 @@ impl LocalBackend {
     }
 
     fn guard(&self) -> MutexGuard<'_, Option<Arc<StackDirectory>>> {
-        // It is whole at every moment, so a thread that panicked with it did no harm.
+        // The value is consistent at every moment, so a thread that panicked while holding it did no harm.
         self.directory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -128,8 +128,8 @@ impl LocalBackend {
         directory
     }
 
-    /// Does something in the directories that exist, and in those that are there then if somebody moves them meanwhile;
-    /// `absent` when the stack does not exist.
+    /// Runs `operation` in the existing directories, and again in the new ones if somebody moves them meanwhile; runs
+    /// `absent` if the stack does not exist.
     fn in_existing<T>(
         &self,
         absent: impl Fn() -> Result<T, Failure>,
@@ -141,7 +141,7 @@ impl LocalBackend {
         })
     }
 
-    /// The same, making what is missing.
+    /// The same, but makes missing directories.
     fn in_made<T>(&self, operation: impl Fn(&Arc<StackDirectory>) -> Result<T, Failure>) -> Result<T, Error> {
         repeat(|| {
             let directory = self.made()?;
@@ -157,7 +157,7 @@ impl LocalBackend {
         })
     }
 
-    /// Does something as the holder of the lock, which lies at the path or is lost.
+    /// Runs `operation` as the holder of the lock: if the stack is not at the path, the lock is lost.
     fn as_holder<T>(
         &self,
         operation: impl Fn(&Arc<StackDirectory>) -> Result<T, Failure>,
@@ -166,7 +166,8 @@ impl LocalBackend {
     }
 }
 
-/// A relative path would lead elsewhere after the next `chdir`. One that cannot be made absolute is refused when it is used.
+/// Makes the path absolute: a relative one would lead elsewhere after the next `chdir`. A path that cannot be made absolute
+/// is refused when it is used.
 pub(crate) fn absolute(root: &Path) -> PathBuf {
     std::path::absolute(root).unwrap_or_else(|_| root.into())
 }

@@ -11,12 +11,12 @@ use sdk_state::{Address, Backend, Catalog, Error, Holder, Lock, Provenance, Stac
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A removal begins again this often when somebody uses the stack meanwhile, or still has a file open that FUSE or NFS keeps
-/// for it.
+/// How often a removal starts again because somebody uses the stack meanwhile, or still has a removed file open that FUSE or
+/// NFS keeps.
 const ATTEMPTS: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The stacks below a directory, the root: what the address `local:DIR` opens.
+/// The catalog of the stacks below a root directory, which the address `local:DIR` opens.
 #[derive(Debug, Clone)]
 pub struct LocalCatalog(PathBuf);
 
@@ -24,12 +24,13 @@ impl LocalCatalog {
     /// The scheme under which a [`Registry`](sdk_state::Registry) offers this backend.
     pub const SCHEME: &'static str = "local";
 
-    /// The catalog at `root`, whether it exists yet or not. A relative path is taken from the working directory of now.
+    /// Makes the catalog at `root`, whether the directory exists yet or not. A relative path is resolved now, against the
+    /// current working directory.
     pub fn new(root: impl AsRef<Path>) -> Self {
         Self(absolute(root.as_ref()))
     }
 
-    /// Opens `local:DIR`, where `DIR` is a path, absolute or relative to the working directory of now.
+    /// Opens `local:DIR`, where `DIR` is a path, absolute or relative to the current working directory.
     ///
     /// ```
     /// use localstate::LocalCatalog;
@@ -71,7 +72,7 @@ impl LocalCatalog {
             .map_err(|source| stack.own_failure("flush the directory", source))?;
         if let Some(snapshots) = directory.snapshots() {
             for name in file_names(snapshots)? {
-                // Each for itself, so that nobody waits for long.
+                // One by one, so that nobody waits for long.
                 let _mutex = exclusion.enter(&directory)?;
                 if stack.stat(layout::CURRENT)?.is_some() {
                     return Ok(false);
@@ -82,7 +83,7 @@ impl LocalCatalog {
         self.remove_directories(id, &directory, exclusion)
     }
 
-    /// Removes the directories once nothing is left in them but a lock marker.
+    /// Removes the directories once they contain nothing but a lock marker.
     fn remove_directories(
         &self,
         id: &StackId,
@@ -170,7 +171,7 @@ impl Catalog for LocalCatalog {
 
 /// The way to keep others from using a stack while it is removed.
 enum Exclusion {
-    /// Each step asks under the directory mutex whether nobody holds the lock: no lock need be written on a full disk.
+    /// Each step checks under the directory mutex that nobody holds the lock, so that no lock must be written on a full disk.
     Mutex,
     /// An untrusted filesystem has no such mutex: the lock is held.
     Lock(Box<dyn Lock>),
@@ -201,7 +202,7 @@ impl Exclusion {
     }
 }
 
-/// A file that somebody else put among the store's would be lost, or keep the directory.
+/// Checks for files that somebody else put there: they would be lost, or keep the directory from being removed.
 fn demand_own_files(directory: &StackDirectory) -> Result<(), Failure> {
     let is_temporary = |name: &[u8]| {
         layout::is_temporary(name)

@@ -16,8 +16,8 @@ const LEASE_PAUSE: Duration = Duration::from_millis(2);
 const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
 const PRIVATE_DIRECTORY: Mode = Mode::RWXU;
 
-/// An open directory, and all that is done inside one: relative to the handle, never following a link, never passing
-/// the handle on to a child, and again when a signal interrupts.
+/// An open directory. Every operation is relative to the handle, follows no link, does not pass the handle on to a child, and
+/// is repeated when a signal interrupts it.
 #[derive(Debug)]
 pub(crate) struct Directory {
     handle: File,
@@ -26,7 +26,7 @@ pub(crate) struct Directory {
     inode: Inode,
 }
 
-/// Which file something is. No other one has the same as long as it is open.
+/// The identity of a file. No other file has the same identity while this one is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Inode {
     device: u64,
@@ -79,8 +79,8 @@ impl Directory {
     /// Opens the directory `name`, making it first where it is missing, and makes its existence durable.
     pub(crate) fn make_directory(&self, name: &str) -> Result<Self, Failure> {
         match retry_on_intr(|| rustix::fs::mkdirat(&self.handle, name, PRIVATE_DIRECTORY)) {
-            // A umask that takes bits from the owner leaves a directory that cannot even be opened. To change it by its
-            // name would follow a link that somebody put there meanwhile, so it is done only where it must be.
+            // With a umask that takes bits from the owner, the directory cannot even be opened. Changing the mode by name
+            // would follow a link that somebody put there meanwhile, so this is done only where it is necessary.
             Ok(()) => {
                 let mode = self.stat(name)?.map(|stat| Mode::from_raw_mode(stat.st_mode));
                 if mode.is_some_and(|mode| !mode.contains(PRIVATE_DIRECTORY)) {
@@ -108,7 +108,7 @@ impl Directory {
         Ok(directory)
     }
 
-    /// A second handle that shares nothing with this one: neither its flock nor the errors that it has been told.
+    /// A second handle that shares nothing with this one: neither its flock nor the errors that the kernel reported to it.
     pub(crate) fn reopen(&self) -> Result<File, Failure> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         retry_on_intr(|| rustix::fs::openat(&self.handle, ".", flags, Mode::empty()))
@@ -116,8 +116,9 @@ impl Directory {
             .map_err(|errno| io_failure("open the directory", self.path.clone(), errno))
     }
 
-    /// Opens a file for reading, without waiting for the other end of a pipe; links and what is no regular file are for
-    /// the caller to refuse, through [`Directory::is_plain`]. Waits for a lease on it to be given back, `EAGAIN` if it is not.
+    /// Opens a file for reading, without waiting for the other end of a pipe; the caller refuses links and other files that
+    /// are not regular, with [`Directory::is_plain`]. Waits until a lease on the file is given back; `EAGAIN` if that takes
+    /// too long.
     pub(crate) fn open_file(&self, name: &str) -> Result<File, Errno> {
         let wait = Wait::at_most(LEASE_PATIENCE);
         loop {

@@ -3,31 +3,31 @@ use sdk_state::{Error, ErrorKind, LockInfo, Revision};
 use std::io;
 use std::path::PathBuf;
 
-/// Everything that can go wrong in this backend, precisely. Callers see [`Error`], which says what to do.
+/// Every failure of this backend, in detail. Callers get it as an [`Error`], whose kind says what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("there is no such revision: list the revisions that exist")]
     NoSuchRevision(Revision),
     #[error("the snapshot is an empty file: restore it from a copy, or use another revision")]
     EmptySnapshot(Revision),
-    #[error("the snapshot is no regular file: somebody put something else in its place")]
+    #[error("the snapshot is not a regular file: somebody put something else in its place")]
     SnapshotNotPlain(Revision),
     #[error(
         "the snapshot has {bytes} bytes, more than the limit of {limit}: raise the limit if that is intended"
     )]
     SnapshotTooLarge { rev: Revision, bytes: u64, limit: u64 },
-    #[error("a write cannot get this name: it tells no moment")]
+    #[error("a write cannot use this name: it is not a time")]
     NotWritable(Revision),
-    #[error("the current revision is not deleted: make another one current first")]
+    #[error("the current revision cannot be deleted: make another one current first")]
     IsCurrent(Revision),
     /// An error of the contract's own functions is passed on as it is.
     #[error("{0}")]
     Contract(Error),
-    #[error("`current` is no regular file: make a revision current, which replaces it")]
+    #[error("`current` is not a regular file: make a revision current, which replaces it")]
     PointerNotPlain(PathBuf),
     #[error(
         "the disk did not confirm that this is durable, so it may be gone after a power cut: \
-         check the disk, open the store anew, read the revision and write again"
+         check the disk, open the store again, read the revision and repeat the write"
     )]
     DurabilityUnknown {
         rev: Revision,
@@ -35,8 +35,8 @@ pub(crate) enum Failure {
         source: Option<io::Error>,
     },
     #[error(
-        "the snapshot is deleted, and the disk did not confirm it, so it may be back after a power cut: \
-         check the disk, open the store anew and delete it again"
+        "the snapshot is deleted, but the disk did not confirm it, so it may be back after a power cut: \
+         check the disk, open the store again and repeat the deletion"
     )]
     DeletionUnknown {
         rev: Revision,
@@ -44,20 +44,20 @@ pub(crate) enum Failure {
         source: Option<io::Error>,
     },
     #[error(
-        "the disk has failed to confirm an earlier change, so nothing is deleted, which a power cut could make \
-         `current` point at: check the disk and open the store anew"
+        "the disk did not confirm an earlier change, so nothing is deleted: after a power cut `current` could name \
+         what was deleted; check the disk and open the store again"
     )]
     PointerUnconfirmed(PathBuf),
     #[error(
-        "the lock, or an answer, was lost during this change, which may have happened all the same: \
-         read what is current before doing anything else"
+        "the lock, or an answer, was lost during this change, which may have happened anyway: \
+         check what is current before you do anything else"
     )]
     ChangedWithoutLock {
         rev: Revision,
         #[source]
         source: Option<io::Error>,
     },
-    #[error("the lock marker is no regular file: remove what somebody put in its place")]
+    #[error("the lock marker is not a regular file: remove what somebody put in its place")]
     MarkerNotPlain(PathBuf),
     #[error("the lock is no longer held: stop, and lock again before you change anything")]
     LockLost,
@@ -66,25 +66,25 @@ pub(crate) enum Failure {
     #[error("the lock is held")]
     Locked(Box<LockInfo>),
     #[error(
-        "another process has kept this stack busy for {seconds} seconds: is it stopped? try again once it goes on or ends"
+        "another process has kept this stack busy for {seconds} seconds: if it is stopped, resume or end it, then try again"
     )]
     Busy { path: PathBuf, seconds: u64 },
-    #[error("the path leads to another directory than a moment ago: somebody moves it, try again")]
+    #[error("the path now leads to another directory: somebody is moving the store, try again")]
     DirectoryMoved(PathBuf),
-    #[error("on a network filesystem this needs the lock: take it first and pass its token")]
+    #[error("on a network filesystem this needs the lock: take the lock first")]
     Unguarded,
-    #[error("a directory on the way is a symbolic link or no directory: only the root may be a link")]
+    #[error("a part of the path is a symbolic link or not a directory: only the root may be a link")]
     NotADirectory(PathBuf),
     #[error(
-        "the name differs from the stored one in upper and lower case: this filesystem would mix them up"
+        "the name differs from the stored one only in upper and lower case: this filesystem would mix them up"
     )]
     OtherSpelling(PathBuf),
-    #[error("this is no file of the store's, so the stack is not removed: move it elsewhere first")]
+    #[error("this file is not part of the store, so the stack is not removed: move the file elsewhere first")]
     ForeignFile(PathBuf),
-    #[error("others keep using the stack, which is removed in part: try again once they are done")]
+    #[error("the stack was removed only in part, because others keep using it: try again once they are done")]
     InUse(PathBuf),
     #[error(
-        "the stack is removed, and the disk did not confirm it, so it may be back after a power cut: remove it again"
+        "the stack is removed, but the disk did not confirm it, so it may be back after a power cut: remove it again"
     )]
     RemovalUnknown { path: PathBuf, source: io::Error },
     #[error("the path is empty, or relative to a working directory that is gone: give an absolute one")]
@@ -98,7 +98,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// The same once `rev` is stored, so that nothing can be said to be unchanged.
+    /// The same failure after `rev` was stored: an I/O error no longer means that nothing has changed.
     pub(crate) fn after_the_change(self, rev: &Revision) -> Self {
         match self {
             Self::Io { source, .. } => Self::DurabilityUnknown {
@@ -181,7 +181,7 @@ fn hint(source: &io::Error) -> &'static str {
         Some(Errno::ROFS) => ": the filesystem is read-only",
         Some(Errno::ACCESS | Errno::PERM) => ": permission denied, check who owns the file and its directory",
         Some(Errno::MFILE | Errno::NFILE) => ": too many files are open, close some and try again",
-        Some(Errno::AGAIN) => ": another program, such as a file server, keeps it leased, try again",
+        Some(Errno::AGAIN) => ": another program, such as a file server, has a lease on it, try again",
         _ => "",
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 /// The guarantees of the filesystem that a stack lies on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Filesystem {
-    /// Local: an flock excludes every process that could see it, and vanishes with its holder; a flush is durable.
+    /// Local: an flock excludes every process that can see the file, and ends with its holder; a flush is durable.
     Trusted,
     /// A network filesystem, FUSE, an overlay that does not flush, or unknown: an flock proves nothing there.
     Untrusted,

@@ -25,7 +25,7 @@ pub(crate) fn is_free(file: &File) -> io::Result<bool> {
 
 /// Gives the flock back at once, also where a child has inherited the handle.
 pub(crate) fn unlock(file: &File) {
-    // This fails only for a handle that is no file.
+    // This fails only for a handle that is not a file.
     let _ = rustix::io::retry_on_intr(|| rustix::fs::flock(file, FlockOperation::Unlock));
 }
 

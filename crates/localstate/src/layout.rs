@@ -1,4 +1,4 @@
-//! The names inside a stack's directory. Nothing else in this crate knows one.
+//! The names inside a stack's directory. No other module knows them.
 
 use rand::TryRng as _;
 use rand::rngs::SysRng;

@@ -19,7 +19,7 @@
 //! # }
 //! ```
 //!
-//! A tool saves after every resource that it makes: see the examples `write_and_read_back`, `wait_with_deadline`,
+//! A tool saves after every resource that it makes. See the examples `write_and_read_back`, `wait_with_deadline`,
 //! `compare_and_set` and `rotate_key` of this crate.
 //!
 //! # Where to go from here
@@ -34,28 +34,29 @@
 //!
 //! # Guarantees
 //!
-//! On a *trusted* filesystem (ext2, ext3, ext4, xfs, btrfs, f2fs, zfs, tmpfs, overlayfs without `volatile`, apfs, hfs+)
-//! whose disk honours flushes; a tmpfs does not outlive its machine:
+//! On a *trusted* filesystem (ext2, ext3, ext4, xfs, btrfs, f2fs, zfs, tmpfs, overlayfs without `volatile`, apfs, hfs+) whose
+//! disk honours flushes (a tmpfs does not survive a reboot):
 //!
-//! * A write that returned survives a kill, a crash of the kernel and a power cut (W1), appears whole or not at all (W2), and
-//!   replaces nothing (W3).
-//! * `current` names a readable revision, before and after a crash, and of two movers that expect the same one wins (C1, C2).
-//! * One holder has the lock, among threads, processes and unobin, the Go implementation (L1). One that dies is replaced
-//!   by the next waiter at once, which is told whose lock it was (L2). An evicted one moves nothing (L4).
+//! * A write that has returned survives a kill, a kernel crash and a power cut (W1). A write appears whole or not at all
+//!   (W2), and replaces nothing (W3).
+//! * `current` names a readable revision, before and after a crash. If two processes move it from the same revision, exactly
+//!   one succeeds (C1, C2).
+//! * One holder has the lock, among threads, processes and unobin, the Go implementation (L1). If the holder dies, the next
+//!   waiter gets the lock at once and is told whose lock it was (L2). An evicted holder cannot move `current` (L4).
 //! * Directories have mode 0700 and files 0600, whatever the umask (N2). No name leads out of the stack's directory, and no
 //!   symbolic link in it is followed (N1).
 //!
-//! The letters are those of `docs/guarantees.md`, which has the tests.
+//! The letters refer to `docs/guarantees.md`, which names the tests.
 //!
 //! # Limitations
 //!
-//! * Linux, and macOS by construction (untested). Revisions contain colons, which Windows does not allow in names.
-//! * On other filesystems, network filesystems and FUSE among them, a dead holder's lock stays until it is forced, and every
-//!   deletion needs the lock. There the server and its clients need not see one order of events: a change whose lock was lost
-//!   meanwhile is reported as [`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown), and may have been made. An eviction
-//!   while another holder is just taking the lock can evict that one too.
-//! * On overlayfs a process that uses the upper directory directly sees no lock of those that use the merged one, and takes
-//!   over a lock that a living container holds. Use one path to a stack.
+//! * Linux, and macOS by construction (untested). Revisions contain colons, which Windows does not allow in file names.
+//! * On other filesystems, such as network filesystems and FUSE, a dead holder's lock stays until somebody evicts the holder,
+//!   and every deletion needs the lock. The server and its clients may see events in different orders there: a change whose
+//!   lock was lost meanwhile is reported as [`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown), and may have been made.
+//!   An eviction can also hit another holder that takes the lock at the same time.
+//! * On overlayfs, a process that uses the upper directory directly does not see the locks of processes that use the merged
+//!   directory, and takes over a lock that a running container holds. Always use the same path to a stack.
 //! * Two running machines must not mount one local disk.
 //! * Files belong to the user who wrote them, and nobody else reads them: after one `sudo`, the owner of the directory can
 //!   neither read the new files nor tell whether their lock is held. Give the files back with `chown`.
@@ -102,7 +103,7 @@ use std::path::Path;
 pub use backend::LocalBackend;
 pub use catalog::LocalCatalog;
 
-/// Opens the store of one stack under `root`, and records the author and host of this process with each write
+/// Opens the store of one stack under `root`; the store records the author and host of this process with each write
 /// ([`Provenance::of_this_process`]). Creates nothing: the first write or lock makes the directories, those above `root`
 /// included.
 ///

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// A marker that changes its owner during a look is looked at again; not for ever, since the caller has a deadline.
+/// How often a marker is read again because it changed its owner meanwhile; bounded, because the caller has a deadline.
 const LOOKS: u32 = 16;
 /// How long one try waits for the directory mutex. The next try comes soon.
 const MUTEX_PATIENCE: Duration = Duration::from_millis(10);
-/// A look and the waking up for it cost some 20 microseconds, most of it the waking up, so a waiter that looks this often
-/// needs less than a hundredth of a core. With the jitter it learns of a free lock within 3.2 milliseconds.
+/// Waking up and looking cost some 20 microseconds, most of them for waking up, so a waiter that looks this often needs less
+/// than a hundredth of a core. With the jitter it finds a free lock within 3.2 milliseconds.
 const POLL: Duration = Duration::from_micros(2500);
 const POLL_UNTRUSTED: Duration = Duration::from_millis(100);
 
@@ -25,7 +25,7 @@ const POLL_UNTRUSTED: Duration = Duration::from_millis(100);
 pub(crate) fn try_lock(directory: &Arc<StackDirectory>, holder: &Holder) -> Result<TryLock, Failure> {
     let unknown = || LockStatus::new(LockInfo::default(), Liveness::Unknown);
     for _ in 0..LOOKS {
-        // Without the directory mutex: a waiter looks often, and in vain.
+        // Without the directory mutex, because a waiter looks often and usually finds the lock held.
         let dead = match Marker::try_open(directory)? {
             Found::Nothing => None,
             Found::Leased => return Ok(busy(directory, unknown())),
@@ -144,8 +144,8 @@ impl LocalLock {
         self.info.token.as_ref().ok_or(Failure::LockLost)
     }
 
-    /// Held means that the marker at the path says so: nobody else ever writes our token. The number of its file would say
-    /// less, since some network filesystems give a file another one with each name.
+    /// The lock is held if the marker at the path carries our token, which nobody else ever writes. The inode number would
+    /// prove less: some network filesystems give a file another number with each name.
     fn look(&self) -> Result<(), Failure> {
         let token = self.own_token()?;
         let _mutex = DirectoryMutex::lock_wherever(&self.directory)?;
@@ -221,7 +221,7 @@ impl Lock for LocalLock {
 impl Drop for LocalLock {
     fn drop(&mut self) {
         if !self.is_given_back {
-            // Call `unlock` to hear of an error. The flock goes with the file in any case.
+            // Call `unlock` to learn of an error. The flock ends with the file in any case.
             let _ = self.give_back();
         }
     }

@@ -12,8 +12,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 
-/// Every marker that its holder keeps flocked has exactly this length, and no other does, unobin's least of all:
-/// the length says whether a missing flock proves the holder dead.
+/// The length of a marker that its holder keeps flocked. No other marker has this length, unobin's least of all: the length
+/// says whether a missing flock proves that the holder is dead.
 pub(crate) const BYTES: usize = 1024;
 /// The length of a marker that is made where an flock proves nothing. The same directory may be a trusted filesystem to
 /// another machine, such as the server of a network share, which must not take the holder for dead.
@@ -22,7 +22,7 @@ pub(crate) const BYTES_UNTRUSTED: usize = BYTES - 1;
 const LONGEST_TEXT: usize = 128;
 /// Room for the decimal digits of a process id, and two line feeds.
 const FRAME_BYTES: usize = 12;
-/// More of a foreign marker is not read.
+/// No more than this is read of a foreign marker.
 const LONGEST_MARKER: u64 = 4096;
 
 /// The process id as unobin writes it, one JSON object, and blanks up to the fixed length.
@@ -70,11 +70,11 @@ fn with_short_texts(info: &LockInfo, longest: usize) -> LockInfo {
     info
 }
 
-/// The marker that lies there, open. It is never written: another file takes its place.
+/// The present marker, open. It is never written to: another file takes its place.
 pub(crate) struct Marker<'a> {
     directory: &'a StackDirectory,
     pub(crate) file: File,
-    /// Only our own markers are flocked by their holders, and only a trusted filesystem tells it.
+    /// Whether a missing flock proves the holder dead: true for our own markers on a trusted filesystem.
     is_proof: bool,
 }
 
@@ -87,7 +87,7 @@ pub(crate) enum Found<'a> {
 }
 
 impl<'a> Marker<'a> {
-    /// `None` when there is none. Waits for a lease on it to be given back.
+    /// Opens the marker; `None` if there is none. Waits until a lease on it is given back.
     pub(crate) fn open(directory: &'a StackDirectory) -> Result<Option<Self>, Failure> {
         let opened = directory.stack.open_file(layout::LOCK);
         match Self::of(directory, opened)? {
@@ -99,7 +99,7 @@ impl<'a> Marker<'a> {
         }
     }
 
-    /// The same at once.
+    /// The same without waiting.
     pub(crate) fn try_open(directory: &'a StackDirectory) -> Result<Found<'a>, Failure> {
         Self::of(directory, directory.stack.try_open_file(layout::LOCK))
     }
@@ -136,7 +136,7 @@ impl<'a> Marker<'a> {
         })
     }
 
-    /// Whose it is and whether the holder lives; `None` when the lock was given back since the marker was opened. A dead
+    /// Returns the holder and whether it is alive; `None` if the lock was given back after the marker was opened. A dead
     /// holder stays dead: nobody ever flocks its marker again.
     pub(crate) fn status(&self) -> Result<Option<LockStatus>, Failure> {
         let info = self.read()?;

@@ -7,16 +7,16 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
-/// Longer than any change takes, by far: a process that keeps the mutex longer is stopped.
+/// Far longer than any change takes: a process that holds the mutex longer is stopped.
 const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_micros(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 
-/// The directory mutex: makes a look and a change one step among our processes. An exclusive flock on the stack's directory.
+/// The directory mutex, an exclusive flock on the stack's directory: makes a check and a change one step among our processes.
 ///
-/// The directory is opened anew each time, because an flock does not keep two users of one handle apart. Nothing is flushed
-/// while it is held, so it is held for microseconds. On an untrusted filesystem several may have it at once; what depends
-/// on it looks a second time there.
+/// The directory is opened again each time, because an flock does not keep two users of one handle apart. Nothing is flushed
+/// while it is held, so it is held for microseconds. On an untrusted filesystem several processes may hold it at once;
+/// changes that depend on it are checked a second time there.
 #[derive(Debug)]
 #[must_use = "dropping it unlocks the directory"]
 pub(crate) struct DirectoryMutex(File);
@@ -40,7 +40,7 @@ impl DirectoryMutex {
         }
     }
 
-    /// `None` when somebody else had it all the time.
+    /// `None` if somebody else held it all the time.
     pub(crate) fn try_for(patience: Duration, directory: &StackDirectory) -> Result<Option<Self>, Failure> {
         let mutex = Self(directory.stack.reopen()?);
         let wait = Wait::at_most(patience);
@@ -60,7 +60,7 @@ impl DirectoryMutex {
     }
 
     /// Unlocks, then makes the names in the directory durable. The handle is older than the change that was made under the
-    /// mutex, so it is told of a failed flush.
+    /// mutex, so the kernel reports a failed flush to it.
     pub(crate) fn unlock_and_sync(self) -> io::Result<()> {
         flock::unlock(&self.0);
         directory::sync(&self.0)

@@ -14,7 +14,7 @@ use std::io::Read as _;
 /// A name has 128 bytes at most. A longer file than this, blanks included, is no pointer.
 const LONGEST_POINTER: u64 = 4096;
 
-/// The file `current` as it lies there now. Each move puts another file in its place.
+/// The file `current` as it is now. Each move puts another file in its place.
 pub(crate) struct PointerFile(Option<File>);
 
 impl PointerFile {
@@ -68,7 +68,7 @@ pub(crate) fn to(rev: Revision) -> Pointer {
     Pointer::new(rev, 0)
 }
 
-/// Moves `current`: to a durable revision, by a durable file, in one step with all that is expected, durably.
+/// Moves `current` durably to a durable revision, in one step with the checks of everything that is expected.
 pub(crate) fn set(
     directory: &StackDirectory,
     flushes: &Flushes,

@@ -5,11 +5,11 @@ use std::sync::OnceLock;
 
 /// A process, told apart from its forked children.
 ///
-/// The number alone does not do that: a child in a new PID namespace may have number 1, as its parent has in its own.
+/// The process id alone does not do that: a child in a new PID namespace may have id 1, as its parent has in its own.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ProcessIdentity {
     pid: u32,
-    /// Device and inode of `/proc/self/ns/pid` (Linux, `namespaces(7)`), where the system tells it.
+    /// Device and inode of `/proc/self/ns/pid` (Linux, `namespaces(7)`), where the system has it.
     namespace: Option<(u64, u64)>,
 }
 
@@ -24,7 +24,7 @@ impl ProcessIdentity {
     }
 }
 
-/// This boot of this machine, where the system tells it.
+/// The id of this boot of this machine, where the system has one.
 pub(crate) fn boot_id() -> Option<String> {
     static BOOT_ID: OnceLock<Option<String>> = OnceLock::new();
     BOOT_ID

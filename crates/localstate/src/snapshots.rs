@@ -35,7 +35,7 @@ struct Known {
 
 impl Flushes {
     fn known(&self) -> MutexGuard<'_, Known> {
-        // It is whole at every moment, so a thread that panicked with it did no harm.
+        // The value is consistent at every moment, so a thread that panicked while holding it did no harm.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -48,15 +48,15 @@ impl Flushes {
         }
     }
 
-    /// As after a flush that failed.
+    /// Acts as if a flush had failed.
     #[cfg(test)]
     pub(crate) fn fail(&self, rev: &Revision) -> Failure {
         self.known().note(Err(io::Error::other("no")), rev).unwrap_err()
     }
 
-    /// Makes durable what `current` is, by whomever it was moved.
+    /// Makes the present value of `current` durable, whoever moved it.
     fn make_pointer_durable(&self, stack: &Directory) -> Result<(), Failure> {
-        // Kept while flushing: see `durable`.
+        // Held while flushing: see `durable`.
         let mut known = self.known();
         if known.has_failed_for_pointer {
             return Err(Failure::PointerUnconfirmed(stack.path().into()));
@@ -82,8 +82,8 @@ impl Known {
     }
 }
 
-/// Makes a snapshot: complete and durable under a temporary name, then visible under its own, then durable under its own.
-/// The caller has asked whether a write may get that name.
+/// Makes a snapshot: complete and durable under a temporary name, then visible under its own, then durable under its own. The
+/// caller has checked that a write may use that name.
 pub(crate) fn create(
     directory: &StackDirectory,
     flushes: &Flushes,
@@ -95,7 +95,7 @@ pub(crate) fn create(
     // An open file keeps its space when it is deleted, and this write may need it.
     flushes.known().durable = None;
     let (names, file) = loop {
-        // Saves writing a file in vain; it decides nothing.
+        // Only saves writing a file that would not be published: the answer decides nothing.
         if snapshots.stat(&name)?.is_some() {
             return Ok(Created::Exists);
         }
@@ -111,7 +111,7 @@ pub(crate) fn create(
     match directory.is_at_its_path() {
         Ok(true) => {}
         Ok(false) => {
-            // Nobody would find it where it is now.
+            // Nobody would find the file at its present place.
             let _ = snapshots.unlink(&name);
             return Err(Failure::DirectoryMoved(directory.stack.path().into()));
         }
@@ -169,7 +169,7 @@ pub(crate) fn read(directory: &StackDirectory, rev: &Revision, limit: u64) -> Re
     snapshot.read(bytes)
 }
 
-/// Reads the beginning alone.
+/// Reads only the beginning.
 pub(crate) fn read_prefix(
     directory: &StackDirectory,
     rev: &Revision,
@@ -213,7 +213,7 @@ pub(crate) fn remove(
         let pointer = match directory.filesystem.is_trusted() {
             true if !flushed.is_unmoved(stack)? => continue,
             true => flushed,
-            // A name and a handle of one file may have different numbers there, now and the next time.
+            // On such a filesystem, a name and a handle of one file may have different inode numbers, now and the next time.
             false => PointerFile::open(stack)?,
         };
         demand_lock()?;
@@ -233,7 +233,7 @@ pub(crate) fn remove(
     let mut known = flushes.known();
     let source = match directory::sync(&names) {
         Ok(()) if !known.has_failed => return Ok(()),
-        // The kernel tells a failure once, and the names that it could not write may have been those of this deletion.
+        // The kernel reports a failure once, and the names that it could not write may have been those of this deletion.
         Ok(()) => None,
         Err(source) => Some(source),
     };
@@ -261,7 +261,8 @@ pub(crate) fn exists(directory: &StackDirectory, rev: &Revision) -> Result<bool,
     Ok(stat.is_some_and(|stat| Directory::is_plain(&stat) && stat.st_size > 0))
 }
 
-/// The file of a revision whose name is durable, open: as long as the name leads to it, a power cut takes neither.
+/// Opens the file of a revision and makes its name durable: as long as the name leads to this file, a power cut loses
+/// neither.
 pub(crate) fn durable(
     directory: &StackDirectory,
     flushes: &Flushes,
@@ -275,8 +276,8 @@ pub(crate) fn durable(
     {
         return Ok(file);
     }
-    // Kept while flushing: the kernel tells a failure to one of the threads that share the handle, and the others must not
-    // get by before it has been noted.
+    // Held while flushing: the kernel reports a failure to one of the threads that share the handle, and the others must not
+    // go on before it has been noted.
     let mut known = flushes.known();
     if known.has_failed || known.unknown.contains(rev) {
         return Err(Failure::DurabilityUnknown {
@@ -297,7 +298,7 @@ pub(crate) fn durable(
 
 /// Returns whether a revision is still in this file, and not in another one that was given its name after it was deleted.
 pub(crate) fn leads_to(directory: &StackDirectory, rev: &Revision, file: &File) -> Result<bool, Failure> {
-    // A name and a handle of one file may have different numbers where nothing is promised.
+    // On an untrusted filesystem, a name and a handle of one file may have different inode numbers.
     if !directory.filesystem.is_trusted() {
         return Ok(true);
     }
@@ -338,7 +339,7 @@ impl<'a> Stored<'a> {
         }
     }
 
-    /// The first `bytes` bytes, at one go.
+    /// Reads the first `bytes` bytes in one call.
     fn read(self, bytes: u64) -> Result<Vec<u8>, Failure> {
         let failure = |source| self.snapshots.failure(READ, &self.name, source);
         let mut read = Vec::new();

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two looks for leftover files.
+/// The time between two searches for leftover files.
 const CLEANING_INTERVAL: Duration = Duration::from_secs(600);
 /// How long a look for leftover files may take: enough to list the names of some 300,000 files.
 const CLEANING_TIME: Duration = Duration::from_millis(100);
@@ -22,13 +22,14 @@ pub(crate) struct StackDirectory {
     pub(crate) filesystem: Filesystem,
     /// Whether each level was made, and made durable, through these handles.
     pub(crate) is_durable: bool,
-    /// Some untrusted filesystems give a directory another number by its name than by its handle.
+    /// Whether inode numbers can be compared: some untrusted filesystems report different ones for a directory's name and its
+    /// handle.
     is_comparable: bool,
     last_cleaning: Mutex<Option<Instant>>,
 }
 
 impl StackDirectory {
-    /// Opens what exists and makes nothing; `None` when the stack does not exist.
+    /// Opens the existing directories and makes nothing; `None` if the stack does not exist.
     pub(crate) fn open(root: &Path, id: &StackId) -> Result<Option<Self>, Failure> {
         demand_absolute(root)?;
         let Some(root) = Directory::open_root(root)? else {
@@ -94,8 +95,8 @@ impl StackDirectory {
         }
     }
 
-    /// Removes what dead processes left, for a short time and not at every call. Not to be called by the holder of the lock
-    /// or of the directory mutex.
+    /// Removes what dead processes left, for a short time and not at every call. Do not call it while holding the lock or the
+    /// directory mutex.
     pub(crate) fn clean_now_and_then(&self) {
         {
             let mut last = self.last_cleaning.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +107,7 @@ impl StackDirectory {
         }
         let deadline = Instant::now() + CLEANING_TIME;
         for directory in [Some(&self.stack), self.snapshots()].into_iter().flatten() {
-            // A courtesy to everybody who reads the directory; it does not fail the call that it rides on.
+            // Cleaning helps everybody who reads the directory; its errors do not fail the call that it is part of.
             let _ = temporary::remove_stale(directory, self.filesystem, deadline);
         }
     }

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Younger temporaries may belong to a process that has not come to locking them yet.
+/// Younger temporary files may belong to a process that has not locked them yet.
 const STALE_AFTER: Duration = Duration::from_secs(3600);
 
 /// A file under a random name, to be published under its real one once it is complete and durable; removed otherwise.
@@ -16,7 +16,7 @@ const STALE_AFTER: Duration = Duration::from_secs(3600);
 /// It is flocked for as long as it is open, so that a cleaner knows that somebody still works on it.
 #[derive(Debug)]
 pub(crate) struct Temporary<'a> {
-    // Goes first: the name is removed while the file is still locked.
+    // Dropped first: the name is removed while the file is still locked.
     name: TemporaryName<'a>,
     file: File,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Temporary<'a> {
 pub(crate) enum Published {
     Done,
     NameTaken,
-    /// Somebody removed the temporary.
+    /// Somebody removed the temporary file.
     Gone,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Temporary<'a> {
             }
             Err(Errno::EXIST) => Ok(Published::NameTaken),
             Err(Errno::NOENT) => Ok(Published::Gone),
-            // A filesystem or a kernel that cannot refuse to replace can refuse a second name.
+            // Where a rename cannot refuse to replace, a link can.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match self.link(name) {
                 Ok(true) => Ok(Published::Done),
                 Ok(false) => Ok(Published::NameTaken),
@@ -89,8 +89,8 @@ impl<'a> Temporary<'a> {
         let directory = self.name.directory;
         match directory.link(&self.name.name, name) {
             Ok(()) => Ok(true),
-            // A network filesystem may repeat a request whose answer was lost, and then find its own link. To count the
-            // links would not do: a backup that is made of links adds one.
+            // A network filesystem may repeat a request whose answer was lost, and then find its own link. Counting the links
+            // would not help: a backup that consists of links adds one.
             Err(_) if directory.leads_to(name, &self.file).unwrap_or(false) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
             Err(errno) => Err(errno),
@@ -122,9 +122,8 @@ impl<'a> Temporary<'a> {
         Ok(())
     }
 
-    /// Puts the file in the place of `old`; false when `name` leads to another one by now. To be called under the directory
-    /// mutex, which keeps our own processes away: unobin may still remove `old` and make a file of its own, which is never
-    /// replaced.
+    /// Puts the file in the place of `old`; false if `name` leads to another file by now. Call it under the directory mutex,
+    /// which excludes our own processes. Unobin may still remove `old` and make a file of its own, which is never replaced.
     pub(crate) fn supplant(&mut self, name: &str, old: &File) -> Result<bool, Failure> {
         let directory = self.name.directory;
         if !directory.leads_to(name, old)? {
@@ -133,7 +132,7 @@ impl<'a> Temporary<'a> {
         match directory.exchange(&self.name.name, name) {
             Ok(()) => self.judge_exchange(name, old),
             Err(Errno::NOENT) => Ok(false),
-            // A filesystem that knows no exchange: there it stays a look and a change.
+            // This filesystem cannot exchange names: the check and the change stay two steps.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
                 directory
                     .rename(&self.name.name, name)
@@ -148,7 +147,7 @@ impl<'a> Temporary<'a> {
     /// The replaced file has the temporary name now. It goes with that if it is `old`; any other file gets its name back.
     fn judge_exchange(&mut self, name: &str, old: &File) -> Result<bool, Failure> {
         let directory = self.name.directory;
-        // Only somebody who cleans removes a temporary, and only of the dead.
+        // Only a cleaner removes temporary files, and only those of dead processes.
         if directory.stat(&self.name.name)?.is_none() || directory.leads_to(&self.name.name, old)? {
             return Ok(true);
         }
@@ -162,13 +161,13 @@ impl<'a> Temporary<'a> {
         }
     }
 
-    /// The open file, and with it the flock; the temporary name goes.
+    /// Returns the open file, and with it the flock; removes the temporary name.
     pub(crate) fn into_file(self) -> File {
         self.file
     }
 }
 
-/// Removes the name when it is dropped, unless it has become another one.
+/// Removes the name when dropped, unless the file was renamed.
 #[derive(Debug)]
 struct TemporaryName<'a> {
     directory: &'a Directory,
@@ -185,8 +184,7 @@ impl Drop for TemporaryName<'_> {
     }
 }
 
-/// Removes temporaries whose process is gone: old, ours by name, and locked by nobody. What is not done at the deadline is
-/// left.
+/// Removes leftover files: temporary files of ours by name that are old and locked by nobody. Stops at the deadline.
 pub(crate) fn remove_stale(
     directory: &Directory,
     filesystem: Filesystem,

@@ -7,9 +7,9 @@ use std::io;
 /// Judges a change that was made under the directory mutex. On a trusted filesystem the mutex kept everybody else out, and
 /// the answer is right.
 ///
-/// On an untrusted one neither holds: another machine may have evicted the holder between the last look and the change, and
-/// the answer of a change that happened may have been lost. There `is_seen` looks a second time. If the marker still carries
-/// the holder's token, the lock was held all the time, since no token comes back.
+/// On an untrusted filesystem, neither is certain: another machine may have evicted the holder between the last look and the
+/// change, and the answer to a change that happened may have been lost. There `is_seen` looks a second time. If the marker
+/// still carries the holder's token, the lock was held all the time, because no token is used twice.
 pub(crate) fn second_look(
     directory: &StackDirectory,
     rev: &Revision,
@@ -69,7 +69,7 @@ mod tests {
             judge(Ok(()), Err(Failure::LockLost)),
             Err(ErrorKind::OutcomeUnknown)
         );
-        // The answer was lost, and the change was made, or not.
+        // The answer was lost; the change may have been made or not.
         assert_eq!(judge(failed(Errno::IO), Ok(true)), Ok(()));
         assert_eq!(
             judge(failed(Errno::NOENT), Ok(false)),
@@ -96,7 +96,7 @@ mod kit {
     use std::path::PathBuf;
     use tempfile::TempDir;
 
-    /// A temporary directory that is taken for a share.
+    /// A temporary directory that is treated as a network share.
     struct Share(TempDir);
 
     impl Share {

@@ -1,4 +1,4 @@
-//! Comparing what a backend answers with what it should, and what is told when they differ.
+//! Compares the answers of a backend with the expected ones, and describes the differences.
 
 use sdk_state::{Error, ErrorKind};
 use std::fmt::{self, Debug};
@@ -110,7 +110,7 @@ pub(crate) fn equal<T: PartialEq + Debug>(what: &str, found: &T, expected: &T) -
     Err(Flaw::new(format!("{what}: {expected:?}"), format!("{found:?}")))
 }
 
-/// The same for bytes, of which only the difference is told: there may be millions of them.
+/// The same for bytes. Only the difference is described, because there may be millions of them.
 pub(crate) fn same_bytes(what: &str, found: &[u8], expected: &[u8]) -> Check {
     if found == expected {
         return Ok(());
@@ -122,7 +122,7 @@ pub(crate) fn same_bytes(what: &str, found: &[u8], expected: &[u8]) -> Check {
     ))
 }
 
-/// Demands that `what` is so.
+/// Demands that `what` is true.
 pub(crate) fn holds(what: &str, is_so: bool) -> Check {
     match is_so {
         true => Ok(()),

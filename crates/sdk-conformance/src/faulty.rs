@@ -8,7 +8,7 @@ use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A backend of which chosen calls go wrong, and those of its locks, to test what stands above it.
+/// A backend in which chosen calls fail, also those of its locks, to test the code that uses it.
 ///
 /// A call is chosen by counting, so a test fails the same way each time. Threads that share one `Faulty` count together, and
 /// so do all of its locks.
@@ -69,19 +69,19 @@ pub enum Method {
     Unlock,
 }
 
-/// How a call goes wrong.
+/// How a call fails.
 #[non_exhaustive]
 pub enum Fault {
-    /// It fails and has no effect. A lock that was not given back so stays held.
+    /// The call fails and has no effect. A lock that is not released because of this stays held.
     FailBefore(ErrorKind),
-    /// It has its effect and fails all the same: the answer is lost. A lock that was taken so stays held, and one that was
-    /// given back so is free.
+    /// The call has its effect and fails nevertheless: the answer is lost. A lock that was taken this way stays held, and one
+    /// that was released this way is free.
     FailAfter(ErrorKind),
-    /// It takes so much longer and goes well.
+    /// The call takes this much longer, and succeeds.
     Delay(Duration),
-    /// This runs first, and then it goes well: a test lets something else happen just before.
+    /// This function runs first, then the call goes on as usual: a test makes something else happen just before.
     First(Box<dyn Fn() + Send + Sync>),
-    /// A list answers like the one before, or with nothing if there was none.
+    /// A list returns the same as the list before, or nothing if there was none.
     Stale,
 }
 
@@ -98,7 +98,7 @@ impl fmt::Debug for Fault {
 }
 
 impl<B: Backend> Faulty<B> {
-    /// Makes a backend of which nothing goes wrong yet.
+    /// Makes a backend without faults.
     pub fn new(inner: B) -> Self {
         Self {
             inner,
@@ -106,7 +106,8 @@ impl<B: Backend> Faulty<B> {
         }
     }
 
-    /// Lets the `nth` call of `method`, counted from 1, go wrong; the last fault that is named for a call counts.
+    /// Makes the `nth` call of `method`, counted from 1, meet `fault`; a later fault for the same call replaces an earlier
+    /// one.
     ///
     /// # Panics
     ///
@@ -120,12 +121,12 @@ impl<B: Backend> Faulty<B> {
         self
     }
 
-    /// How often `method` was called.
+    /// Returns how often `method` was called.
     pub fn calls(&self, method: Method) -> u64 {
         self.plan.state().calls.get(&method).copied().unwrap_or_default()
     }
 
-    /// The backend underneath, of which nothing goes wrong.
+    /// Returns the backend underneath, which has no faults.
     pub fn inner(&self) -> &B {
         &self.inner
     }
@@ -245,7 +246,7 @@ impl Lock for FaultyLock {
     }
 }
 
-/// What is to go wrong with a backend and all of its locks, and how far that has come.
+/// The planned faults of a backend and all of its locks, and the calls counted so far.
 #[derive(Debug, Default)]
 struct Plan(Mutex<State>);
 
@@ -258,7 +259,7 @@ struct State {
 }
 
 impl Plan {
-    /// Counts a call, and lets it go the way that is planned.
+    /// Counts a call, and runs it with its planned fault, if any.
     fn call<T>(
         &self,
         method: Method,

@@ -2,13 +2,14 @@ use crate::Method;
 use sdk_state::{Backend, Catalog, Error, LockInfo, Revision, StackId};
 use std::time::Duration;
 
-/// A fresh, empty place in which a backend keeps stacks. The author of a backend writes one to have it tested.
+/// A fresh, empty place in which a backend keeps stacks. A backend author writes one to test the backend.
 ///
-/// Only [`open`](Fixture::open) is required. The other methods say how slow the place is, or are hooks that do what no
-/// method of a backend does. A rule that needs a hook is skipped, and reported as such, where the hook returns `None`. A
-/// hook that exists and fails should panic: that breaks the rule.
+/// Only [`open`](Fixture::open) is required. The other methods say how slow the place is, or are hooks that do what no method
+/// of a backend does. If a hook returns `None`, the rules that need it are skipped, and reported as skipped. A hook that
+/// exists and fails should panic: that breaks the rule.
 ///
-/// Each rule gets a fixture of its own. What the fixture holds, such as a temporary directory, goes when it is dropped.
+/// Each rule gets a fixture of its own. Everything that the fixture holds, such as a temporary directory, is released when
+/// the fixture is dropped.
 pub trait Fixture: Send + Sync + 'static {
     /// Opens one more handle to the place of the stack `id`.
     ///
@@ -19,7 +20,7 @@ pub trait Fixture: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Those of opening the backend; an error breaks the rule. Every legal name opens (STACKS-04).
+    /// Those of opening the backend; an error breaks the rule. Every valid name opens (STACKS-04).
     fn open(&self, id: &StackId) -> Result<Box<dyn Backend>, Error>;
 
     /// How long one round trip to the medium takes. Limits grow with it, and races get smaller: the longer a round trip, the
@@ -38,7 +39,7 @@ pub trait Fixture: Send + Sync + 'static {
     ///
     /// # Contract
     ///
-    /// The pointer exists. Whatever the bytes are, they are there on return, past every check of the backend.
+    /// The pointer exists. The bytes are in place on return, whatever they are: no check of the backend applies.
     fn overwrite_pointer(&self, id: &StackId, content: &[u8]) -> Option<()> {
         let _ = (id, content);
         None
@@ -48,7 +49,7 @@ pub trait Fixture: Send + Sync + 'static {
     ///
     /// # Contract
     ///
-    /// The snapshot exists. Whatever the bytes are, they are there on return.
+    /// The snapshot exists. The bytes are in place on return, whatever they are.
     fn overwrite_snapshot(&self, id: &StackId, rev: &Revision, content: &[u8]) -> Option<()> {
         let _ = (id, rev, content);
         None
@@ -59,7 +60,7 @@ pub trait Fixture: Send + Sync + 'static {
     /// # Contract
     ///
     /// It runs neither `unlock` nor `drop` of the holder's [`Lock`](sdk_state::Lock), as a killed process does not. A backend
-    /// that cannot prove a death has no such hook.
+    /// that cannot prove that a holder is dead has no such hook.
     fn kill_holder(&self, id: &StackId) -> Option<()> {
         let _ = id;
         None
@@ -76,28 +77,28 @@ pub trait Fixture: Send + Sync + 'static {
         None
     }
 
-    /// Whether anything at all is kept for the stack `id`.
+    /// Whether the place contains anything at all for the stack `id`.
     ///
     /// # Contract
     ///
-    /// It looks past the backend: a directory or an object that no method shows counts.
+    /// It bypasses the backend: a directory or an object that no method shows counts too.
     fn exists(&self, id: &StackId) -> Option<bool> {
         let _ = id;
         None
     }
 
-    /// The catalog of the place, opened anew.
+    /// Opens the catalog of the place again.
     fn catalog(&self) -> Option<Box<dyn Catalog>> {
         None
     }
 
-    /// Opens one more handle, of which the first request that changes something for `method` meets `fault` on its way to the
-    /// medium or back. For [`Method::Unlock`] that is the request of a lock that this handle gave.
+    /// Opens one more handle. Its first request that changes something for `method` meets `fault` on the way to the medium or
+    /// back. For [`Method::Unlock`] that is the request of a lock that this handle returned.
     ///
     /// # Contract
     ///
     /// The fault happens below the backend, once: a second request, such as a look or a retry, is answered. `method` is
-    /// `Create`, `Replace`, `Remove`, `SetCurrent`, `TryLock` or `Unlock`. Return `None` where such a request cannot meet such a
+    /// `Create`, `Replace`, `Remove`, `SetCurrent`, `TryLock` or `Unlock`. Return `None` if such a request cannot meet such a
     /// fault.
     fn open_faulty(&self, id: &StackId, method: Method, fault: TransportFault) -> Option<Box<dyn Backend>> {
         let _ = (id, method, fault);
@@ -113,6 +114,6 @@ pub enum TransportFault {
     Refused,
     /// The request is lost: nothing changes, and no answer comes.
     RequestLost,
-    /// The answer is lost: the change is made, and the backend does not hear of it.
+    /// The answer is lost: the change is made, but the backend does not learn of it.
     AnswerLost,
 }

@@ -2,7 +2,7 @@
 //!
 //! The contract of a backend is the documentation of [`Backend`](sdk_state::Backend), [`Lock`](sdk_state::Lock) and
 //! [`Catalog`](sdk_state::Catalog). Each rule here checks one sentence of it, and has an id that the documentation quotes. As
-//! the author of a backend, you write a [`Fixture`] that makes a fresh place, and get one test for each rule:
+//! a backend author, you write a [`Fixture`] that makes a fresh place, and get one test for each rule:
 //!
 //! ```
 //! use sdk_conformance::{Fixture, RULES, Report};
@@ -33,29 +33,29 @@
 //!
 //! | you want to | look at |
 //! |---|---|
-//! | test a backend, one `#[test]` a rule | [`Fixture`], [`backend_tests!`] |
+//! | test a backend, with one `#[test]` for each rule | [`Fixture`], [`backend_tests!`] |
 //! | declare what a medium cannot do | [`Exception`], or `except` in the macro |
 //! | show the outcome to users | [`Report`] over [`RULES`] |
 //! | run one rule | [`Rule::check`] |
-//! | test what stands above a backend | [`Faulty`] |
+//! | test code that uses a backend | [`Faulty`] |
 //! | write a backend | `docs/writing-a-backend.md` |
 //!
 //! # Guarantees
 //!
 //! * Nothing that a backend does makes a rule panic or hang: a backend that panics, or does not answer within a
 //!   [limit](LIMIT), breaks the rule.
-//! * Nothing is passed over silently. A rule whose hook the fixture lacks is reported as skipped. A rule with a declared
-//!   [exception](Exception) is reported with the reason, and as a wrong declaration if the rule is kept after all. The
-//!   tests print both to standard error, past the harness that keeps back what a passing test prints.
-//! * The kit is tested itself. For each fault that it is there to find there is a mutant, a backend with that fault, which
-//!   breaks the rules that name the fault and no other.
-//! * A slow medium breaks no rule. Limits grow with the fixture's [latency](Fixture::latency), and races get smaller.
+//! * Nothing is skipped silently. A rule whose hook the fixture lacks is reported as skipped. A rule with a declared
+//!   [exception](Exception) is reported with the reason, and as a wrong declaration if the rule is kept after all. The tests
+//!   print both to standard error, bypassing the harness, which hides the output of a passing test.
+//! * The kit is tested itself. For each fault that the kit must find there is a mutant, a backend with that fault, which
+//!   breaks exactly the rules that name the fault.
+//! * A slow medium breaks no rule: limits grow with the fixture's [latency](Fixture::latency), and races get smaller.
 //!
 //! # Limitations
 //!
-//! * A rule sees what the methods answer. It sees neither what survives a crash or a power cut (W1, and half of W2 and C1)
-//!   nor exclusion among processes: test these yourself.
-//! * A race that is not lost is not seen. Most races have 32 threads, all released at once.
+//! * A rule sees the answers of the methods. It does not see what survives a crash or a power cut (W1, and half of W2 and
+//!   C1), nor exclusion among processes: test these yourself.
+//! * A race that a backend happens to win shows nothing. Most races have 32 threads, all released at once.
 //! * No rule waits for long: none checks that a lock does not expire under a slow holder.
 //! * No rule delivers a lost request late.
 //! * A backend that does not answer keeps its thread until the process ends.

@@ -48,7 +48,7 @@ impl Place {
         done("opening a backend", self.fixture.open(id))
     }
 
-    /// A handle of which the next request for `method` meets `fault`.
+    /// Opens a handle whose next request for `method` meets `fault`.
     pub(crate) fn open_faulty(&self, method: Method, fault: TransportFault) -> Check<Box<dyn Backend>> {
         hook(
             "open_faulty",

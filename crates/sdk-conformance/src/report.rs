@@ -3,16 +3,16 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
-/// A rule that a backend's author declares not to be kept, and why.
+/// A declared exception: a rule that the backend does not keep, and the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exception {
     /// The id of the rule.
     pub rule: &'static str,
-    /// Why, for whoever chooses the backend.
+    /// The reason, for people who choose a backend.
     pub reason: &'static str,
 }
 
-/// What became of every rule.
+/// The outcome of every rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     entries: Vec<Entry>,
@@ -20,14 +20,14 @@ pub struct Report {
     unused: Vec<Exception>,
 }
 
-/// What became of one rule.
+/// The rule and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The id of the rule.
     pub rule: &'static str,
-    /// What must be true.
+    /// The sentence that must be true.
     pub sentence: &'static str,
-    /// Whether it is.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
@@ -77,7 +77,7 @@ impl Report {
         Self { entries, unused }
     }
 
-    /// What became of each rule, in the order of the rules.
+    /// Returns the outcome of each rule, in the order of the rules.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
@@ -104,11 +104,11 @@ impl Report {
     /// | `kept` | how many rules are kept |
     /// | `broken` | the ids of the rules that are broken without a declared exception |
     /// | `unused-exceptions` | the ids of exceptions that name no rule, or one that has an exception already |
-    /// | `rules` | what became of each rule, in their order |
+    /// | `rules` | the outcome of each rule, in order |
     ///
-    /// A rule has its id as `rule`, its `sentence`, its `outcome`, and as `detail` what there is to say of that, or `null`.
-    /// The outcome is `kept`, `broken`, `skipped`, `excepted` or `kept-after-all`, as [`Outcome`] explains them. Later
-    /// versions add members and outcomes, and change none.
+    /// A rule has its id as `rule`, its `sentence`, its `outcome`, and a `detail` that explains the outcome, or `null`. The
+    /// outcome is `kept`, `broken`, `skipped`, `excepted` or `kept-after-all`, as [`Outcome`] explains them. Later versions
+    /// may add members and outcomes, but change none.
     pub fn to_json(&self) -> String {
         let rules = self.entries.iter().map(|entry| {
             serde_json::json!({
@@ -130,7 +130,7 @@ impl Report {
     }
 }
 
-/// A table: rule, outcome, sentence, and in a second line what there is to say.
+/// Prints a table: rule, outcome, sentence, and the detail in a second line.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for entry in &self.entries {

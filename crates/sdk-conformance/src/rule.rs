@@ -9,14 +9,14 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-/// How long a rule may take where a round trip takes no time. It may take 1200 [round trips](Fixture::latency) longer.
+/// How long a rule may take if a round trip takes no time; 1200 [round trips](Fixture::latency) are added to this.
 pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// One sentence of the contract, and the check of it.
 pub struct Rule {
-    /// What the documentation of the contract quotes, such as `CREATE-01`.
+    /// The id that the documentation of the contract quotes, such as `CREATE-01`.
     pub id: &'static str,
-    /// What must be true.
+    /// The sentence that must be true.
     pub sentence: &'static str,
     pub(crate) check: fn(&Place) -> Check,
 }

@@ -1,4 +1,4 @@
-//! An encrypter of one's own: the key lies in a service, which wraps and unwraps small secrets and never gives the key away.
+//! A custom encrypter: the key is kept in a service, which wraps and unwraps small secrets and never reveals the key.
 //!
 //! The service here is in this process. A real one is asked over the network or a socket; the encrypter stays as it is.
 //!
@@ -37,20 +37,20 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
         "another key says that it is not its own"
     );
 
-    // A service that does not answer is no wrong key: the caller may try again.
+    // A service that does not answer does not mean a wrong key: the caller may try again.
     let gone = ServiceKey::new(Arc::new(InProcess::default()), "team");
     match open(&gone, place) {
         Err(error) if error.kind() == ErrorKind::Unavailable => println!("{error}"),
         other => return Err(format!("the service is gone: {other:?}").into()),
     }
 
-    // In a ring it stands beside any other kind of key.
+    // A keyring combines it with any other kind of key.
     let ring = Keyring::from(key("team")).also_open(EnvKey::new("STATE_KEY", MasterKey::generate()?))?;
     println!("{ring:?} seals for {} recipient", ring.recipients().len());
     Ok(())
 }
 
-/// What a key service offers. `context` is authenticated and not kept: the same must be said to unwrap.
+/// The interface of a key service. `context` is authenticated but not stored: unwrapping needs the same context.
 trait KeyService: Send + Sync {
     fn wrap(&self, key: &str, secret: &[u8], context: &[u8]) -> io::Result<Vec<u8>>;
 
@@ -85,7 +85,7 @@ impl<S: KeyService> Encrypter for ServiceKey<S> {
         wrapped: &[u8],
         associated_data: &[u8],
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-        // The file does not choose the key: what is sealed for another one is not ours, and the service is not asked.
+        // The file does not choose the key: a file that is sealed for another key is not ours, and the service is not asked.
         if !recipient.is_same_key(&self.recipient) {
             return Ok(None);
         }
@@ -99,7 +99,7 @@ impl<S> ServiceKey<S> {
         Self {
             service,
             key: key.into(),
-            // In clear, in every file: the key's name, which finds it again, and nothing that is secret.
+            // Every file has this, unencrypted: the key's name, by which it is found again, and nothing secret.
             recipient: Recipient::new("example-service").with("key", key),
         }
     }

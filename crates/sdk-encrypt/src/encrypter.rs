@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 /// Wraps the data key of a sealed file so that only the holder of a key can unwrap it.
 ///
 /// An encrypter sees 32 bytes, never a snapshot, whatever the size of the state. A key service is asked once for each
-/// sealing, which a write repeats when its name is taken, and at most once for each recipient of a file that is opened.
+/// sealing, which a write repeats if its name is taken, and at most once for each recipient of a file that is opened.
 ///
 /// The example `implement_encrypter` of this crate is an encrypter over a key service.
 ///
@@ -15,47 +15,46 @@ use zeroize::Zeroizing;
 /// * Neither a key nor a data key appears in an error, in `Debug` or in a log.
 /// * Two calls with the same input give different bytes.
 ///
-/// Letters such as (E2) are the promises of `docs/guarantees.md` that rest on the sentence.
+/// Letters such as (E2) refer to the promises of `docs/guarantees.md` that depend on the sentence.
 pub trait Encrypter: Send + Sync {
-    /// What error messages call this key: its source and its fingerprint, such as `env-key 3f9c0a12d4e5b678 ($STATE_KEY)`.
+    /// Describes this key in error messages: its source and its fingerprint, such as `env-key 3f9c0a12d4e5b678 ($STATE_KEY)`.
     ///
     /// # Contract
     ///
-    /// (E4) One short line that helps to find the right key, without a byte of it. It asks nobody: it is also called when the
-    /// holder of the key does not answer.
+    /// (E4) One short line that helps to find the right key, without a byte of it. It makes no request: it is also called
+    /// when the holder of the key does not answer.
     fn describe(&self) -> String;
 
-    /// The recipient that sealed files record for this key, in clear.
+    /// Returns the recipient that sealed files record for this key, unencrypted.
     ///
     /// # Contract
     ///
     /// Always the same for one key. The name is the kind of encrypter, 1 to 64 ASCII letters, digits and `-`; it stays the
     /// same as long as files of that kind exist, because a reader asks only the encrypters whose name a file records. The
-    /// body has what finds the key again, such as a `fingerprint`.
+    /// body has the data that finds the key again, such as a `fingerprint`.
     fn recipient(&self) -> &Recipient;
 
     /// Wraps `data_key` and binds it to `associated_data`.
     ///
     /// # Contract
     ///
-    /// (E2) `associated_data` names the stack, the revision, the payload and the recipient, a kilobyte at most. It is
-    /// authenticated and not kept. The result has at most 64 KiB and differs each time.
+    /// (E2) `associated_data` names the stack, the revision, the payload and the recipient, and has at most a kilobyte. It is
+    /// authenticated, but not stored. The result has at most 64 KiB and differs each time.
     ///
     /// # Errors
     ///
     /// * [`Unavailable`](crate::ErrorKind::Unavailable) when the holder of the key does not answer: nothing is written, and
     ///   the caller may try again.
-    /// * [`Failed`](crate::ErrorKind::Failed) when it refuses, such as a data key that has not 32 bytes.
+    /// * [`Failed`](crate::ErrorKind::Failed) when it refuses, such as a data key that does not have 32 bytes.
     fn wrap(&self, data_key: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, Error>;
 
     /// Unwraps `wrapped` if it was wrapped for this key; `None` means that it was not.
     ///
     /// # Contract
     ///
-    /// (E1, E3) Nothing here was authenticated before: `recipient` and `wrapped` may come from anybody, and be of any
-    /// length. They never choose which key is used: a recipient that is not this encrypter's own is `None`. So is a key
-    /// that does not unwrap, or not for this `associated_data`. An error does not keep the next key of the ring from being
-    /// tried.
+    /// (E1, E3) Nothing here has been authenticated: `recipient` and `wrapped` may come from anybody and have any length.
+    /// They never choose which key is used: a recipient that is not this encrypter's own is `None`. So is a key that does not
+    /// unwrap, or does not unwrap for this `associated_data`. After an error, the next key of the ring is still tried.
     ///
     /// # Errors
     ///
@@ -68,7 +67,7 @@ pub trait Encrypter: Send + Sync {
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Error>;
 }
 
-/// So that a program can choose its encrypter when it runs.
+/// Lets a program choose its encrypter at run time.
 impl Encrypter for Box<dyn Encrypter> {
     fn describe(&self) -> String {
         (**self).describe()

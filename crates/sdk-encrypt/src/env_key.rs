@@ -2,7 +2,7 @@ use crate::{Encrypter, Error, ErrorKind, Fingerprint, MasterKey, Recipient};
 use std::env;
 use zeroize::Zeroizing;
 
-/// A key that an environment variable holds as base64 of 32 bytes.
+/// A key from an environment variable that holds 32 bytes as base64.
 ///
 /// The variable is read once, when the encrypter is made. The sealed file records the name of the variable and the
 /// fingerprint of the key; a reader may keep the same key in another variable. Other programs of the same user can read
@@ -19,13 +19,13 @@ impl EnvKey {
     /// The name that sealed files record.
     pub const NAME: &'static str = "env-key";
 
-    /// Takes the key from the variable `variable`, whose name is 1 to 256 ASCII letters, digits and `_` and does not begin
-    /// with a digit.
+    /// Takes the key from the environment variable `variable`, whose name consists of 1 to 256 ASCII letters, digits and `_`
+    /// and does not begin with a digit.
     ///
     /// # Errors
     ///
-    /// [`MissingKey`](ErrorKind::MissingKey) when the variable is not set or empty,
-    /// [`InvalidKey`](ErrorKind::InvalidKey) when it holds no key or its name is no variable's name.
+    /// [`MissingKey`](ErrorKind::MissingKey) when the variable is not set or is empty, [`InvalidKey`](ErrorKind::InvalidKey)
+    /// when it holds no key or its name is not allowed.
     pub fn from_env(variable: impl Into<String>) -> Result<Self, Error> {
         let variable = variable.into();
         let is_name = !variable.is_empty()
@@ -35,7 +35,7 @@ impl EnvKey {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if !is_name {
-            // Not repeated in the message: a key pasted in the place of the name is the likely mistake.
+            // The message does not repeat the text, because somebody may have pasted the key instead of the name.
             return Err(Error::new(
                 ErrorKind::InvalidKey,
                 "this is not the name of an environment variable (letters, digits and _): give the name, not the key",
@@ -60,8 +60,8 @@ impl EnvKey {
         }
     }
 
-    /// Makes an encrypter for a key that the caller holds, recorded as if it came from the variable `variable`. That name is
-    /// not checked.
+    /// Makes an encrypter for a key that the caller holds. Sealed files record it as if it came from the variable `variable`,
+    /// a name that is not checked.
     pub fn new(variable: impl Into<String>, key: MasterKey) -> Self {
         let (variable, fingerprint) = (variable.into(), key.fingerprint());
         let recipient = Recipient::new(Self::NAME)
@@ -80,7 +80,7 @@ impl EnvKey {
         self.fingerprint
     }
 
-    /// The cipher that unobin's `env-key` uses with this key: AES-256-GCM with the key itself. Needs the feature
+    /// Returns the cipher that unobin's `env-key` uses with this key: AES-256-GCM under the key itself. Needs the feature
     /// `legacy-aes-gcm`.
     #[cfg(feature = "legacy-aes-gcm")]
     pub fn legacy(&self) -> crate::LegacyCipher {

@@ -10,13 +10,13 @@ pub struct Error {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// What went wrong, by what the caller should do about it. More kinds may come.
+/// The kind of an error, by what the caller should do about it. More kinds may be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The variable is not set, or the file does not exist: set or restore it.
     MissingKey,
-    /// It holds no key, or others can read it: correct it.
+    /// The variable or file holds no key, or others can read the file: correct it.
     InvalidKey,
     /// These keys cannot be combined: correct the program or its configuration.
     InvalidKeyring,

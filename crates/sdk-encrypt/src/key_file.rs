@@ -6,14 +6,14 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// A longer file is no key: 44 characters, a line feed and some room.
+/// The longest key file: 44 characters, a line feed and some room.
 const MAX_FILE_BYTES: u64 = 256;
 
 /// A key in a file that only its owner can read: base64 of 32 bytes, mode 0600 or stricter.
 ///
-/// The file is read once, when the encrypter is made. It has at most 256 bytes, white space around the key included. A
-/// file that others may read, a symbolic link and anything that is no regular file are refused. Only root can open the key
-/// file of another user, and is not kept from it. The sealed file records the key's fingerprint and nothing of the path.
+/// The file is read once, when the encrypter is made. It has at most 256 bytes, white space around the key included. A file
+/// that others may read, a symbolic link and anything else that is not a regular file are refused. Only root can open the key
+/// file of another user, and this is not prevented. Sealed files record the key's fingerprint, but not the path.
 #[derive(Debug)]
 pub struct KeyFile {
     path: PathBuf,
@@ -35,7 +35,7 @@ impl KeyFile {
     /// [`Unavailable`](ErrorKind::Unavailable) when it cannot be read.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
-        // Every error below names the path: it must not be a key pasted in the path's place.
+        // Every error below names the path, so a key that was pasted instead of the path is refused first.
         if path
             .to_str()
             .is_some_and(|text| MasterKey::from_base64(text).is_ok())
@@ -69,11 +69,11 @@ impl KeyFile {
     /// Writes `key` into the new file `path`, for its owner alone, and makes it durable before anything is sealed with it.
     /// Makes the missing directories above `path` with mode 0700.
     ///
-    /// A file that is already there is left as it is: of many that create one file, all find the key of the first.
+    /// An existing file is left as it is: if many processes create one file, all of them find the key of the first.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](ErrorKind::Unavailable) when the file cannot be written or flushed; there may be one then or not.
+    /// [`Unavailable`](ErrorKind::Unavailable) when the file cannot be written or flushed; it may exist then or not.
     pub fn create(path: &Path, key: &MasterKey) -> Result<Published, Error> {
         publish(path, key).map_err(|source| {
             let message = format!("cannot make the key file {}", path.display());
@@ -115,14 +115,14 @@ fn publish(path: &Path, key: &MasterKey) -> io::Result<Published> {
     temporary.write_all(key.to_base64().as_bytes())?;
     temporary.write_all(b"\n")?;
     temporary.as_file().sync_all()?;
-    // A link never replaces: whoever comes second keeps the first one's key.
+    // A link never replaces a file: the second process keeps the key of the first.
     let published = match fs::hard_link(temporary.path(), path) {
         Ok(()) => Published::Now,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Published::Before,
         Err(error) => return Err(error),
     };
     temporary.close()?;
-    // Whoever comes second flushes too: it is about to use a key whose name the first may not have flushed yet.
+    // The second process flushes too: it is about to use a key whose name the first may not have flushed yet.
     flush(directory)?;
     Ok(published)
 }
@@ -162,7 +162,7 @@ fn open_private(path: &Path) -> Result<File, Error> {
     if !metadata.is_file() {
         return Err(Error::new(
             ErrorKind::InvalidKey,
-            format!("the key file {} is no regular file", path.display()),
+            format!("the key file {} is not a regular file", path.display()),
         ));
     }
     if metadata.mode() & 0o077 != 0 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 /// The keys of a store: the recipients that snapshots are sealed for, and the keys that open them.
 ///
 /// A keyring is either *plain* (from [`Noop`]) or has 1 to 16 recipients. A plain keyring opens only files that are not
-/// encrypted; any other one never does, whatever a file says of itself.
+/// encrypted; any other keyring never opens those, whatever a file says about itself.
 ///
 /// ```
 /// use sdk_encrypt::{EnvKey, Keyring, MasterKey};
@@ -19,20 +19,20 @@ use std::sync::Arc;
 /// # Ok(())
 /// # }
 /// ```
-// No `Default`: it would be plain, and nobody gets that without asking for it.
+// No `Default`: it would be plain, and a plain keyring must be asked for.
 #[derive(Clone)]
 pub struct Keyring {
-    /// First the recipients, then the keys that only open. Empty: plain.
+    /// First the recipients, then the keys that only open. Empty in a plain keyring.
     encrypters: Vec<Arc<dyn Encrypter>>,
     recipients: usize,
     legacy: Option<Arc<LegacyCipher>>,
 }
 
 impl Keyring {
-    /// The most recipients of one file.
+    /// The largest number of recipients of one file.
     pub const MAX_RECIPIENTS: usize = 16;
 
-    /// Seals for `encrypter` as well.
+    /// Adds a recipient: files are sealed for `encrypter` too.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl Keyring {
         Ok(self)
     }
 
-    /// Opens files of `encrypter`, and seals nothing for it: a key that is being retired.
+    /// Adds a key that opens files but for which nothing is sealed, such as a key that is being retired.
     ///
     /// # Errors
     ///
@@ -61,11 +61,11 @@ impl Keyring {
         Ok(self)
     }
 
-    /// Opens files of envelope version 1 too, with this cipher: [`LegacyCipher`] says what protection that loses.
+    /// Also opens files of envelope version 1, with this cipher. [`LegacyCipher`] says which protection that loses.
     ///
     /// # Errors
     ///
-    /// [`InvalidKeyring`](ErrorKind::InvalidKeyring) when one of keyring and cipher is plain and the other is not.
+    /// [`InvalidKeyring`](ErrorKind::InvalidKeyring) when the keyring is plain and the cipher is not, or the other way round.
     pub fn accept_v1(mut self, cipher: impl Into<LegacyCipher>) -> Result<Self, Error> {
         let cipher = cipher.into();
         if cipher.is_plain() != self.is_plain() {
@@ -78,7 +78,7 @@ impl Keyring {
         Ok(self)
     }
 
-    /// Whether it encrypts nothing.
+    /// Whether the keyring is plain: it encrypts nothing.
     pub fn is_plain(&self) -> bool {
         self.encrypters.is_empty()
     }
@@ -98,7 +98,7 @@ impl Keyring {
         self.legacy.as_deref()
     }
 
-    /// What error messages call this keyring: every key by its source and fingerprint.
+    /// Describes this keyring in error messages: every key by its source and fingerprint.
     pub fn describe(&self) -> String {
         if self.is_plain() {
             return Noop::NAME.into();
@@ -111,7 +111,7 @@ impl Keyring {
         if self.is_plain() {
             return Err(Error::new(
                 ErrorKind::InvalidKeyring,
-                "noop cannot be combined with keys: a file is encrypted or it is not",
+                "noop cannot be combined with keys: a file is either encrypted or not",
             ));
         }
         Ok(())

@@ -17,8 +17,8 @@ const TAG_BYTES: usize = 16;
 
 /// Opens and writes unobin's files, envelope version 1.
 ///
-/// Version 1 binds a file to nothing: while you accept it, anybody who can write to the store can put an old snapshot, or
-/// another stack's, in the place of a new one, and nobody notices. Pass it to
+/// Version 1 does not bind a file to its stack or revision: while you accept it, anybody who can write to the store can
+/// replace a new snapshot with an old one, or with another stack's, undetected. Pass the cipher to
 /// [`Keyring::accept_v1`](crate::Keyring::accept_v1) to read such files, and stop when they are gone.
 ///
 /// With `env-key` the bytes are `nonce(12) ‖ AES-256-GCM(key, nonce, plaintext)` (NIST SP 800-38D) without associated
@@ -55,7 +55,7 @@ impl LegacyCipher {
         matches!(self.0, Cipher::Plain)
     }
 
-    /// The recipient that the file records.
+    /// The recipient that files of this cipher record.
     pub fn recipient(&self) -> Recipient {
         match &self.0 {
             Cipher::Plain => Recipient::new(Noop::NAME),
@@ -64,7 +64,7 @@ impl LegacyCipher {
         }
     }
 
-    /// What error messages call this cipher.
+    /// Describes this cipher in error messages.
     pub fn describe(&self) -> String {
         match &self.0 {
             Cipher::Plain => Noop::NAME.into(),

@@ -1,4 +1,4 @@
-//! Encrypters for infrastructure state: they decide who can open a sealed snapshot.
+//! Encrypters for infrastructure state: the keys that decide who can open a sealed snapshot.
 //!
 //! ```
 //! use sdk_encrypt::{EnvKey, Encrypter as _, MasterKey};
@@ -12,7 +12,7 @@
 //! # }
 //! ```
 //!
-//! A store does this for each file. A program makes a [`Keyring`] and passes it on:
+//! A store does this for each file. A program makes a [`Keyring`] and passes it to the store:
 //!
 //! ```
 //! use sdk_encrypt::{EnvKey, Keyring, MasterKey};
@@ -31,22 +31,22 @@
 //! |---|---|
 //! | take a key from the environment or a file | [`EnvKey`], `KeyFile` |
 //! | make a key | [`MasterKey::generate`], `KeyFile::create` |
-//! | seal for several, or replace a key | [`Keyring::also_seal_for`], [`Keyring::also_open`] |
+//! | seal for several keys, or replace a key | [`Keyring::also_seal_for`], [`Keyring::also_open`] |
 //! | use a key service or a device | [`Encrypter`], and the example `implement_encrypter` |
 //! | read the files of envelope version 1 | [`LegacyCipher`], [`Keyring::accept_v1`] |
 //! | encrypt nothing | [`Noop`] |
 //!
 //! # Guarantees
 //!
-//! * A wrapped key that was changed, or that belongs to other associated data, does not unwrap.
-//! * Keys are erased from memory when they are dropped, and so is the stack that worked with them. No key appears in
-//!   `Debug`, in an error or in a log.
-//! * The reader's configuration chooses the key, never the file. What a file records only helps to find the key.
+//! * A wrapped key that was changed, or that was wrapped for other associated data, does not unwrap.
+//! * Keys are erased from memory when they are dropped, and so is the stack memory of the operations on them. No key appears
+//!   in `Debug`, in an error or in a log.
+//! * The reader's configuration chooses the key, never the file. The records in a file only help to find the key.
 //!
 //! # Limitations
 //!
-//! * This crate cannot protect swap, core dumps, processor registers and the environment of the process.
-//! * A key cannot be taken back: it opens every copy of what was sealed for it.
+//! * This crate cannot protect keys in swap, core dumps, processor registers and the environment of the process.
+//! * A key cannot be revoked: it opens every copy of every file that was sealed for it.
 //! * `KeyFile` exists on Unix only.
 //! * Every recipient of a file can also write one: recipients do not sign.
 //!

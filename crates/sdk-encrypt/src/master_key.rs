@@ -12,26 +12,26 @@ use zeroize::{Zeroizing, zeroize_stack};
 
 const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
-/// More stack than one of the operations below needs, in an unoptimised build as well.
+/// More stack than any of the operations below needs, even in an unoptimised build.
 const STACK_BYTES: usize = 16 * 1024;
 /// HKDF `info` of the key that wraps data keys.
 const WRAP_INFO: &[u8] = b"ubstate v2 wrap";
 /// HKDF `info` of the fingerprint.
 const FINGERPRINT_INFO: &[u8] = b"ubstate v2 fingerprint";
 
-/// A 32-byte key from which everything else is derived: what `env-key` and `key-file` hold.
+/// A 32-byte key that `env-key` and `key-file` hold, and from which all other keys are derived.
 ///
 /// It wraps a data key `d` under associated data `a` as `n ‖ XChaCha20-Poly1305(k, n, a, d)`, where `n` is 24 random
 /// bytes and `k = HKDF-SHA-256(salt = "", IKM = key, info = "ubstate v2 wrap", L = 32)` (RFC 5869, RFC 8439,
 /// draft-irtf-cfrg-xchacha-03). The key is erased from memory when it is dropped.
-// On the heap: moving an array copies it, and the copy left behind on the stack is erased by nobody.
+// On the heap: moving an array copies it, and nothing erases the copy that stays on the stack.
 pub struct MasterKey(Box<Zeroizing<[u8; Self::BYTES]>>);
 
 impl MasterKey {
     /// The length of a key in bytes.
     pub const BYTES: usize = 32;
 
-    /// A fresh key from the operating system's generator.
+    /// Draws a fresh key from the operating system's random generator.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl MasterKey {
     /// [`InvalidKey`](ErrorKind::InvalidKey) when `text` is not base64 of exactly 32 bytes.
     pub fn from_base64(text: &str) -> Result<Self, Error> {
         let text = text.trim_ascii();
-        // A buffer with room to spare: the decoder estimates in whole groups of three bytes.
+        // The buffer has room to spare: the decoder estimates in whole groups of three bytes.
         let mut buffer = Zeroizing::new([0; 2 * Self::BYTES]);
         let length = match text.len() {
             44 => STANDARD.decode_slice(text, &mut *buffer).ok(),
@@ -66,19 +66,20 @@ impl MasterKey {
         Ok(key)
     }
 
-    /// The key as base64, to be stored.
+    /// Returns the key as base64, for storing it.
     pub fn to_base64(&self) -> Zeroizing<String> {
         Zeroizing::new(STANDARD.encode(self.0.as_slice()))
     }
 
-    /// The name of this key: `HKDF-SHA-256(salt = "", IKM = key, info = "ubstate v2 fingerprint", L = 8)` in hexadecimal.
+    /// Returns the public name of this key: `HKDF-SHA-256(salt = "", IKM = key, info = "ubstate v2 fingerprint", L = 8)` in
+    /// hexadecimal.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut fingerprint = [0; 8];
         and_clear_the_stack(|| self.derive(FINGERPRINT_INFO, &mut fingerprint));
         Fingerprint(fingerprint)
     }
 
-    /// Only a secret of 32 bytes is wrapped: nothing else would unwrap.
+    /// Wraps a secret of 32 bytes; no other length would unwrap.
     pub(crate) fn wrap(&self, secret: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, Error> {
         let mut nonce = [0; NONCE_BYTES];
         fill_random(&mut nonce)?;
@@ -184,7 +185,7 @@ pub(crate) fn fill_random(buffer: &mut [u8]) -> Result<(), Error> {
 /// The cipher crates erase their state but not every temporary: `hkdf` leaves the extracted key and its output behind,
 /// `chacha20` the subkey of XChaCha20.
 pub(crate) fn and_clear_the_stack<T>(operation: impl FnOnce() -> T) -> T {
-    // Its own frame, so that what it leaves lies where the next call reaches.
+    // In a frame of its own, so that the next call overwrites what it leaves on the stack.
     #[inline(never)]
     fn run<T>(operation: impl FnOnce() -> T) -> T {
         operation()

@@ -1,4 +1,4 @@
-/// No encryption: a keyring of `Noop` keeps snapshots in clear, passwords included.
+/// No encryption: a keyring of `Noop` stores snapshots unencrypted, passwords included.
 ///
 /// It is not an [`Encrypter`](crate::Encrypter), so that it can never be one recipient among real ones.
 ///

@@ -1,12 +1,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// One key for which a file was sealed, as the file's header records it: readable by everyone, so no secret belongs here.
+/// One key that a file is sealed for, as the file's header records it. Everybody can read the header, so put no secret here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
     /// The kind of encrypter, such as `env-key`: see [`Encrypter::recipient`](crate::Encrypter::recipient).
     pub name: String,
-    /// What finds the key among others of that kind.
+    /// The data that identifies the key among others of that kind.
     pub body: RecipientBody,
 }
 
@@ -19,7 +19,7 @@ impl Recipient {
         }
     }
 
-    /// Adds the text `value` to the body, in place of an earlier one of that name. It is written in clear into every file;
+    /// Adds the text `value` to the body, in place of an earlier one of that name. It is written unencrypted into every file;
     /// the whole header has at most 1 MiB.
     #[must_use]
     pub fn with(mut self, member: &str, value: impl Into<String>) -> Self {
@@ -32,7 +32,7 @@ impl Recipient {
         self.body.text("fingerprint")
     }
 
-    /// Whether both mean the same key: equal names and fingerprints, or equal bodies where there is no fingerprint.
+    /// Whether both stand for the same key: equal names and fingerprints, or equal bodies where there is no fingerprint.
     pub fn is_same_key(&self, other: &Self) -> bool {
         self.name == other.name
             && match (self.fingerprint(), other.fingerprint()) {
@@ -42,8 +42,8 @@ impl Recipient {
             }
     }
 
-    /// What error messages call this recipient: its name and, where recorded, its fingerprint and its environment variable,
-    /// each cut after 64 characters. They may come from a file that nobody has authenticated yet.
+    /// Describes this recipient in error messages: its name and, where recorded, its fingerprint and its environment
+    /// variable, each cut after 64 characters, because they may come from a file that is not authenticated yet.
     pub fn describe(&self) -> String {
         let shown = |text: &str| {
             text.chars()
@@ -62,18 +62,18 @@ impl Recipient {
     }
 }
 
-/// The JSON object that an encrypter leaves in the header to recognise its key by.
+/// The JSON object by which an encrypter recognises its key in a header.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RecipientBody(Map<String, Value>);
 
 impl RecipientBody {
-    /// The member of that name, if it is a string.
+    /// The text of `member`, if it is a string.
     pub fn text(&self, member: &str) -> Option<&str> {
         self.0.get(member)?.as_str()
     }
 
-    /// Whether there is no member.
+    /// Whether the object has no members.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -3,28 +3,28 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a *backend author* implements: the place of one stack, over sealed bytes.
+/// Stores the sealed snapshots, the pointer and the lock of one stack: the trait that a *backend author* implements.
 ///
-/// A backend never sees plaintext and needs no cipher. A [`Store`](crate::Store) over it is what a tool calls. `Exists` and
-/// `Busy` are answers, not errors. Threads share a backend, and several backends, in several processes, may be open
-/// on one place. `docs/writing-a-backend.md` writes one.
+/// A backend never sees plaintext and needs no cipher. A tool calls it through a [`Store`](crate::Store). `Exists` and `Busy`
+/// are answers, not errors. Threads share a backend, and several backends, in several processes, may be open on one place.
+/// `docs/writing-a-backend.md` explains how to write one.
 ///
 /// # Contract
 ///
-/// Opening a backend and every reading method create nothing and change nothing (READ-04, READ-05). No error changes
-/// what is stored, leftover temporary files apart (READ-06, ERROR-01). What a method reports as done is durable and seen through every
-/// handle.
+/// Opening a backend and every reading method create nothing and change nothing (READ-04, READ-05). No error changes what is
+/// stored, except that it may leave temporary files (READ-06, ERROR-01). A change that a method reports as done is durable
+/// and visible through every handle.
 ///
-/// Stacks are kept apart (STACKS-02), also where their names differ in case alone (STACKS-03), and every legal name works
-/// (STACKS-04). What a [`Store`](crate::Store) seals comes back as it was (SEALED-01), so a file that was changed or moved
-/// does not open (SEALED-02, SEALED-03), and concurrent writers do not disturb each other (SEALED-04).
+/// Stacks are kept apart (STACKS-02), even if their names differ only in case (STACKS-03), and every valid name works
+/// (STACKS-04). The bytes that a [`Store`](crate::Store) seals come back unchanged (SEALED-01), so a file that was changed or
+/// moved does not open (SEALED-02, SEALED-03), and concurrent writers do not disturb each other (SEALED-04).
 ///
 /// **No change is unfenced.** `set_current` and `replace` take the token of the lock and check it in the same step as the
 /// change: once [`try_lock`](Backend::try_lock) has returned, no change of an earlier holder succeeds (GUARD-08).
 ///
 /// Ids such as CREATE-01, here and at the methods, are rules of the crate `sdk-conformance`, which check these sentences.
-/// Letters such as (W1) are the promises of `docs/guarantees.md` that rest on the sentence. What only a crash or a power cut
-/// shows has no rule: test it yourself.
+/// Letters such as (W1) refer to the promises of `docs/guarantees.md` that depend on the sentence. No rule covers what only a
+/// crash or a power cut shows: test that yourself.
 ///
 /// # Backend errors
 ///
@@ -33,13 +33,13 @@ use std::time::Duration;
 /// * [`Io`](crate::ErrorKind::Io): the medium failed; the source is its own error. Nothing was changed.
 /// * [`Unavailable`](crate::ErrorKind::Unavailable): the backend gave up; nothing was changed, and a later try may succeed.
 /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), from a method that changes something: the answer was lost, and the
-///   backend could not find out. The change may have happened, or may happen later, or may not survive a power cut. The error
-///   names the revision, if there is one. LOST-01, LOST-02, LOST-03, LOST-04, LOST-05 and LOST-06 lose answers, and compare
-///   what is reported with what happened.
-/// * [`Damaged`](crate::ErrorKind::Damaged): something lies there that no backend puts there, such as a link in the place
-///   of a directory.
-/// * [`InvalidName`](crate::ErrorKind::InvalidName), from a method that would create the stack's place: the medium takes the
-///   stack's name for the name of another one.
+///   backend could not find out what became of the change. It may have happened, may happen later, or may not survive a power
+///   cut. The error names the revision, if there is one. LOST-01, LOST-02, LOST-03, LOST-04, LOST-05 and LOST-06 lose
+///   answers, and compare what is reported with what happened.
+/// * [`Damaged`](crate::ErrorKind::Damaged): the place contains something that no backend puts there, such as a link in the
+///   place of a directory.
+/// * [`InvalidName`](crate::ErrorKind::InvalidName), from a method that would create the stack's place: the medium cannot
+///   tell the stack's name from the name of another stack.
 ///
 /// Where several kinds apply, such as `NotFound` and `LockLost`, the backend may report any of them.
 ///
@@ -52,8 +52,8 @@ pub trait Backend: Send + Sync {
     ///
     /// # Contract
     ///
-    /// Exactly the name that it was opened with (STACKS-01), without asking the medium. A store binds what it seals to this
-    /// name: a backend that answers another one makes its snapshots unreadable.
+    /// Returns exactly the name that the backend was opened with (STACKS-01), without asking the medium. A store binds every
+    /// sealed snapshot to this name: a backend that returns another name makes its snapshots unreadable.
     fn id(&self) -> &StackId;
 
     /// Stores `sealed` under `rev` if that name is free.
@@ -65,8 +65,8 @@ pub trait Backend: Send + Sync {
     ///
     /// The name of a removed snapshot may stay taken.
     ///
-    /// The caller passes at least one byte, and at most the limit of its store plus
-    /// [`OVERHEAD`](crate::envelope::OVERHEAD); 16 MiB must fit. Nothing may depend on the content.
+    /// The caller passes at least one byte, and at most the limit of its store plus [`OVERHEAD`](crate::envelope::OVERHEAD);
+    /// 16 MiB must fit. The backend must not depend on the content.
     ///
     /// CREATE-01 (kept to the byte), CREATE-02 (a taken name), CREATE-03 (many creators), CREATE-04 (whole or not at all),
     /// CREATE-05 (16 MiB), CREATE-06 (names of one moment), CREATE-07 (no moment), CREATE-08 (`current`).
@@ -74,8 +74,8 @@ pub trait Backend: Send + Sync {
     /// # Errors
     ///
     /// * [`InvalidName`](crate::ErrorKind::InvalidName) for a `rev` that [is not writable](Revision::is_writable).
-    /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when it is stored but perhaps not durably: then
-    ///   `set_current` to it through this handle fails with the same kind.
+    /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when it is stored but may not be durable: then `set_current` to
+    ///   it through this handle fails with the same kind.
     /// * A [backend error](Backend#backend-errors).
     fn create(&self, rev: &Revision, sealed: &[u8]) -> Result<Created, Error>;
 
@@ -83,8 +83,8 @@ pub trait Backend: Send + Sync {
     ///
     /// # Contract
     ///
-    /// (J1) The size is compared with `limit` before memory is reserved, and a size that grows meanwhile is not
-    /// followed: nobody who can write to the medium decides how much memory a reader uses.
+    /// (J1) The size is compared with `limit` before memory is reserved, and growth after that is ignored: nobody who can
+    /// write to the medium decides how much memory a reader uses.
     ///
     /// READ-01 (absent), READ-02 (the limit is exact), READ-03 (empty).
     ///
@@ -92,12 +92,12 @@ pub trait Backend: Send + Sync {
     ///
     /// * [`NotFound`](crate::ErrorKind::NotFound) when there is none.
     /// * [`TooLarge`](crate::ErrorKind::TooLarge) when it has more than `limit` bytes.
-    /// * [`Damaged`](crate::ErrorKind::Damaged) when it is empty or no plain blob.
+    /// * [`Damaged`](crate::ErrorKind::Damaged) when it is empty or not a plain blob.
     /// * A [backend error](Backend#backend-errors).
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error>;
 
-    /// Returns the first `most` bytes of the snapshot `rev`, or all if it has fewer, and its length: lists show what
-    /// stands at the beginning.
+    /// Returns the first `most` bytes of the snapshot `rev`, or all of them if it has fewer, and its length; lists need only
+    /// the header at the beginning.
     ///
     /// # Contract
     ///
@@ -108,16 +108,16 @@ pub trait Backend: Send + Sync {
     /// # Errors
     ///
     /// * [`NotFound`](crate::ErrorKind::NotFound) when there is none.
-    /// * [`Damaged`](crate::ErrorKind::Damaged) when it is empty or no plain blob.
+    /// * [`Damaged`](crate::ErrorKind::Damaged) when it is empty or not a plain blob.
     /// * A [backend error](Backend#backend-errors).
     fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error>;
 
-    /// Replaces the snapshot `rev` by `sealed` as a whole: for re-keying.
+    /// Replaces the snapshot `rev` with `sealed` as a whole, for re-keying.
     ///
     /// # Contract
     ///
-    /// (W2, L4) One step: the token in the lock, and the replacement. A reader finds the old bytes or the new ones, also after
-    /// a crash. It never creates: of a replacement and a removal at the same time, the removal wins.
+    /// (W2, L4) The check of the token and the replacement are one step. A reader finds the old bytes or the new ones, even
+    /// after a crash. It never creates a snapshot: if a replacement and a removal happen at the same time, the removal wins.
     ///
     /// REPLACE-01 (as a whole), REPLACE-02 (never creates), REPLACE-03 (old or new), REPLACE-04 (a removal wins), GUARD-01 and
     /// GUARD-06 (the token).
@@ -132,13 +132,14 @@ pub trait Backend: Send + Sync {
 
     /// Removes the snapshot `rev`. It is not an error if it does not exist.
     ///
-    /// Without a token it works while nobody holds the lock, so that space can be freed on a full disk, where no lock can
-    /// be written.
+    /// Without a token, it works while nobody holds the lock, so that space can be freed on a full disk, where no lock can be
+    /// written.
     ///
     /// # Contract
     ///
-    /// (C1, L4) One step with respect to `set_current` and `try_lock`: the token in the lock, or that nobody holds it; that
-    /// `rev` is not current; and the removal. `current` never names a removed revision, also after a crash.
+    /// (C1, L4) The checks and the removal are one step with respect to `set_current` and `try_lock`: it checks that the lock
+    /// carries the token, or that nobody holds the lock, and that `rev` is not current. `current` never names a removed
+    /// revision, even after a crash.
     ///
     /// REMOVE-01 (gone, and nothing else), REMOVE-02 (absent), REMOVE-03 (the current one), REMOVE-04 (a damaged
     /// pointer), REMOVE-05 (racing `set_current`), REMOVE-06 (not pointed at afterwards), GUARD-01, GUARD-03 and GUARD-05 (the
@@ -147,33 +148,33 @@ pub trait Backend: Send + Sync {
     /// # Errors
     ///
     /// * [`RevisionIsCurrent`](crate::ErrorKind::RevisionIsCurrent) when `current` names it.
-    /// * [`Damaged`](crate::ErrorKind::Damaged) when it cannot be known what is current.
+    /// * [`Damaged`](crate::ErrorKind::Damaged) when the backend cannot tell which revision is current.
     /// * [`LockLost`](crate::ErrorKind::LockLost) when `token` is not the token of the lock.
     /// * [`Locked`](crate::ErrorKind::Locked) without a token while somebody who is not provably dead holds the lock.
     /// * [`Unsupported`](crate::ErrorKind::Unsupported) without a token where that cannot be checked in one step.
-    /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when it is gone and may come back after a power cut.
+    /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when it was removed, but may come back after a power cut.
     /// * A [backend error](Backend#backend-errors).
     fn remove(&self, rev: &Revision, token: Option<&LockToken>) -> Result<(), Error>;
 
-    /// Returns the stored revisions in any order; none for a stack that does not exist.
+    /// Returns the stored revisions in any order; an empty list for a stack that does not exist.
     ///
     /// # Contract
     ///
-    /// Each once (LIST-01). Invalid names are left out. It opens no snapshot, so a damaged one hides no other (LIST-02) and
-    /// a list of thousands is quick.
+    /// Each revision appears once (LIST-01). Invalid names are left out. It opens no snapshot, so a damaged one does not hide
+    /// the others (LIST-02), and listing thousands is quick.
     ///
     /// # Errors
     ///
     /// A [backend error](Backend#backend-errors).
     fn list(&self) -> Result<Vec<Revision>, Error>;
 
-    /// Returns the pointer, whether the revision that it names exists or not; `None` when there is no pointer.
+    /// Returns the pointer, whether or not the revision that it names exists; `None` when there is no pointer.
     ///
     /// # Contract
     ///
-    /// (C1, C3) The value of one moment, never a mixture of two. A pointer that cannot be read is never `None`: a tool that
-    /// believes in a fresh stack builds everything again. The value may not be durable yet: another process may have moved
-    /// it a moment ago.
+    /// (C1, C3) Returns the value of one moment, never a mixture of two values. A pointer that cannot be read is never
+    /// `None`: a tool that takes the stack for a fresh one builds everything again. The value may not be durable yet: another
+    /// process may have moved it a moment ago.
     ///
     /// POINTER-01 (what it was moved to), POINTER-06 (old or new while it moves), POINTER-07 (damage is never none).
     ///
@@ -184,13 +185,14 @@ pub trait Backend: Send + Sync {
     /// * A [backend error](Backend#backend-errors).
     fn current(&self) -> Result<Option<Pointer>, Error>;
 
-    /// Makes `rev` current if `current` is what is expected, and returns the new pointer.
+    /// Makes `rev` current if `current` is as expected, and returns the new pointer.
     ///
     /// # Contract
     ///
-    /// (C1, C2, L4) One step: the existence of `rev`, the token in the lock, the comparison and the move. After a crash
-    /// `current` is the old or the new revision, and what it names is readable. Durable on return, together with `rev`.
-    /// A move to the revision that is current already makes that durable.
+    /// (C1, C2, L4) The checks that `rev` exists, that the lock carries the token and that `current` is as expected, and the
+    /// move, are one step. After a crash `current` is the old or the new revision, and the revision that it names is
+    /// readable. On return the move and `rev` are durable. A move to the revision that is already current makes that durable,
+    /// too.
     ///
     /// POINTER-02 (absent), POINTER-03 (compares), POINTER-04 (many movers), POINTER-05 (no lost update), POINTER-08 (the
     /// repair), POINTER-09 and POINTER-10 (the version), GUARD-01, GUARD-02 and GUARD-05 (the token), GUARD-04 (racing
@@ -201,7 +203,7 @@ pub trait Backend: Send + Sync {
     /// * [`NotFound`](crate::ErrorKind::NotFound) when `rev` does not exist or is empty.
     /// * [`CurrentMoved`](crate::ErrorKind::CurrentMoved), with both revisions, when `current` is not what was expected.
     /// * [`LockLost`](crate::ErrorKind::LockLost) when `token` is not the token of the lock.
-    /// * [`Damaged`](crate::ErrorKind::Damaged) when something is expected and the pointer is damaged.
+    /// * [`Damaged`](crate::ErrorKind::Damaged) when `expect` needs the pointer and the pointer is damaged.
     /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when `rev`, or the move, may not be durable.
     /// * A [backend error](Backend#backend-errors).
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error>;
@@ -222,8 +224,8 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     ///
-    /// A [backend error](Backend#backend-errors), after which the caller does not hold it. If somebody else does, the answer
-    /// is [`Busy`](TryLock::Busy).
+    /// A [backend error](Backend#backend-errors), after which the caller does not hold the lock. If somebody else holds it,
+    /// the answer is [`Busy`](TryLock::Busy), not an error.
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error>;
 
     /// Returns who holds the lock; `None` when nobody does.
@@ -231,7 +233,8 @@ pub trait Backend: Send + Sync {
     /// # Contract
     ///
     /// It changes nothing, and makes no `try_lock` fail: a dead holder's lock stays and is reported as
-    /// [`Dead`](crate::Liveness::Dead). What cannot be proved is [`Unknown`](crate::Liveness::Unknown).
+    /// [`Dead`](crate::Liveness::Dead). If the backend cannot prove whether the holder lives, the answer is
+    /// [`Unknown`](crate::Liveness::Unknown).
     ///
     /// LOCK-01 (names the holder), LOCK-03 and LOCK-04 (nobody), LOCK-13 (a dead holder).
     ///
@@ -244,8 +247,8 @@ pub trait Backend: Send + Sync {
     ///
     /// # Contract
     ///
-    /// (L4) The comparison with `expected` and the eviction are one step, so a new holder is spared.
-    /// From then on the evicted token is [`LockLost`](crate::ErrorKind::LockLost) everywhere.
+    /// (L4) The comparison with `expected` and the eviction are one step, so a new holder is spared. From then on, every use
+    /// of the evicted token fails with [`LockLost`](crate::ErrorKind::LockLost).
     ///
     /// LOCK-08 (the expected holder), LOCK-09 (another holder), LOCK-10 (nobody), LOCK-14 (a new holder).
     ///
@@ -260,7 +263,7 @@ pub trait Backend: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Created {
-    /// It is stored.
+    /// The snapshot is stored.
     Created,
     /// The name is taken; nothing was changed.
     Exists,
@@ -275,7 +278,7 @@ pub struct Prefix {
     pub stored_bytes: u64,
 }
 
-/// Without the bytes, which may not be encrypted.
+/// Omits the bytes, which may not be encrypted.
 impl fmt::Debug for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Prefix")
@@ -290,8 +293,8 @@ impl fmt::Debug for Prefix {
 pub struct Pointer {
     /// The revision.
     pub revision: Revision,
-    /// The number of the move: another one after each move, so that a revision that became current twice can be told from
-    /// itself. Always 0 where no request can arrive late, as in a local directory.
+    /// The number of the move, different after each move, so that two moves to the same revision can be told apart. Always 0
+    /// where no request can arrive late, as in a local directory.
     pub version: u64,
 }
 
@@ -305,18 +308,18 @@ impl Pointer {
 /// The precondition of a move of `current`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect<'a> {
-    /// Move it whatever it is, even damaged: the repair.
+    /// Any value, even a damaged one: for repairs.
     Anything,
-    /// Nothing is current.
+    /// No revision is current.
     Nothing,
     /// This revision is current.
     Revision(&'a Revision),
-    /// This revision is current, by this very move.
+    /// This revision is current, through exactly this move.
     Pointer(&'a Pointer),
 }
 
 impl<'a> Expect<'a> {
-    /// Compares with what was found, which a backend reads in the same step as it moves.
+    /// Checks the precondition against the pointer that a backend reads in the same step as the move.
     ///
     /// # Errors
     ///
@@ -347,8 +350,8 @@ impl<'a> Expect<'a> {
         ))
     }
 
-    /// Whether the pointer must be read at all. [`Anything`](Expect::Anything) does not ask, so a damaged pointer is no
-    /// error then.
+    /// Whether the pointer must be read at all. [`Anything`](Expect::Anything) does not need it, so a damaged pointer is then
+    /// not an error.
     pub fn reads_pointer(self) -> bool {
         self != Self::Anything
     }
@@ -384,14 +387,14 @@ impl<'a> From<&'a Pointer> for Expect<'a> {
 #[derive(Debug)]
 #[must_use]
 pub enum TryLock {
-    /// The caller holds it.
+    /// The caller holds the lock.
     Held(Box<dyn Lock>),
-    /// Somebody else does.
+    /// Somebody else holds the lock.
     Busy {
         /// The holder, as far as it is known.
         status: Box<LockStatus>,
-        /// The longest pause between two tries that suits the backend, never zero: milliseconds where a try is cheap. A
-        /// store begins with shorter ones, and varies each by a quarter.
+        /// The longest pause between two tries that suits the backend, never zero: milliseconds if a try is cheap. A store
+        /// begins with shorter pauses, and varies each by a quarter.
         poll: Duration,
     },
 }

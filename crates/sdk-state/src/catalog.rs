@@ -4,57 +4,56 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// A place that holds many stacks, such as a directory or a bucket.
+/// A catalog of stacks: a place that holds many of them, such as a directory or a bucket.
 pub trait Catalog: Send + Sync {
-    /// The catalog's address for messages, without secrets.
+    /// Returns the catalog's address for messages, without secrets.
     ///
     /// # Contract
     ///
-    /// Always the same for one place as a program sees it, so that two places can be told apart by it (CATALOG-04).
+    /// Within a program, the name is always the same for one place, and different for two places (CATALOG-04).
     fn name(&self) -> String;
 
-    /// Opens the backend of one stack, whether the stack exists yet or not.
+    /// Opens the backend of one stack, whether or not the stack exists yet.
     ///
     /// # Contract
     ///
-    /// It creates nothing (READ-05): a user may have mistyped the name. `id` was validated; no path or key that is
-    /// built from it leads elsewhere (N1).
+    /// It creates nothing (READ-05): a user may have mistyped the name. `id` was validated: no path or key that is built from
+    /// it leads out of the place (N1).
     ///
     /// # Errors
     ///
-    /// A [backend error](Backend#backend-errors). A backend that asks nothing before the first use has none.
+    /// A [backend error](Backend#backend-errors). A backend that makes no request before its first use has no errors here.
     fn open(&self, id: &StackId) -> Result<Box<dyn Backend>, Error>;
 
-    /// Returns every stack that exists, sorted; none where nothing was ever written.
+    /// Returns every stack that exists, sorted; an empty list if nothing was ever written.
     ///
     /// # Contract
     ///
-    /// Each once (CATALOG-01). Invalid names are left out. A stack exists once it was written to or locked, and may have no
-    /// snapshot.
+    /// Each stack appears once (CATALOG-01). Invalid names are left out. A stack exists once it was written to or locked, so
+    /// it may have no snapshot.
     ///
     /// # Errors
     ///
     /// A [backend error](Backend#backend-errors).
     fn stacks(&self) -> Result<Vec<StackId>, Error>;
 
-    /// Removes a stack and everything that is kept for it: `current`, every snapshot, a dead holder's lock. It is not an error
+    /// Removes a stack and everything that belongs to it: `current`, every snapshot, a dead holder's lock. It is not an error
     /// if the stack does not exist.
     ///
     /// # Contract
     ///
-    /// Nothing of it stays (CATALOG-02), and nothing goes while it is locked (CATALOG-03). `current` goes first: a removal that
-    /// was interrupted leaves a stack whose pointer is lost, never one that looks
-    /// fresh, and can be repeated.
+    /// Nothing of the stack stays (CATALOG-02), and nothing is removed while it is locked (CATALOG-03). `current` is removed
+    /// first: an interrupted removal leaves a stack whose pointer is lost, never one that looks fresh, and can be repeated.
     ///
     /// # Errors
     ///
     /// * [`Locked`](ErrorKind::Locked) while somebody who is not provably dead holds the lock.
-    /// * [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) when it is gone and may come back after a power cut.
-    /// * A [backend error](Backend#backend-errors), after which it may be gone in part.
+    /// * [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) when it was removed, but may come back after a power cut.
+    /// * A [backend error](Backend#backend-errors), after which the stack may have been removed in part.
     fn remove(&self, id: &StackId) -> Result<(), Error>;
 }
 
-/// Backends by scheme: a tool opens `local:DIR` or `s3:BUCKET` without knowing either.
+/// A registry of backends by scheme: a tool opens `local:DIR` or `s3:BUCKET` without knowing either backend.
 ///
 /// ```
 /// use sdk_state::encrypt::Noop;
@@ -75,13 +74,13 @@ pub struct Registry(BTreeMap<&'static str, OpenCatalog>);
 type OpenCatalog = Box<dyn Fn(&Address) -> Result<Box<dyn Catalog>, Error> + Send + Sync>;
 
 impl Registry {
-    /// Makes a registry that knows no backend.
+    /// Makes an empty registry.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Offers a backend under `scheme`; a later registration replaces an earlier one of the same scheme. `open` gets the whole
-    /// address.
+    /// Registers a backend under `scheme`; a later registration replaces an earlier one of the same scheme. `open` gets the
+    /// whole address.
     #[must_use]
     pub fn register<C: Catalog + 'static>(
         mut self,
@@ -93,7 +92,7 @@ impl Registry {
         self
     }
 
-    /// The registered schemes, sorted.
+    /// Returns the registered schemes, sorted.
     pub fn schemes(&self) -> impl Iterator<Item = &str> {
         self.0.keys().copied()
     }
@@ -102,9 +101,9 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// * [`InvalidAddress`](ErrorKind::InvalidAddress) for a text that is no [`Address`].
+    /// * [`InvalidAddress`](ErrorKind::InvalidAddress) for a text that is not an [`Address`].
     /// * [`Unsupported`](ErrorKind::Unsupported) for an unknown scheme.
-    /// * Those of the function that opens the scheme, such as `InvalidAddress` for a rest that it does not understand.
+    /// * Those of the registered function, such as `InvalidAddress` for a rest that it does not understand.
     pub fn open(&self, address: &str) -> Result<Box<dyn Catalog>, Error> {
         let address: Address = address.parse()?;
         match self.0.get(address.scheme()) {
@@ -112,7 +111,7 @@ impl Registry {
             None => Err(Error::new(
                 ErrorKind::Unsupported,
                 format!(
-                    "there is no backend {}; known are: {}",
+                    "there is no backend {}; known backends: {}",
                     Excerpt(address.scheme()),
                     self.schemes().collect::<Vec<_>>().join(", ")
                 ),
@@ -149,12 +148,12 @@ pub struct Address {
 }
 
 impl Address {
-    /// What stands before the first colon: a letter, then letters, digits, `+`, `-` and `.` (RFC 3986, section 3.1).
+    /// The part before the first colon: a letter, then letters, digits, `+`, `-` and `.` (RFC 3986, section 3.1).
     pub fn scheme(&self) -> &str {
         &self.whole[..self.scheme_bytes]
     }
 
-    /// What stands after the first colon, with secrets; it may be empty.
+    /// The part after the first colon, with secrets; it may be empty.
     pub fn rest(&self) -> &str {
         &self.whole[self.scheme_bytes + 1..]
     }
@@ -226,7 +225,7 @@ fn redacted(address: &str) -> String {
     };
     let mut shown = without_user_information(path);
     if let Some(at) = end_of_secret_name(&shown) {
-        // Nobody knows where the value ends.
+        // There is no way to tell where the value ends.
         shown.truncate(at);
         shown.push_str(MASK);
     }
@@ -264,7 +263,7 @@ fn without_user_information(path: &str) -> String {
         return path.into();
     };
     let authority = rest.find('/').unwrap_or(rest.len());
-    // A password may contain a slash that nobody escaped: then the last `@` of all ends it.
+    // A password may contain an unescaped slash: then the last `@` of all ends it.
     let end = rest[..authority].rfind('@').or_else(|| rest.rfind('@'));
     match end {
         Some(at) => format!("{scheme}//{MASK}{}", &rest[at..]),

@@ -4,11 +4,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Why a store could not do what it was asked: a kind to match on, a message to read, and a cause.
+/// The error of a store or a backend: a kind to match on, a message to read, and a cause.
 ///
-/// The message names the stack, the revision or the file, and what to do next. It contains no key and nothing of a
-/// document (E4), and it does not repeat its source: to print the whole story, follow [`source`](StdError::source).
-/// Clones share one cause, so every waiting thread can have the same error. One word wide.
+/// The message names the stack, the revision or the file, and what to do next. It contains no key and no part of a document
+/// (E4), and does not repeat its source: to print everything, follow [`source`](StdError::source). Clones share one cause, so
+/// every waiting thread can have the same error. An `Error` is one word wide.
 ///
 /// ```
 /// use sdk_state::{Error, ErrorKind, Revision};
@@ -38,9 +38,9 @@ struct Inner {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-/// What went wrong, by what the caller should do about it.
+/// The kind of an error, by what the caller should do about it.
 ///
-/// More kinds may come, so a `match` needs a last arm; treat an unknown kind as a failure.
+/// More kinds may be added, so a `match` needs a last arm; treat an unknown kind as a failure.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -72,8 +72,8 @@ pub enum ErrorKind {
     LockLost,
     /// The caller cancelled the wait.
     Cancelled,
-    /// A factory, stack, revision, payload type or lock token has a name that is not allowed: correct it. Also for a
-    /// clock whose year has no name.
+    /// The name of a factory, stack, revision, payload type or lock token is not allowed: correct it. Also for a clock whose
+    /// year does not have four digits.
     InvalidName,
     /// The address of a backend is not understood: correct it.
     InvalidAddress,
@@ -84,7 +84,7 @@ pub enum ErrorKind {
         /// The payload type that was found.
         found: String,
     },
-    /// What is stored was changed or cut short: use another revision, or restore it from a copy.
+    /// A stored file was changed or cut short: use another revision, or restore the file from a copy.
     Damaged,
     /// None of the given keys opens the file: give the key that the message names.
     WrongKey,
@@ -145,7 +145,7 @@ impl Error {
         Self::new(ErrorKind::CurrentMoved { expected, found }, message)
     }
 
-    /// Adds the revision concerned, unless the error already names one.
+    /// Adds the revision that the error is about, unless the error already names one.
     #[must_use]
     pub fn at_revision(mut self, revision: &Revision) -> Self {
         if self.0.revision.is_none() {
@@ -183,22 +183,22 @@ impl Error {
         self
     }
 
-    /// The kind, to match on.
+    /// Returns the kind, to match on.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
     }
 
-    /// The revision concerned, if there is one.
+    /// Returns the revision that the error is about, if there is one.
     pub fn revision(&self) -> Option<&Revision> {
         self.0.revision.as_ref()
     }
 
-    /// The file or object concerned, if there is one.
+    /// Returns the file or object that the error is about, if there is one.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
     }
 
-    /// The first cause of type `E`, such as the error of the caller's own document.
+    /// Returns the first cause of type `E`, such as the error of the caller's own document.
     pub fn find<E: StdError + 'static>(&self) -> Option<&E> {
         let mut source = self.source();
         while let Some(error) = source {
@@ -235,7 +235,7 @@ impl Error {
         self.kind() == &ErrorKind::OutcomeUnknown
     }
 
-    /// Whether what is stored was changed or cut short.
+    /// Whether a stored file was changed or cut short.
     pub fn is_damaged(&self) -> bool {
         self.kind() == &ErrorKind::Damaged
     }
@@ -275,7 +275,7 @@ impl StdError for Error {
     }
 }
 
-/// `Unavailable` stays that, a missing or invalid key is [`WrongKey`](ErrorKind::WrongKey), and everything else is
+/// `Unavailable` stays `Unavailable`, a missing or invalid key is [`WrongKey`](ErrorKind::WrongKey), and everything else is
 /// [`Unsupported`](ErrorKind::Unsupported).
 impl From<sdk_encrypt::Error> for Error {
     fn from(error: sdk_encrypt::Error) -> Self {

@@ -14,8 +14,8 @@ pub(crate) use writer::Writer;
 
 /// One JSON value (RFC 8259), kept as its text: no number loses a digit and no string changes its spelling (J2).
 ///
-/// Only a value that spans several lines changes on the way in: it loses the white space between its tokens, so that an
-/// indented file and a compact one hold the same values. Two values are equal when their texts are.
+/// Only a value that spans several lines changes when it is read: it loses the white space between its tokens, so that an
+/// indented file and a compact one hold the same values. Two values are equal if their texts are equal.
 ///
 /// ```
 /// use sdk_state::Json;
@@ -39,7 +39,7 @@ impl Json {
     /// How deeply lists and objects may nest for [`check`](Self::check) and [`to`](Self::to).
     pub const MAX_DEPTH: usize = reader::MAX_DEPTH;
 
-    /// A value from its text.
+    /// Makes a value from its text.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl Json {
         let refused = |problem: Problem| invalid(format!("not one JSON value: {}", problem.describe(&text)));
         let mut reader = Reader::new(&text);
         let RawText { text: value, defect } = reader.value().map_err(refused)?;
-        // What is compact, as most large texts are, is not copied.
+        // A compact text, as most large ones are, is not copied.
         let copy = (value.len() < text.len()).then(|| value.into());
         reader.end().map_err(refused)?;
         Ok(Self {
@@ -58,35 +58,36 @@ impl Json {
         })
     }
 
-    /// A value from anything that serde can serialize.
+    /// Makes a value from anything that serde can serialize.
     ///
     /// # Errors
     ///
-    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if `value` refuses, or has a map whose keys are no strings.
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if `value` cannot be serialized, or has a map whose keys are not
+    /// strings.
     pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
         match serde_json::to_string(value) {
             Ok(text) => Self::parse(text),
-            // The message is the type's own, and may quote the value.
+            // The message comes from the type, and may quote the value.
             Err(_) => Err(invalid(
                 "the value cannot be written as JSON: check its Serialize",
             )),
         }
     }
 
-    /// The text of the value.
+    /// Returns the text of the value.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The value as people read it: indented by two spaces for each level down to [`MAX_DEPTH`](Self::MAX_DEPTH).
+    /// Returns the value for people to read: indented by two spaces for each level down to [`MAX_DEPTH`](Self::MAX_DEPTH).
     pub fn to_indented(&self) -> String {
         let mut out = Writer::indented(self.text.len() * 3 / 2);
         out.raw(&self.text);
         out.into_text()
     }
 
-    /// Writes the value as [`to_indented`](Self::to_indented) gives it, piece by piece: a large text is never in memory as a
-    /// whole.
+    /// Writes the value as [`to_indented`](Self::to_indented) returns it, piece by piece: a large text is never in memory as
+    /// a whole.
     ///
     /// # Errors
     ///
@@ -97,12 +98,12 @@ impl Json {
         out.finish()
     }
 
-    /// The value as a type of the caller's, after a [`check`](Self::check).
+    /// Converts the value to a type of the caller's, after a [`check`](Self::check).
     ///
     /// # Errors
     ///
     /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if it fails the check or does not fit the type. The message says
-    /// where, or what was expected, and quotes nothing of the value.
+    /// where, or what was expected, and does not quote the value.
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.check()?;
         let mut deserializer = serde_json::Deserializer::from_str(&self.text);
@@ -118,14 +119,16 @@ impl Json {
         })
     }
 
-    /// Whether the value can be given to other programs: it nests at most [`MAX_DEPTH`](Self::MAX_DEPTH) deep, and no
+    /// Checks that the value can be given to other programs: it nests at most [`MAX_DEPTH`](Self::MAX_DEPTH) deep, and no
     /// object in it has a member twice, however the names are escaped.
     ///
-    /// Storing a value does not need this; typed access asks by itself. The answer is known since the value was made.
+    /// Storing a value does not need this check; [`to`](Self::to) runs it by itself. The answer is known as soon as the value
+    /// is made.
     ///
     /// # Errors
     ///
-    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if it cannot, with the rule and no value.
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if it breaks one of these rules; the message names the rule and quotes
+    /// no value.
     pub fn check(&self) -> Result<(), Error> {
         match self.defect() {
             None => Ok(()),

@@ -26,19 +26,20 @@
 //! # }
 //! ```
 //!
-//! A *factory* is a program that manages infrastructure, a *stack* one deployment of it, a *snapshot* the whole state of a
-//! stack at one moment, a *revision* the name of a stored snapshot. *Current* is the pointer to the revision in force.
+//! A *factory* is a program that manages infrastructure, a *stack* is one deployment of it, a *snapshot* is the whole state
+//! of a stack at one moment, and a *revision* is the name of a stored snapshot. *Current* is the pointer to the revision in
+//! force.
 //!
 //! # Where to go from here
 //!
 //! | to | see |
 //! |---|---|
 //! | keep the state of a tool | [`Store`]; [`State`] and [`Entry`], the document |
-//! | keep another document | [`Snapshot`], [`Store::document`]; [`Raw`] for bytes that nobody reads |
+//! | keep another document | [`Snapshot`], [`Store::document`]; [`Raw`] for bytes that are not interpreted |
 //! | keep it somewhere else | [`Backend`], which a backend author implements; [`Catalog`] and [`Registry`], which offer it by address; the crate `sdk-conformance`, which tests it |
 //! | choose who can open it | [`encrypt`], which is the crate `sdk-encrypt` |
 //! | handle an error | [`ErrorKind`]: each kind says what to do |
-//! | wait for the lock, look at it, force it | [`Wait`] and [`Cancel`], [`LockStatus`], [`Store::force_unlock`] |
+//! | wait for the lock, look at it, evict its holder | [`Wait`] and [`Cancel`], [`LockStatus`], [`Store::force_unlock`] |
 //! | seal something else with the same keys | [`envelope`] |
 //! | test a tool | [`MemoryBackend`] |
 //!
@@ -48,25 +49,26 @@
 //!
 //! A [`Store`] over a backend that keeps its [contract](Backend#contract) adds:
 //!
-//! * A write gets a name of its own, which sorts after the revision that was current when it began, whatever the clock does
-//!   and however many write (W3, W4, W5).
-//! * With a real key a snapshot that was changed, or moved from another stack or revision, does not open, and nothing of it
+//! * A write gets a name of its own, which sorts after the revision that was current when it began, whatever the clock says
+//!   and however many writers there are (W3, W4, W5).
+//! * With a key, a snapshot that was changed, or moved from another stack or revision, does not open, and none of its content
 //!   is returned (E1, E2).
-//! * A store with a key opens nothing that is not encrypted, and version 1 only where it was told to (E5).
-//! * A damaged or lost pointer is an error that says how to repair it, and never a fresh stack (C3).
-//! * What is read and written back keeps every number and string, and every member that this version does not know (J2).
+//! * A store with a key opens nothing that is not encrypted, and opens version 1 only if it was told to (E5).
+//! * A damaged or lost pointer is an error that says how to repair it; the stack never looks fresh (C3).
+//! * A document that is read and written back keeps every number and string, and every member that this version does not know
+//!   (J2).
 //! * No error and no `Debug` shows a key or a value of a snapshot (E4).
 //!
-//! The letters are those of `docs/guarantees.md`, which names the tests.
+//! The letters refer to `docs/guarantees.md`, which names the tests.
 //!
 //! # Limitations
 //!
-//! * It does no I/O but to ask who runs it ([`Provenance::of_this_process`]). The backend decides what survives a crash and
-//!   whom the lock excludes.
+//! * The crate does no I/O, except to ask who runs it ([`Provenance::of_this_process`]). The backend decides what survives a
+//!   crash and whom the lock excludes.
 //! * The traits are synchronous. From async code, call them on a thread for blocking work.
-//! * If somebody puts the whole place back to an older state, or removes revisions, nobody notices.
+//! * If somebody rolls the whole place back to an older state, or removes revisions, nothing detects it.
 //! * Names, sizes, times, authors and messages are not encrypted.
-//! * A snapshot is held in memory as a whole and is not erased from it after use; keys are.
+//! * A snapshot is held in memory as a whole and is not erased after use; keys are erased.
 //!
 //! # Features
 //!

@@ -11,62 +11,63 @@ use time::format_description::well_known::Rfc3339;
 
 /// A held lock: while it lives, nobody else holds the lock of this stack.
 ///
-/// Dropping it unlocks too and hides an error; [`unlock`](Lock::unlock) reports it. It can be sent to and shared by threads.
+/// Dropping it also unlocks, but hides errors; [`unlock`](Lock::unlock) reports them. Threads can send and share it.
 ///
 /// # Contract
 ///
 /// * (L1) At most one lock of a stack is held, among threads, processes and machines that share the backend: LOCK-02,
 ///   LOCK-05, LOCK-06.
-/// * (L2) A holder that is provably dead does not keep the next one out, and the next one learns whose lock it took over:
+/// * (L2) A holder that is provably dead does not keep the next one out, and the next holder is told whose lock it took over:
 ///   LOCK-13.
-/// * (L4) After an eviction, `check` and `unlock` fail with `LockLost` (LOCK-11), and neither they nor dropping it touches
-///   the new holder's lock (LOCK-12).
-/// * It names its holder: LOCK-01. Unlocking and dropping free it: LOCK-03, LOCK-04. No two locks have one token: LOCK-07.
+/// * (L4) After an eviction, `check` and `unlock` fail with `LockLost` (LOCK-11), and neither they nor a drop touch the new
+///   holder's lock (LOCK-12).
+/// * It names its holder: LOCK-01. Unlocking and dropping free it: LOCK-03, LOCK-04. No two locks have the same token:
+///   LOCK-07.
 #[must_use = "dropping a lock unlocks it"]
 pub trait Lock: Send + Sync + fmt::Debug {
-    /// The holder, as others see it.
+    /// Returns the holder, as others see it.
     ///
     /// # Contract
     ///
-    /// What the [`Holder`] said, the token, and what the backend knows of the process (LOCK-01). It asks nobody: it
-    /// answers the same after an eviction.
+    /// Returns the data of the [`Holder`], the token, and what the backend knows about the process (LOCK-01). It makes no
+    /// request: the answer is the same after an eviction.
     fn info(&self) -> &LockInfo;
 
-    /// The fencing token: what the backend compares with its lock before it makes a change.
+    /// Returns the fencing token, which the backend compares with its lock before it makes a change.
     ///
     /// # Contract
     ///
-    /// The token of this lock alone (LOCK-07), also after an eviction: the backend finds it lost when it is used (GUARD-01 to
-    /// GUARD-05). A backend whose lock a fork would double, such as an flock, remembers which process locked.
+    /// Only this lock has the token (LOCK-07). It is returned after an eviction too: the backend refuses it when it is used
+    /// (GUARD-01 to GUARD-05). A backend whose lock a fork would duplicate, such as an flock, remembers which process locked.
     ///
     /// # Errors
     ///
     /// [`LockLost`](ErrorKind::LockLost) in a process other than the one that locked, such as a forked child.
     fn token(&self) -> Result<&LockToken, Error>;
 
-    /// The dead holder whose lock was taken over, if there was one: its work may be half done.
+    /// Returns the dead holder whose lock was taken over, if there was one: its work may be half done.
     ///
     /// # Contract
     ///
-    /// `None` for a lock that was free (LOCK-01), else what is known of the dead holder (LOCK-13). It never names the caller
-    /// itself: a backend that lost the answer of its own `try_lock` recognises its own token (LOST-05).
+    /// `None` for a lock that was free (LOCK-01), otherwise what is known about the dead holder (LOCK-13). It never names the
+    /// caller itself: a backend that lost the answer of its own `try_lock` recognises its own token (LOST-05).
     fn took_over(&self) -> Option<&LockInfo>;
 
     /// Asks the backend whether the lock is still held.
     ///
-    /// This informs the holder. It is no fence: pass the [`token`](Lock::token) to every change instead.
+    /// The answer is information for the holder, not a fence: to guard a change, pass the [`token`](Lock::token) to it.
     ///
     /// # Contract
     ///
-    /// It asks each time (LOCK-11).
+    /// It asks the backend each time (LOCK-11).
     ///
     /// # Errors
     ///
-    /// [`LockLost`](ErrorKind::LockLost) when it is not held, or belongs to another process; a [backend
-    /// error](crate::Backend#backend-errors), after which it is not known.
+    /// [`LockLost`](ErrorKind::LockLost) when the lock is not held, or belongs to another process; a [backend
+    /// error](crate::Backend#backend-errors), after which this is not known.
     fn check(&self) -> Result<(), Error>;
 
-    /// Whether this process already knows that the lock is lost; asks nobody.
+    /// Whether this process already knows that the lock is lost; makes no request.
     ///
     /// # Contract
     ///
@@ -74,13 +75,13 @@ pub trait Lock: Send + Sync + fmt::Debug {
     /// lease have passed without a renewal (LOCK-15). It never becomes false again.
     fn is_lost(&self) -> bool;
 
-    /// Lets processes that this one starts from now on hold the lock too: it is free once all of them have ended, or
-    /// this one unlocks.
+    /// Lets processes that this process starts from now on hold the lock too: the lock is free once all of them have ended,
+    /// or once this process unlocks.
     ///
     /// # Contract
     ///
-    /// (L1, L2) When this process dies, the lock stays held as long as such a child lives. It cannot be undone. The child
-    /// has no `Lock` of its own: pass it the [`token`](Lock::token), with which it can [join](crate::Store::join).
+    /// (L1, L2) When this process dies, the lock stays held as long as such a child lives. Sharing cannot be undone. The
+    /// child has no `Lock` of its own: pass it the [`token`](Lock::token), with which it can [join](crate::Store::join).
     ///
     /// # Errors
     ///
@@ -89,25 +90,25 @@ pub trait Lock: Send + Sync + fmt::Debug {
     /// * A [backend error](crate::Backend#backend-errors).
     fn share_with_children(&self) -> Result<(), Error>;
 
-    /// Gives the lock back.
+    /// Releases the lock.
     ///
     /// # Contract
     ///
-    /// The next one gets it at once (LOCK-03), also when children [share it](Lock::share_with_children). A lock that is no
-    /// longer this one's stays untouched (LOCK-11, LOCK-12).
+    /// The next holder gets it at once (LOCK-03), even if children [share it](Lock::share_with_children). A lock that now
+    /// belongs to somebody else stays untouched (LOCK-11, LOCK-12).
     ///
     /// # Errors
     ///
     /// * [`LockLost`](ErrorKind::LockLost) when it was no longer held, or belongs to another process. Somebody evicted this
-    ///   holder: what it did since may collide with the next one's work.
-    /// * A [backend error](crate::Backend#backend-errors), after which it may be free or not. Where the backend proves that
-    ///   a holder is gone, this one keeps nobody out (LOCK-13).
+    ///   holder: what it did since may conflict with the next holder's work.
+    /// * A [backend error](crate::Backend#backend-errors), after which the lock may be free or not. If the backend can prove
+    ///   that a holder is gone, this lock keeps nobody out (LOCK-13).
     fn unlock(self: Box<Self>) -> Result<(), Error>;
 }
 
-/// A fencing token: names one holding of a lock and never repeats. 128 random bits in hexadecimal.
+/// A fencing token: identifies one acquisition of a lock and never repeats. 128 random bits in hexadecimal.
 ///
-/// It fences and does not authenticate: everybody who can read the store can read it. A backend may make its own tokens
+/// A token fences but does not authenticate: everybody who can read the store can read it. A backend may make its own tokens
 /// of 1 to 64 ASCII letters, digits, `-` and `_`, if they never repeat.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LockToken(String);
@@ -130,7 +131,7 @@ impl LockToken {
         Ok(Self(format!("{:032x}", u128::from_be_bytes(bits))))
     }
 
-    /// The token's text.
+    /// Returns the token's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -139,7 +140,7 @@ impl LockToken {
 impl FromStr for LockToken {
     type Err = Error;
 
-    /// Accepts 1 to 64 ASCII letters, digits, `-` and `_`: what any backend may use.
+    /// Accepts 1 to 64 ASCII letters, digits, `-` and `_`: every token that a backend may use.
     ///
     /// # Errors
     ///
@@ -166,22 +167,22 @@ impl fmt::Display for LockToken {
     }
 }
 
-/// Who wants to hold a lock, and what for: what the holder says of itself, in clear.
+/// Who wants to hold a lock, and why, as the holder describes itself; stored unencrypted.
 ///
 /// A backend may cut long texts. The local one cuts them after 128 characters, or earlier where they take too much room.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {
-    /// Who and where.
+    /// The author, host, run and tool.
     pub provenance: Provenance,
-    /// What for, such as `push`.
+    /// The operation that needs the lock, such as `push`.
     pub operation: String,
-    /// Since when it wanted to, by its own clock.
+    /// Since when the holder has wanted the lock, by its own clock.
     pub since: Option<OffsetDateTime>,
 }
 
 impl Holder {
-    /// A holder of which only the operation is known.
+    /// Makes a holder with an operation and nothing else.
     pub fn new(operation: impl Into<String>) -> Self {
         Self {
             operation: operation.into(),
@@ -189,14 +190,14 @@ impl Holder {
         }
     }
 
-    /// Sets who and where.
+    /// Sets the author, host, run and tool.
     #[must_use]
     pub fn with_provenance(mut self, provenance: Provenance) -> Self {
         self.provenance = provenance;
         self
     }
 
-    /// Sets since when it wanted to hold the lock.
+    /// Sets since when the holder has wanted the lock.
     #[must_use]
     pub fn with_since(mut self, since: OffsetDateTime) -> Self {
         self.since = Some(since);
@@ -204,10 +205,10 @@ impl Holder {
     }
 }
 
-/// What is known of the holder of a lock. A lock of unobin's says little more than a process id.
+/// What is known about the holder of a lock. A lock of unobin's says little more than a process id.
 ///
-/// The holder wrote it, and so can anybody who can write to the store: [`Display`](fmt::Display) escapes it for a terminal;
-/// the fields are as they were found.
+/// The holder wrote it, and anybody who can write to the store can forge it: [`Display`](fmt::Display) escapes it for a
+/// terminal; the fields are as they were found.
 ///
 /// It is stored as one flat JSON object with the members `token`, `pid`, `boot-id`, `run`, `author`, `host`, `tool`,
 /// `operation` and `since` (RFC 3339), each absent where it is unknown. A member of another type reads as unknown, and
@@ -217,9 +218,9 @@ impl Holder {
 pub struct LockInfo {
     /// The fencing token, if the lock was made by this SDK.
     pub token: Option<LockToken>,
-    /// Who and what for.
+    /// Who holds the lock, and why.
     pub holder: Holder,
-    /// The holder's process, as its own kernel numbers it.
+    /// The holder's process id on its own machine.
     pub pid: Option<u32>,
     /// The boot of the holder's machine, such as `/proc/sys/kernel/random/boot_id` (Linux, `random(4)`). One that differs
     /// from the reader's means another machine or an earlier boot.
@@ -228,7 +229,7 @@ pub struct LockInfo {
 }
 
 impl LockInfo {
-    /// What is known of a fresh lock; a backend adds the process and the boot where it knows them.
+    /// Makes the description of a fresh lock; a backend adds the process and the boot where it knows them.
     pub fn new(holder: &Holder, token: LockToken) -> Self {
         Self {
             token: Some(token),
@@ -328,7 +329,7 @@ impl fmt::Display for LockInfo {
 pub struct LockStatus {
     /// The holder.
     pub info: LockInfo,
-    /// Whether the holder lives.
+    /// Whether the holder is alive.
     pub liveness: Liveness,
 }
 
@@ -339,13 +340,13 @@ impl LockStatus {
     }
 }
 
-/// Whether the holder of a lock lives, as far as it can be proved.
+/// Whether the holder of a lock is alive, as far as that can be proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Liveness {
-    /// The holder lives, or a child with which it [shared](Lock::share_with_children) the lock.
+    /// The holder is alive, or a child is that it [shared](Lock::share_with_children) the lock with.
     Alive,
-    /// The holder is provably dead: the next one who asks gets the lock.
+    /// The holder is provably dead: the next caller gets the lock.
     Dead,
     /// The holder's lease ran out while an observer watched one version of the lock for a whole lease on its own monotonic
     /// clock: it is presumed dead, and a backend with leases may replace it. The state is safe, because every change is

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A backend in memory, for tests. Clones are handles to the same place.
+/// A backend in memory, for tests. Clones are handles to the same data.
 ///
-/// It is stricter than the real ones, so that code that works with it relies on the contract alone: it lists newest
-/// first, accepts no revision twice even after it was removed, and numbers the moves of `current`. Nothing outlives the last
-/// handle, and the lock is not [shared with children](Lock::share_with_children).
+/// It is stricter than real backends, so that code that works with it relies on the contract alone: it lists the newest
+/// revision first, never accepts a revision twice, even after its removal, and numbers the moves of `current`. No data
+/// outlives the last handle, and the lock is not [shared with children](Lock::share_with_children).
 ///
 /// ```
 /// use sdk_state::encrypt::Noop;
@@ -49,7 +49,7 @@ struct Place {
     lock: Option<LockStatus>,
 }
 
-/// Sealed bytes may be plaintext: none of them is printed.
+/// Sealed bytes may be plaintext, so none of them are printed.
 impl std::fmt::Debug for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Place")
@@ -68,18 +68,18 @@ impl MemoryBackend {
         }
     }
 
-    /// Overwrites the pointer, as somebody who damages it would. See [`Revision::from_pointer`] for what is valid.
+    /// Overwrites the pointer, as somebody who damages it would. [`Revision::from_pointer`] says which content is valid.
     pub fn overwrite_pointer(&self, content: impl Into<Vec<u8>>) {
         self.place().current = Some(content.into());
     }
 
-    /// Overwrites a snapshot, whether there is one or not, as somebody who replaces it would.
+    /// Overwrites a snapshot, whether or not it exists, as somebody who replaces it would.
     pub fn overwrite_snapshot(&self, rev: &Revision, content: impl Into<Vec<u8>>) {
         self.place().snapshots.insert(rev.clone(), content.into());
     }
 
-    /// Lets the holder of the lock die: its lock stays, and the next one who asks takes it over. Nothing happens if nobody
-    /// holds it.
+    /// Lets the holder of the lock die: its lock stays, and the next caller takes it over. Does nothing if nobody holds the
+    /// lock.
     pub fn kill_holder(&self) {
         if let Some(status) = &mut self.place().lock {
             status.liveness = Liveness::Dead;
@@ -295,7 +295,7 @@ impl Lock for MemoryLock {
 
     fn unlock(self: Box<Self>) -> Result<(), Error> {
         self.check()
-        // Dropping it gives it back.
+        // Dropping the lock releases it.
     }
 }
 
@@ -318,7 +318,7 @@ impl MemoryCatalog {
         Self::default()
     }
 
-    /// The place of one stack, with its hooks for tests.
+    /// Returns the backend of one stack, with its hooks for tests.
     pub fn backend(&self, id: &StackId) -> MemoryBackend {
         let new = || MemoryBackend::new(id.clone());
         self.stacks_by_id().entry(id.clone()).or_insert_with(new).clone()

@@ -2,9 +2,9 @@ use crate::{Error, ErrorKind};
 
 /// Who and what made a change: recorded with every write, and shown to everybody who waits for the lock.
 ///
-/// It is stored in clear, so that lists need no key: put no secret here. Each text has at most 4096 bytes; a longer one
-/// makes every write [`TooLarge`](ErrorKind::TooLarge). It proves nothing: anybody who can write to the store can claim to be
-/// anybody.
+/// It is stored unencrypted, so that lists need no key: put no secret here. Each text has at most 4096 bytes; with a longer
+/// one, every write is [`TooLarge`](ErrorKind::TooLarge). Provenance proves nothing: anybody who can write to the store can
+/// claim to be anybody.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Provenance {
@@ -20,20 +20,20 @@ pub struct Provenance {
 
 /// The longest text of provenance in bytes.
 pub(crate) const MAX_TEXT_BYTES: usize = 4096;
-/// A longer user name is cut, so that an odd environment keeps nobody from writing.
+/// A longer user name is cut, so that an odd environment does not prevent writes.
 #[cfg(unix)]
 const MAX_AUTHOR_CHARS: usize = 256;
 
 impl Provenance {
-    /// Nothing known.
+    /// Makes an empty provenance.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The author and the host of this process.
+    /// Returns the author and the host of this process.
     ///
-    /// The author is `$USER`, else `$LOGNAME`, else `uid` and the number of the user (`getuid(2)`), cut after 256
-    /// characters; the variables are what the user says, no proof. The host is the node name of `uname(2)`.
+    /// The author is `$USER`, else `$LOGNAME`, else `uid` and the number of the user (`getuid(2)`), cut after 256 characters;
+    /// the variables are claims of the user, not proof. The host is the node name of `uname(2)`.
     #[cfg(unix)]
     pub fn of_this_process() -> Self {
         let author = ["USER", "LOGNAME"]

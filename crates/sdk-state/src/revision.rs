@@ -5,14 +5,14 @@ use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use time::{Date, Duration, Month, OffsetDateTime, Time};
 
-/// The name of a stored snapshot: the time of its writing, and a number where several writes share that time.
+/// The name of a stored snapshot: the time when it was written, and a number if several writes share that time.
 ///
-/// `2026-07-10T12:00:00.25Z_3` is RFC 3339 in UTC with up to nine fraction digits, trailing zeros left out, then
-/// optionally `_N` with N from 1 to 999 999 999. Any other safe name, which somebody may have put there, can be listed,
-/// read and made current, and is never written.
+/// `2026-07-10T12:00:00.25Z_3` is RFC 3339 in UTC with up to nine fraction digits, trailing zeros left out, then optionally
+/// `_N` with N from 1 to 999 999 999. Any other safe name, which somebody may have put there, can be listed, read and made
+/// current, but no write uses one.
 ///
-/// The order is by time, then by number; names that are no time come last, by their text. As plain text the order
-/// would be wrong: `…00.1Z` sorts before `…00Z`, and `_10` before `_2`.
+/// Revisions sort by time, then by number; names that are not times come last, by their text. Sorting the texts would be
+/// wrong: `…00.1Z` sorts before `…00Z`, and `_10` before `_2`.
 ///
 /// ```
 /// use sdk_state::Revision;
@@ -30,11 +30,11 @@ pub struct Revision(Name);
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Name {
     Moment(Moment),
-    /// Safe, but no moment.
+    /// A safe name that is not a time.
     Other(Box<str>),
 }
 
-/// Derives its order: by time, then by number (0 is the bare name).
+/// The derived order is by time, then by number (0 is the bare name).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Moment {
     seconds: i64,
@@ -48,13 +48,13 @@ impl Revision {
     /// The largest suffix.
     pub const MAX_SUFFIX: u32 = 999_999_999;
 
-    /// The revision that a first write at `time` gets. Only the years 0 to 9999 have a name.
+    /// Makes the revision of the first write at `time`. Only the years 0 to 9999 have names.
     ///
     /// # Errors
     ///
     /// [`InvalidName`](ErrorKind::InvalidName) for another year.
     pub fn at(time: OffsetDateTime) -> Result<Self, Error> {
-        // At the edges of what a date can be the offset alone leads out of it.
+        // Close to the limits of the calendar, the offset alone can exceed them.
         let utc = time
             .checked_to_offset(time::UtcOffset::UTC)
             .filter(|utc| (0..=9999).contains(&utc.year()))
@@ -75,7 +75,7 @@ impl Revision {
     ///
     /// # Errors
     ///
-    /// [`Damaged`](ErrorKind::Damaged) for everything else, an empty file too: it never means "no state yet".
+    /// [`Damaged`](ErrorKind::Damaged) for everything else, including an empty file: it never means "no state yet".
     pub fn from_pointer(content: &[u8]) -> Result<Self, Error> {
         let name = str::from_utf8(content.trim_ascii()).ok();
         name.and_then(|name| name.parse().ok()).ok_or_else(|| {
@@ -86,8 +86,8 @@ impl Revision {
         })
     }
 
-    /// The time in the name, in UTC, if there is one: what the writer's clock said or, if that stood still or was behind, the
-    /// time of the revision that was current.
+    /// Returns the time in the name, in UTC, if there is one: the time of the writer's clock or, if the clock stood still or
+    /// was behind, that of the revision that was current.
     pub fn time(&self) -> Option<OffsetDateTime> {
         let Name::Moment(moment) = &self.0 else {
             return None;
@@ -95,7 +95,7 @@ impl Revision {
         Some(moment.time())
     }
 
-    /// The number after the time, 0 without a suffix; `None` if the name is no time.
+    /// Returns the number after the time, 0 without a suffix; `None` if the name is not a time.
     pub fn suffix(&self) -> Option<u32> {
         match &self.0 {
             Name::Moment(moment) => Some(moment.suffix),
@@ -103,12 +103,12 @@ impl Revision {
         }
     }
 
-    /// Whether a write may get this name: it is a time.
+    /// Whether a write may use this name, because it is a time.
     pub fn is_writable(&self) -> bool {
         matches!(self.0, Name::Moment(_))
     }
 
-    /// Whether both tell the same moment, whatever their numbers.
+    /// Whether both have the same time, whatever their numbers.
     pub fn same_moment(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Name::Moment(mine), Name::Moment(theirs)) => {
@@ -118,9 +118,9 @@ impl Revision {
         }
     }
 
-    /// The name of a write that begins at `now` while `current` is current: always after it, whatever the clock does.
+    /// The name of a write that begins at `now` while `current` is current: always after `current`, whatever the clock says.
     ///
-    /// A `current` that tells no moment counts as none.
+    /// A `current` that is not a time is ignored.
     pub(crate) fn first_candidate(now: OffsetDateTime, current: Option<&Self>) -> Result<Self, Error> {
         let now = Self::at(now)?;
         match (&now.0, current.map(|current| &current.0)) {
@@ -133,7 +133,7 @@ impl Revision {
         }
     }
 
-    /// The same moment with another number; the next nanosecond, bare, when the numbers are used up.
+    /// The same time with another number; the next nanosecond without a number if the numbers are used up.
     pub(crate) fn with_suffix(&self, suffix: u64) -> Result<Self, Error> {
         let Name::Moment(moment) = self.0 else {
             return Ok(self.clone());
@@ -176,7 +176,7 @@ impl Moment {
 impl FromStr for Revision {
     type Err = Error;
 
-    /// Accepts the canonical name of a moment, and every safe name: up to 128 ASCII letters, digits and `: . _ + -` that
+    /// Accepts the canonical form of a time, and every other safe name: up to 128 ASCII letters, digits and `: . _ + -` that
     /// begin with a letter or a digit.
     ///
     /// # Errors
@@ -198,15 +198,15 @@ impl FromStr for Revision {
         Err(Error::new(
             ErrorKind::InvalidName,
             format!(
-                "{} is no name of a revision, such as 2026-07-10T12:00:00.25Z_3",
+                "{} is not the name of a revision, such as 2026-07-10T12:00:00.25Z_3",
                 Excerpt(text)
             ),
         ))
     }
 }
 
-/// The canonical names only: `2026-07-10T12:00:00.10Z` and `…Z_01` are no moments. By hand, since a general date parser
-/// is the slow part of a list.
+/// Accepts canonical names only: `2026-07-10T12:00:00.10Z` and `…Z_01` are not times. Written by hand, because a general date
+/// parser would be the slow part of listing.
 fn parse_moment(text: &[u8]) -> Option<Moment> {
     let (date, rest) = text.split_first_chunk::<19>()?;
     let digits = |from: usize, to: usize| number(&date[from..to]);

@@ -8,9 +8,9 @@ use crate::{Error, ErrorKind, StackId};
 /// # Contract
 ///
 /// * `decode(encode(x))` equals `x`, and `encode` is deterministic: equal documents give equal bytes (J2).
-/// * Both validate: a document that breaks a rule is an error and is never stored.
+/// * Both `encode` and `decode` validate: a document that breaks a rule is an error and is never stored.
 /// * The message of an error says which rule is broken and where, without a value of the document, which may be a password
-///   (E4). The document's own error may be its source; [`Error::find`] gives it back to the tool.
+///   (E4). The document's own error may be its source; [`Error::find`] returns it to the tool.
 ///
 /// ```
 /// use sdk_state::encrypt::Noop;
@@ -44,7 +44,7 @@ use crate::{Error, ErrorKind, StackId};
 /// ```
 pub trait Snapshot: Clone + Send + Sync + 'static {
     /// The payload type that sealed files record, such as `state`: 1 to 64 ASCII letters, digits, `.` and `-`. A file of
-    /// another type does not open as this one.
+    /// another type does not open as this type.
     const PAYLOAD: &'static str;
 
     /// Returns the document's bytes.
@@ -63,7 +63,7 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) for bytes that are no valid document.
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) for bytes that are not a valid document.
     fn decode(bytes: &[u8]) -> Result<Self, Error>;
 
     /// Checks that the document belongs to this stack; called before each write, so that no tool writes one stack's
@@ -79,8 +79,8 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
         Ok(())
     }
 
-    /// The payload type of this document: [`PAYLOAD`](Snapshot::PAYLOAD), unless the type holds documents of many types, as
-    /// [`Raw`] does.
+    /// Returns the payload type of this document: [`PAYLOAD`](Snapshot::PAYLOAD), unless the Rust type holds documents of
+    /// many payload types, as [`Raw`] does.
     fn payload(&self) -> &str {
         Self::PAYLOAD
     }
@@ -89,7 +89,7 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`OtherPayload`](ErrorKind::OtherPayload) when that is not [`PAYLOAD`](Snapshot::PAYLOAD), and those of
+    /// [`OtherPayload`](ErrorKind::OtherPayload) when that type is not [`PAYLOAD`](Snapshot::PAYLOAD), and the errors of
     /// [`decode`](Snapshot::decode).
     fn decode_payload(payload: &str, bytes: Vec<u8>) -> Result<Self, Error> {
         if payload != Self::PAYLOAD {
@@ -109,7 +109,7 @@ pub struct Raw {
     pub bytes: Vec<u8>,
 }
 
-/// Without the bytes, which may hold passwords.
+/// Omits the bytes, which may hold passwords.
 impl std::fmt::Debug for Raw {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Raw")
@@ -120,7 +120,7 @@ impl std::fmt::Debug for Raw {
 }
 
 impl Snapshot for Raw {
-    /// For bytes of which nobody says what they are.
+    /// The type of bytes whose type is unknown.
     const PAYLOAD: &'static str = "raw";
 
     fn encode(&self) -> Result<Vec<u8>, Error> {

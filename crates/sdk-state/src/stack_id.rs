@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 /// The name of a stack: a factory (the program that manages infrastructure) and one deployment of it, as `factory/stack`.
 ///
-/// Both names are 1 to 128 ASCII letters, digits and `. _ - @ + =`, start with a letter or a digit and do not end in
-/// `.`, so that they are safe as the names of directories and objects everywhere.
+/// Both names are 1 to 128 ASCII letters, digits and `. _ - @ + =`, start with a letter or a digit and do not end in `.`, so
+/// that they are safe as names of directories and objects everywhere.
 ///
 /// ```
 /// use sdk_state::StackId;
@@ -62,12 +62,12 @@ impl StackId {
                 .all(|byte| byte.is_ascii_alphanumeric() || b"._-@+=".contains(byte))
     }
 
-    /// The factory's name.
+    /// Returns the factory's name.
     pub fn factory(&self) -> &str {
         &self.factory
     }
 
-    /// The stack's name.
+    /// Returns the stack's name.
     pub fn stack(&self) -> &str {
         &self.stack
     }
@@ -87,7 +87,7 @@ impl FromStr for StackId {
             Some((factory, stack)) => Self::new(factory, stack),
             None => Err(Error::new(
                 ErrorKind::InvalidName,
-                format!("{} is no stack name: expected FACTORY/STACK", Excerpt(text)),
+                format!("{} is not a stack name: expected FACTORY/STACK", Excerpt(text)),
             )),
         }
     }
@@ -99,7 +99,7 @@ impl fmt::Display for StackId {
     }
 }
 
-/// A hostile text in an error message: escaped, and cut after 64 characters.
+/// Displays a possibly hostile text in an error message: escaped, and cut after 64 characters.
 pub(crate) struct Excerpt<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Excerpt<'_> {

@@ -18,9 +18,9 @@ pub use entry::{Binding, Category, Entry, EntryKind};
 object! {
     /// The state of one stack at one moment: what the factory believes exists.
     ///
-    /// Its entries keep their order, and are found, replaced and removed by address in constant time. Numbers and strings
-    /// in inputs and outputs are kept to the byte, members that this version does not know are kept too. The rules of
-    /// the format are checked when a state is written or read.
+    /// Its entries keep their order, and are found, replaced and removed by address in constant time. Numbers and strings in
+    /// inputs and outputs are kept byte for byte, and so are members that this version does not know. The rules of the format
+    /// are checked when a state is written or read.
     ///
     /// ```
     /// use sdk_state::{Binding, Category, Entry, EntryKind, State};
@@ -36,14 +36,14 @@ object! {
     /// ```
     pub struct State = "a snapshot" {
         required format_version: FormatVersion = "format-version",
-        /// Which program made it.
+        /// The program that made the state.
         always pub factory: Factory = "factory",
         /// The stack's name.
         always pub stack: String = "stack",
-        /// When it was made, in RFC 3339, or empty.
+        /// When the state was made, in RFC 3339, or empty.
         always pub generated_at: String = "generated-at",
         always entries: Entries = "entries",
-        /// What the stack hands to others: an object. An empty one is not written, and read as `None`.
+        /// The values that the stack provides to others: an object. An empty object is not written, and is read as `None`.
         optional pub outputs: Option<Json> = "outputs",
     }
 }
@@ -61,16 +61,16 @@ object! {
     }
 }
 
-/// The only one there is.
+/// The only version.
 #[derive(Clone, PartialEq)]
 struct FormatVersion;
 
 impl State {
-    /// A state without entries.
+    /// Makes a state without entries.
     ///
     /// # Errors
     ///
-    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if RFC 3339 has no text for `generated_at`: the year has not four
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if RFC 3339 cannot express `generated_at`: the year does not have four
     /// digits, or the offset has seconds.
     pub fn new(
         id: &StackId,
@@ -100,8 +100,8 @@ impl State {
     ///
     /// # Errors
     ///
-    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if RFC 3339 has no text for it: the year has not four digits, or the
-    /// offset has seconds.
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if RFC 3339 cannot express the time: the year does not have four
+    /// digits, or the offset has seconds.
     pub fn set_generated_at(&mut self, time: OffsetDateTime) -> Result<(), Error> {
         self.generated_at = time.format(&Rfc3339).map_err(|_| {
             invalid("generated-at: RFC 3339 knows the years 0 to 9999 and whole minutes of offset")
@@ -109,37 +109,37 @@ impl State {
         Ok(())
     }
 
-    /// The entries in the order of the document.
+    /// Returns the entries in the order of the document.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
 
-    /// The number of entries.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no entry.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The entry with this address.
+    /// Returns the entry with this address.
     pub fn find(&self, address: &str) -> Option<&Entry> {
         self.entries.find(address)
     }
 
-    /// Puts `entry` in the place of the one with its address, which is returned, or else at the end.
+    /// Replaces the entry with the same address and returns the old one, or adds `entry` at the end.
     pub fn upsert(&mut self, entry: Entry) -> Option<Entry> {
         self.entries.upsert(entry)
     }
 
-    /// Takes out the entry with this address; the others keep their order.
+    /// Removes and returns the entry with this address; the others keep their order.
     pub fn remove(&mut self, address: &str) -> Option<Entry> {
         self.entries.remove(address)
     }
 
-    /// Runs [`Json::check`] over every raw value: for a document that comes from elsewhere.
+    /// Runs [`Json::check`] on every raw value. Call it for a document that comes from elsewhere.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl State {
         self.check().map_err(|message| invalid(&message))
     }
 
-    /// The document as people read it: indented by two spaces, without a final newline. Decoding takes it as well.
+    /// Returns the document for people to read: indented by two spaces, without a final newline. `decode` accepts it too.
     ///
     /// # Errors
     ///
@@ -203,7 +203,7 @@ impl Snapshot for State {
 
 /// The whole document.
 fn read_document<T: Member>(bytes: &[u8]) -> Result<T, Error> {
-    // One check of the encoding here saves one for each string.
+    // Checking the encoding once here saves checking it for each string.
     let text = str::from_utf8(bytes)
         .map_err(|error| invalid(&format!("not UTF-8 at byte {}", error.valid_up_to() + 1)))?;
     let mut reader = Reader::new(text);
@@ -258,7 +258,7 @@ fn invalid(message: &str) -> Error {
     )
 }
 
-/// Without a value: states hold passwords.
+/// Omits all values: states hold passwords.
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State")

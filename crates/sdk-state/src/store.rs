@@ -13,20 +13,20 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// The pause after the first look at a held lock; it doubles up to what suits the backend.
+/// The pause after the first look at a held lock; it doubles up to the limit that suits the backend.
 const FIRST_PAUSE: Duration = Duration::from_micros(500);
-/// Longer than headers are that have a few recipients and a short message.
+/// Longer than a header with a few recipients and a short message.
 const USUAL_HEADER_BYTES: usize = 8 << 10;
-/// What is read of a snapshot before its size is believed; most snapshots are shorter.
+/// How much of a snapshot is read before its size is trusted; most snapshots are shorter.
 const FIRST_READ_BYTES: usize = 64 << 10;
-/// After so many collisions the range that the next suffix is drawn from no longer grows: 2^20.
+/// After this many collisions, the range that the next suffix is drawn from no longer grows: 2^20.
 const MAX_SPREAD_BITS: u32 = 20;
 
-/// The state of one stack: what a *tool* calls. It seals and opens documents, chooses revisions and waits for locks, over
-/// any [`Backend`].
+/// The state of one stack, over any [`Backend`]: the type that a *tool* uses. It seals and opens documents, chooses revisions
+/// and waits for locks.
 ///
 /// A store is a handle: clones share one backend, and threads share a store. Several stores, in several processes, may be
-/// open on one place; only the backend ties them together. A store retries nothing: the backend does, within a bounded
+/// open on one place; only the backend coordinates them. A store never retries a request: the backend does, within a bounded
 /// time.
 ///
 /// A run of a tool takes the [`lock`](Store::lock), reads the [`head`](Store::head), [`save`](Store::save)s the document
@@ -78,11 +78,11 @@ pub struct Head<D> {
     pub document: D,
 }
 
-/// What a single write records beside the document, in clear. A text is a message.
+/// The data that a single write records beside the document, unencrypted. A text converts to a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriteOptions {
-    /// Why, for the readers of a list: at most 4096 bytes, in clear, so put no secret here.
+    /// Why the write was made, shown in lists: at most 4096 bytes, unencrypted, so put no secret here.
     pub message: Option<String>,
 }
 
@@ -104,14 +104,15 @@ impl From<Option<String>> for WriteOptions {
     }
 }
 
-/// Which envelope a store writes.
+/// The version of the envelope that a store writes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EnvelopeVersion {
-    /// Unobin's, which binds a file to nothing: for stacks that unobin must still read. It is not compressed and, in base64,
-    /// a third longer than the document, which may have three quarters of the limit. It keeps no provenance and no message.
+    /// Unobin's envelope, which does not bind a file to its stack and revision: for stacks that unobin must still read. It is
+    /// not compressed and, because of base64, a third longer than the document, which may have three quarters of the limit.
+    /// It records no provenance and no message.
     V1,
-    /// Bound to its stack and revision.
+    /// This project's envelope, bound to its stack and revision.
     #[default]
     V2,
 }
@@ -133,7 +134,7 @@ impl Store<State> {
 }
 
 impl<D: Snapshot> Store<D> {
-    /// The same place, keys and options for documents of another type.
+    /// Returns a store with the same place, keys and options for documents of another type.
     pub fn document<E: Snapshot>(&self) -> Store<E> {
         Store {
             inner: Arc::clone(&self.inner),
@@ -141,65 +142,64 @@ impl<D: Snapshot> Store<D> {
         }
     }
 
-    /// Records this with every write and every lock.
+    /// Records this provenance with every write and every lock.
     #[must_use]
     pub fn with_provenance(mut self, provenance: Provenance) -> Self {
         self.options().provenance = provenance;
         self
     }
 
-    /// Takes the time from `clock`, for tests and replays. It may stand still or step back; a year that has not four digits
-    /// makes writes [`InvalidName`](ErrorKind::InvalidName).
+    /// Takes the time from `clock`, for tests and replays. The clock may stand still or step back; if its year does not have
+    /// four digits, writes fail with [`InvalidName`](ErrorKind::InvalidName).
     #[must_use]
     pub fn with_clock(mut self, clock: impl Fn() -> OffsetDateTime + Send + Sync + 'static) -> Self {
         self.options().clock = Arc::new(clock);
         self
     }
 
-    /// Reads and writes documents of at most `bytes` bytes before compression, [1 GiB](envelope::DEFAULT_LIMIT) by default.
-    /// A larger one is [`TooLarge`](ErrorKind::TooLarge), on reading before memory is reserved for it.
+    /// Reads and writes documents of at most `bytes` bytes before compression, [1 GiB](envelope::DEFAULT_LIMIT) by default. A
+    /// larger one is [`TooLarge`](ErrorKind::TooLarge); on reading, this is checked before memory is reserved.
     #[must_use]
     pub fn with_limit(mut self, bytes: u64) -> Self {
         self.options().limit = bytes;
         self
     }
 
-    /// Writes envelopes of this version. Without a keyring that [accepts](Keyring::accept_v1) version 1, writing it is
-    /// [`Unsupported`](ErrorKind::Unsupported). The keyring alone decides what is read.
+    /// Writes envelopes of this version. Unless the keyring [accepts](Keyring::accept_v1) version 1, writing version 1 is
+    /// [`Unsupported`](ErrorKind::Unsupported). The keyring alone decides which versions are read.
     #[must_use]
     pub fn with_envelope(mut self, version: EnvelopeVersion) -> Self {
         self.options().envelope = version;
         self
     }
 
-    /// The stack.
+    /// Returns the name of the stack.
     pub fn id(&self) -> &StackId {
         self.inner.backend.id()
     }
 
-    /// The backend: for a guarded change that a store has no method for, such as
-    /// [`set_current`](Backend::set_current) with an expectation, or [`replace`](Backend::replace).
+    /// Returns the backend, for guarded changes that a store has no method for, such as [`set_current`](Backend::set_current)
+    /// with an expectation, or [`replace`](Backend::replace).
     pub fn backend(&self) -> &dyn Backend {
         &*self.inner.backend
     }
 
-    /// Reads the current revision and its document, which belong together even while others move `current`; `None` for a
-    /// fresh stack.
+    /// Reads the current revision and its document, which match even while others move `current`; `None` for a fresh stack.
     ///
-    /// (C1, C3) `None` means that there is neither a pointer nor a snapshot, and nothing else. What is returned may not be
-    /// durable yet if another process wrote it a moment ago.
+    /// (C1, C3) `None` means that there is neither a pointer nor a snapshot, and nothing else. The result may not be durable
+    /// yet if another process wrote it a moment ago.
     ///
     /// # Errors
     ///
     /// * [`PointerLost`](ErrorKind::PointerLost) when nothing is current and snapshots exist.
     /// * [`Damaged`](ErrorKind::Damaged) when `current` is damaged or names a revision that does not exist.
-    /// * Those of [`get`](Store::get) but [`NotFound`](ErrorKind::NotFound).
+    /// * Those of [`get`](Store::get), except [`NotFound`](ErrorKind::NotFound).
     pub fn head(&self) -> Result<Option<Head<D>>, Error> {
         let found = self.at_current(|rev| self.get(rev))?;
         Ok(found.map(|(revision, document)| Head { revision, document }))
     }
 
-    /// Reads the current revision, which exists; `None` for a fresh stack. Needs no key.
+    /// Reads which revision is current, and checks that it exists; `None` for a fresh stack. Needs no key.
     ///
     /// # Errors
     ///
@@ -208,7 +208,7 @@ impl<D: Snapshot> Store<D> {
     /// * A [backend error](Backend#backend-errors).
     pub fn current(&self) -> Result<Option<Revision>, Error> {
         let found = self.at_current(|rev| match self.backend().read_prefix(rev, 0) {
-            // It is there: whoever opens it learns what is wrong with it.
+            // It exists: opening it will report what is wrong with it.
             Err(error) if error.is_damaged() => Ok(()),
             result => result.map(drop),
         })?;
@@ -217,7 +217,7 @@ impl<D: Snapshot> Store<D> {
 
     /// Reads the document of a revision.
     ///
-    /// (E1, E2, E3) Nothing is returned that was not authenticated with a key of the keyring as this revision of this stack.
+    /// (E1, E2, E3) Every byte that is returned was authenticated, with a key of the keyring, as this revision of this stack.
     ///
     /// # Errors
     ///
@@ -226,8 +226,8 @@ impl<D: Snapshot> Store<D> {
     /// * [`WrongKey`](ErrorKind::WrongKey) when none of the keys opens it.
     /// * [`Misplaced`](ErrorKind::Misplaced) when it was sealed for another stack or revision.
     /// * [`OtherPayload`](ErrorKind::OtherPayload) when it holds a document of another type.
-    /// * [`Refused`](ErrorKind::Refused) when it is of version 1, of a newer version, or not encrypted, and that is not
-    ///   accepted; or encrypted, and the keyring is plain.
+    /// * [`Refused`](ErrorKind::Refused) when it is of version 1, of a newer version, or not encrypted, and the keyring does
+    ///   not accept that; or when it is encrypted and the keyring is plain.
     /// * [`TooLarge`](ErrorKind::TooLarge) when it is larger than the limit.
     /// * [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) when the document breaks a rule of its format.
     /// * [`Unavailable`](ErrorKind::Unavailable) when the holder of a key does not answer,
@@ -248,8 +248,8 @@ impl<D: Snapshot> Store<D> {
             .map_err(|error| error.at_revision(rev))
     }
 
-    /// Reads what the stored file of a revision says of itself, without a key and not to be trusted. Reads no more than the
-    /// beginning of the file, unless it is of version 1.
+    /// Reads what the stored file of a revision says about itself, without a key; do not trust it. Reads only the beginning
+    /// of the file, unless it is of version 1.
     ///
     /// # Errors
     ///
@@ -272,7 +272,7 @@ impl<D: Snapshot> Store<D> {
         envelope::header(&sealed).map_err(|error| error.at_revision(rev))
     }
 
-    /// Returns every stored revision, oldest first; none for a stack that does not exist.
+    /// Returns every stored revision, oldest first; an empty list for a stack that does not exist.
     ///
     /// The last one is not always the current one: revisions that were never made current are listed too, and `current` may
     /// have been moved back.
@@ -289,19 +289,20 @@ impl<D: Snapshot> Store<D> {
     /// Stores a document as a new revision and returns its name. The revision does not become current.
     ///
     /// It needs no lock. (W1) It is durable on return. (W3) It replaces nothing. (W4) It does not fail because others write
-    /// too. (W5) The revision sorts after the one that was current when the write began, if that is named after a time. A
-    /// damaged `current` does not keep anybody from writing. An evicted holder can still save its document this way.
+    /// too. (W5) The revision sorts after the one that was current when the write began, if the name of that one is a time. A
+    /// damaged `current` does not prevent a write. An evicted holder can still save its document this way.
     ///
     /// # Errors
     ///
     /// * [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) when it breaks a rule of its format or belongs to another stack.
     /// * [`TooLarge`](ErrorKind::TooLarge) when it is larger than the limit, or a text of its provenance or the message is
     ///   longer than 4 KiB.
-    /// * [`InvalidName`](ErrorKind::InvalidName) when the clock is in no year of four digits.
+    /// * [`InvalidName`](ErrorKind::InvalidName) when the year of the clock does not have four digits.
     /// * [`Unsupported`](ErrorKind::Unsupported) when two recipients are the same key, an encrypter refuses, or version 1 is
     ///   to be written with a keyring that does not accept it.
     /// * [`Unavailable`](ErrorKind::Unavailable) when the holder of a key does not answer.
-    /// * A [backend error](Backend#backend-errors). After all but `OutcomeUnknown`, which names the revision, none was added.
+    /// * A [backend error](Backend#backend-errors). After every error but `OutcomeUnknown`, which names the revision, no
+    ///   revision was added.
     pub fn write(&self, document: &D, options: impl Into<WriteOptions>) -> Result<Revision, Error> {
         let WriteOptions { message } = options.into();
         let inner = &*self.inner;
@@ -339,17 +340,17 @@ impl<D: Snapshot> Store<D> {
         }
     }
 
-    /// Stores a document as a new revision and makes it current, if `current` is what is expected and the lock still
-    /// carries `token`: the step that a run repeats after every change.
+    /// Stores a document as a new revision and makes it current, if `current` is as expected and the lock still carries
+    /// `token`. A run repeats this step after every change.
     ///
-    /// (C2, L4) The comparison, the check of the token and the move are one step.
+    /// (C2, L4) The comparison with `current`, the check of the token and the move are one step.
     ///
     /// # Errors
     ///
     /// * Those of [`write`](Store::write).
     /// * [`CurrentMoved`](ErrorKind::CurrentMoved), with both revisions, when another one is current.
     /// * [`LockLost`](ErrorKind::LockLost) when `token` is not the token of the lock.
-    /// * [`Damaged`](ErrorKind::Damaged) when something is expected and the pointer is damaged.
+    /// * [`Damaged`](ErrorKind::Damaged) when the expectation needs the pointer and the pointer is damaged.
     ///
     /// If the error names a [revision](Error::revision), the document is stored under that name, or after
     /// [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) may be.
@@ -375,8 +376,8 @@ impl<D: Snapshot> Store<D> {
         }
     }
 
-    /// Makes a revision current, whatever was current before: the repair of a damaged or lost pointer. It takes the lock for
-    /// the moment and waits for nobody.
+    /// Makes a revision current, whatever was current before: this repairs a damaged or lost pointer. It takes the lock for
+    /// the duration of the call and does not wait for it.
     ///
     /// Choose the revision with care: the newest of [`list`](Store::list) may never have been current, because its save was
     /// refused. The [`header`](Store::header) of each names its parent, its author and its message.
@@ -397,15 +398,15 @@ impl<D: Snapshot> Store<D> {
 
     /// Deletes a revision. It is not an error if it does not exist.
     ///
-    /// (C1) `current` never names a deleted revision, whoever moves it meanwhile, also after a crash. It writes no lock where
-    /// the backend can tell that nobody holds one, so it works on a full disk.
+    /// (C1) `current` never names a deleted revision, whoever moves it meanwhile, even after a crash. If the backend can tell
+    /// that nobody holds the lock, no lock is written, so this works on a full disk.
     ///
     /// # Errors
     ///
     /// * [`RevisionIsCurrent`](ErrorKind::RevisionIsCurrent) when it is the current one.
     /// * [`Locked`](ErrorKind::Locked) while somebody else holds the lock.
-    /// * [`Damaged`](ErrorKind::Damaged) when it cannot be known what is current.
-    /// * [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) when it is gone and may come back after a power cut.
+    /// * [`Damaged`](ErrorKind::Damaged) when the backend cannot tell which revision is current.
+    /// * [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) when it was deleted, but may come back after a power cut.
     /// * A [backend error](Backend#backend-errors).
     pub fn delete(&self, rev: &Revision) -> Result<(), Error> {
         match self.backend().remove(rev, None) {
@@ -416,9 +417,9 @@ impl<D: Snapshot> Store<D> {
         }
     }
 
-    /// Takes the lock, or waits for it. `wait` is a [`Wait`], or a [`Duration`] to wait at most.
+    /// Takes the lock, waiting for it if necessary. `wait` is a [`Wait`], or a [`Duration`], the longest time to wait.
     ///
-    /// (L1, L2) Nobody else holds it then. A holder that is provably dead is replaced at once: see
+    /// (L1, L2) Nobody else holds the lock then. A holder that is provably dead is replaced at once: see
     /// [`took_over`](Lock::took_over).
     ///
     /// # Errors
@@ -452,8 +453,8 @@ impl<D: Snapshot> Store<D> {
         }
     }
 
-    /// Uses the lock that a parent process holds and [shares](Lock::share_with_children), by its token. Unlocking and
-    /// dropping what is returned give nothing back: the lock is the parent's.
+    /// Joins the lock that a parent process holds and [shares](Lock::share_with_children), by its token. Unlocking or
+    /// dropping the result does not release the lock, which is the parent's.
     ///
     /// # Errors
     ///
@@ -481,8 +482,8 @@ impl<D: Snapshot> Store<D> {
 
     /// Evicts the holder of the lock, dead or alive, and returns who that was; `None` when nobody held it.
     ///
-    /// With `expected` only that holder is evicted, so that a new holder is spared. (L4) The evicted holder can neither unlock
-    /// the next one nor move `current`. It is not stopped: what it does to the infrastructure goes on.
+    /// With `expected`, only that holder is evicted, so that a new holder is spared. (L4) The evicted holder can neither
+    /// release the next holder's lock nor move `current`. It is not stopped: its work on the infrastructure goes on.
     ///
     /// # Errors
     ///
@@ -498,7 +499,7 @@ impl<D: Snapshot> Store<D> {
         Arc::make_mut(&mut self.inner)
     }
 
-    /// The current revision and what `read` makes of it; `None` for a fresh stack.
+    /// Returns the current revision and the result of `read` for it; `None` for a fresh stack.
     fn at_current<T>(
         &self,
         read: impl Fn(&Revision) -> Result<T, Error>,
@@ -547,12 +548,12 @@ impl<D: Snapshot> Store<D> {
     ) -> Result<T, Error> {
         let lock = self.lock(operation, Wait::none())?;
         let done = change(lock.token()?)?;
-        // The change is made, whatever becomes of the lock.
+        // The change has been made, whatever becomes of the lock.
         drop(lock);
         Ok(done)
     }
 
-    /// The sealed bytes. A file that is no sealed one, such as an empty disk image of a gigabyte, costs its beginning alone.
+    /// The sealed bytes. Of a file that is not sealed, such as an empty disk image of a gigabyte, only the beginning is read.
     fn read(&self, rev: &Revision) -> Result<Vec<u8>, Error> {
         let beginning = self.backend().read_prefix(rev, FIRST_READ_BYTES)?;
         if beginning.stored_bytes == beginning.bytes.len() as u64 {
@@ -565,7 +566,7 @@ impl<D: Snapshot> Store<D> {
             .read(rev, self.inner.limit.saturating_add(envelope::OVERHEAD))
     }
 
-    /// The document's bytes, once every rule that needs no backend has been checked.
+    /// Returns the document's bytes, after checking every rule that needs no backend.
     fn encode(&self, document: &D) -> Result<Vec<u8>, Error> {
         document.check_stack(self.id())?;
         let plaintext = document.encode()?;
@@ -592,7 +593,7 @@ impl<D: Snapshot> Store<D> {
         Ok(self.inner.zstd.get_or_init(|| zstd))
     }
 
-    /// Stores what `seal` makes for a revision under the first one that is free, beginning with `candidate`.
+    /// Seals with `seal` and stores under the first free revision, beginning with `candidate`.
     ///
     /// Writers in turn get dense suffixes, since the first collision moves to the one after the largest. Of n writers
     /// that collide at once each needs O(log n) tries, since each further collision doubles the range to draw from.
@@ -605,7 +606,7 @@ impl<D: Snapshot> Store<D> {
         loop {
             let sealed = seal(&candidate)?;
             let sealed = sealed.as_ref();
-            // A reader would refuse it. Version 1 adds a third in base64.
+            // A reader would refuse such a file. Version 1 adds a third in base64.
             if sealed.len() as u64 > self.inner.limit.saturating_add(envelope::OVERHEAD) {
                 return Err(envelope::too_large(sealed.len() as u64, self.inner.limit));
             }
@@ -629,7 +630,8 @@ impl<D: Snapshot> Store<D> {
                     let taken = largest.and_then(|largest| largest.suffix()).unwrap_or_default();
                     let skip = random_bits()? & ((1 << spread_bits) - 1);
                     let next = candidate.with_suffix(u64::from(taken) + 1 + u64::from(skip))?;
-                    // Where the numbers are used up the next moment begins with its own: nobody has collided there yet.
+                    // When the numbers are used up, the next moment begins with numbers of its own: nobody has collided there
+                    // yet.
                     spread_bits = match next.same_moment(&candidate) {
                         true => (spread_bits + 1).min(MAX_SPREAD_BITS),
                         false => 0,
@@ -677,7 +679,7 @@ struct JoinedLock {
     is_lost: AtomicBool,
 }
 
-/// The holder of the lock with this token, if somebody who may live still keeps others out.
+/// The holder of the lock with this token, unless the holder is dead.
 fn joined(backend: &dyn Backend, token: &LockToken) -> Result<LockInfo, Error> {
     match backend.lock_status()? {
         Some(status) if status.info.token.as_ref() == Some(token) && status.liveness != Liveness::Dead => {
@@ -736,7 +738,7 @@ impl fmt::Debug for JoinedLock {
     }
 }
 
-/// Up to a quarter more or less, so that waiters do not look in step.
+/// Up to a quarter more or less, so that waiters do not look at the same time.
 fn jittered(pause: Duration) -> Result<Duration, Error> {
     Ok(pause * 3 / 4 + pause / 2 * (random_bits()? >> 22) / 1024)
 }

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long to wait for a lock. A [`Duration`] converts to a wait of at most that long from now on.
+/// How long to wait for a lock. A [`Duration`] converts to a wait that ends at the latest that long after the conversion.
 ///
 /// ```
 /// use sdk_state::{Cancel, Wait};
@@ -31,7 +31,7 @@ impl Wait {
         }
     }
 
-    /// Waits for at most `limit` from now on. A limit beyond what the clock can express is `forever`.
+    /// Waits for at most `limit` from now. A limit that the clock cannot express means `forever`.
     pub fn at_most(limit: Duration) -> Self {
         Self {
             deadline: Instant::now().checked_add(limit),
@@ -59,8 +59,8 @@ impl Wait {
         self.cancel.as_ref().is_some_and(Cancel::is_cancelled)
     }
 
-    /// Sleeps for `pause`, or until the deadline or the cancellation if one comes first, between two tries. Returns false, at
-    /// once, when the deadline has passed. [`is_cancelled`](Wait::is_cancelled) says whether it was cancelled.
+    /// Sleeps between two tries: for `pause`, or until the deadline or the cancellation, whichever comes first. Returns false
+    /// at once if the deadline has passed. [`is_cancelled`](Wait::is_cancelled) says whether it was cancelled.
     pub fn pause(&self, pause: Duration) -> bool {
         let pause = match self.deadline {
             Some(deadline) => {
@@ -81,14 +81,14 @@ impl Wait {
     }
 }
 
-/// Waits for at most that long from now on.
+/// Waits for at most that long from now.
 impl From<Duration> for Wait {
     fn from(limit: Duration) -> Self {
         Self::at_most(limit)
     }
 }
 
-/// Ends every [`Wait`] that was made with it, from another thread. Clones cancel the same waits.
+/// A handle that ends every [`Wait`] that was made with it, from any thread. Clones cancel the same waits.
 ///
 /// It takes a mutex, so do not call it inside a signal handler (`signal-safety(7)`); receive the signal in a thread.
 #[derive(Debug, Clone, Default)]
@@ -101,7 +101,7 @@ struct CancelState {
 }
 
 impl Cancel {
-    /// Makes one that is not cancelled.
+    /// Makes a handle that is not cancelled.
     pub fn new() -> Self {
         Self::default()
     }

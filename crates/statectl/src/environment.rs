@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 
-/// What an environment variable holds. An empty one counts as unset, as many a CI system has no other way to unset it.
+/// What an environment variable holds. An empty one counts as unset: many CI systems have no other way to unset it.
 pub(crate) fn raw(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }

@@ -1,4 +1,4 @@
-//! What a command ends with when it fails: an exit code, a message, and what to do next.
+//! Failures of commands: an exit code, a message, and a hint about what to do next.
 
 use sdk_state::encrypt;
 use sdk_state::{Error, ErrorKind, Revision};
@@ -12,8 +12,8 @@ pub(crate) const LOCKED: u8 = 4;
 pub(crate) const NOT_OPENED: u8 = 5;
 pub(crate) const MOVED: u8 = 6;
 pub(crate) const INVALID: u8 = 7;
-/// Of `statectl lock` alone: its command ran, and the lock was lost meanwhile. As with `env` and `timeout`, a code that
-/// commands avoid.
+/// For `statectl lock` alone: the lock was lost while its command ran. Commands avoid this code, as they do for `env` and
+/// `timeout`.
 pub(crate) const LOCK_LOST: u8 = 125;
 
 /// Why a command did not do what it was asked.
@@ -100,7 +100,7 @@ impl Failure {
 
     /// The same failure of a command that is about this stack.
     pub(crate) fn about(mut self, stack: Option<&str>) -> Self {
-        // A name that is not allowed is not to be pasted into a shell.
+        // An invalid name must not be pasted into a shell.
         let stack = stack.filter(|stack| stack.parse::<sdk_state::StackId>().is_ok());
         if let (Self::Told(told), Some(stack)) = (&mut self, stack) {
             let argument = format!(" {stack}");
@@ -109,7 +109,7 @@ impl Failure {
         self
     }
 
-    /// Whether other keys, or other options for keys, would help.
+    /// Whether other keys, or other key options, would help.
     pub(crate) fn is_about_keys(&self) -> bool {
         matches!(self, Self::Told(told) if ["wrong-key", "refused"].contains(&told.kind))
     }
@@ -218,21 +218,21 @@ fn told_by(kind: &ErrorKind) -> (u8, &'static str, Option<&'static str>) {
             "locked",
             Some(
                 "wait with --wait 5m, look with `statectl lock-status STACK`, \
-                 or evict a holder that is surely gone with `statectl force-unlock STACK`",
+                 or, if the holder is certainly gone, evict it with `statectl force-unlock STACK`",
             ),
         ),
         ErrorKind::Damaged => (
             NOT_OPENED,
             "damaged",
             Some(
-                "`statectl snapshots STACK` lists the revisions, `statectl set-current STACK REV` makes a sound one current",
+                "`statectl snapshots STACK` lists the revisions, `statectl set-current STACK REV` makes an intact one current",
             ),
         ),
         ErrorKind::Misplaced => (
             NOT_OPENED,
             "misplaced",
             Some(
-                "`statectl snapshots STACK` lists the revisions, `statectl set-current STACK REV` makes a sound one current",
+                "`statectl snapshots STACK` lists the revisions, `statectl set-current STACK REV` makes an intact one current",
             ),
         ),
         ErrorKind::OtherPayload { .. } => (
@@ -252,13 +252,13 @@ fn told_by(kind: &ErrorKind) -> (u8, &'static str, Option<&'static str>) {
         ErrorKind::CurrentMoved { .. } => (
             MOVED,
             "current-moved",
-            Some("pull the current snapshot, make the edit there, and push it with --expect REV"),
+            Some("pull the current snapshot, repeat your edit, and push it with --expect REV"),
         ),
         ErrorKind::InvalidName => (
             INVALID,
             "invalid-name",
             Some(
-                "`statectl stacks` lists the stacks, FACTORY/STACK, and `statectl snapshots STACK` the revisions of one",
+                "`statectl stacks` lists the stacks as FACTORY/STACK, `statectl snapshots STACK` the revisions of a stack",
             ),
         ),
         ErrorKind::InvalidSnapshot => (
@@ -275,13 +275,13 @@ fn told_by(kind: &ErrorKind) -> (u8, &'static str, Option<&'static str>) {
             FAILED,
             "outcome-unknown",
             Some(
-                "look before you repeat it: `statectl snapshots STACK` lists the revisions and marks the current one",
+                "check before you repeat the command: `statectl snapshots STACK` lists the revisions and marks the current one",
             ),
         ),
         ErrorKind::LockLost => (
             FAILED,
             "lock-lost",
-            Some("`statectl lock-status STACK` shows who holds it now; start over"),
+            Some("`statectl lock-status STACK` shows who holds the lock now; start over"),
         ),
         ErrorKind::InvalidAddress => (USAGE, "usage", None),
         ErrorKind::Cancelled => (FAILED, "cancelled", None),

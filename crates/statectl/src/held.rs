@@ -7,9 +7,9 @@ use crate::stack::Stack;
 use sdk_state::{Error, ErrorKind, Lock, LockToken, Wait};
 use sha2::{Digest as _, Sha256};
 
-/// Names the locks of the `statectl lock` above, the innermost first, separated by commas. Each is
-/// `PLACE:FACTORY/STACK:TOKEN`; the place is the beginning of the SHA-256 of the catalog's name, so that the lock of one store
-/// is not taken for that of another, and no address has to be quoted.
+/// Names the locks of the enclosing `statectl lock` commands, the innermost first, separated by commas. Each is
+/// `PLACE:FACTORY/STACK:TOKEN`; the place is the beginning of the SHA-256 of the catalog's name, so that the lock of one
+/// store is not taken for that of another, and no address has to be quoted.
 const VARIABLE: &str = "STATECTL_LOCK";
 
 #[must_use = "dropping a lock gives it back"]
@@ -18,7 +18,7 @@ pub(crate) struct Held {
     is_joined: bool,
 }
 
-/// What became of the lock until it was given back.
+/// What happened to the lock before it was released.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum GivenBack {
     Held,
@@ -50,7 +50,7 @@ pub(crate) fn take(stack: &Stack<'_>, operation: &str) -> Result<Held, Failure> 
     }?;
     if let Some(dead) = lock.took_over() {
         output.warning(format_args!(
-            "took over the lock of {dead}, which died: what it was doing may be half done"
+            "took over the lock of {dead}, which died: its work may be half done"
         ));
     }
     Ok(Held {
@@ -59,7 +59,7 @@ pub(crate) fn take(stack: &Stack<'_>, operation: &str) -> Result<Held, Failure> 
     })
 }
 
-/// Joins the lock of this stack that a process above holds. It is an error if that one was evicted.
+/// Joins the lock of this stack that a process above holds. It is an error if that process was evicted.
 pub(crate) fn join(stack: &Stack<'_>) -> Result<Option<Held>, Failure> {
     let Some(token) = announced(stack) else {
         return Ok(None);
@@ -69,7 +69,7 @@ pub(crate) fn join(stack: &Stack<'_>) -> Result<Option<Held>, Failure> {
             lock,
             is_joined: true,
         })),
-        // Taking it anew would let a run go on that somebody has evicted.
+        // Taking the lock again would let a run that somebody has evicted go on.
         Err(error) if error.is_lock_lost() => Err(Failure::from(error).extend_hint(&format!(
             "unset {VARIABLE} to work without the lock that it names"
         ))),
@@ -116,7 +116,7 @@ impl Held {
             Ok(()) => GivenBack::Held,
             Err(error) if error.is_lock_lost() => GivenBack::Lost,
             Err(error) => {
-                output.warning(format_args!("the lock could not be given back: {error}"));
+                output.warning(format_args!("the lock could not be released: {error}"));
                 GivenBack::Held
             }
         }
@@ -125,7 +125,7 @@ impl Held {
     /// The same at the end of a change that was made under it.
     pub(crate) fn give_back_after_change(self, output: &Output) {
         if self.give_back(output) == GivenBack::Lost {
-            output.warning("the change was made, and after it somebody evicted this command from the lock");
+            output.warning("the change was made, but then somebody evicted this command from the lock");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// What the lock says of its holder, and which processes hold it now.
+/// The holder as the lock records it, and the processes that hold the lock now.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct HolderDocument {
@@ -133,7 +133,7 @@ impl HolderDocument {
     }
 }
 
-/// Whether the process that took the lock ran on this machine since it was started, and runs no more.
+/// Whether the process that took the lock ran on this machine since its last boot, and has ended.
 fn is_pid_gone(info: &LockInfo) -> bool {
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
     match (info.pid, boot_id) {
@@ -144,7 +144,7 @@ fn is_pid_gone(info: &LockInfo) -> bool {
     }
 }
 
-/// The processes that have a file open that `owner` locked with flock(2), of those that this user may look at (proc(5),
+/// The processes that have a file open that `owner` locked with flock(2), among those that this user may inspect (proc(5),
 /// `/proc/PID/fdinfo`). A command under `statectl lock` inherits the lock this way.
 fn processes_with_flock_of(owner: u32) -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else {

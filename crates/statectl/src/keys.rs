@@ -22,11 +22,11 @@ pub(crate) struct KeyOptions {
     #[arg(long = "encrypter", global = true, value_name = "SPEC")]
     encrypters: Vec<String>,
 
-    /// A key to open with, for which nothing is sealed. May be repeated [env: STATECTL_ALSO_OPEN, comma-separated]
+    /// A key that only opens: nothing is sealed for it. May be repeated [env: STATECTL_ALSO_OPEN, comma-separated]
     #[arg(long = "also-open", global = true, value_name = "SPEC")]
     also_open: Vec<String>,
 
-    /// Open files of unobin, the Go implementation, too (envelope version 1). Nobody notices if one of them is moved or
+    /// Also open files of unobin, the Go implementation (envelope version 1). It goes undetected if one of them is moved or
     /// replaced
     #[arg(long, global = true, env = "STATECTL_ACCEPT_V1", value_parser = BoolishValueParser::new())]
     accept_v1: bool,
@@ -63,7 +63,10 @@ impl KeyOptions {
         if encrypters.contains(&Spec::Noop) || also_open.contains(&Spec::Noop) {
             return match encrypters.len() + also_open.len() {
                 1 if also_open.is_empty() => self.plain_ring(),
-                _ => Err(Failure::usage("noop stands alone: a snapshot is encrypted or it is not").into()),
+                _ => Err(Failure::usage(
+                    "noop cannot be combined with keys: a snapshot is either encrypted or not",
+                )
+                .into()),
             };
         }
         let (first, others) = match encrypters.split_first() {
@@ -91,9 +94,7 @@ impl KeyOptions {
         }
         if self.accepts_v1() {
             let legacy = legacy.ok_or_else(|| {
-                Failure::usage(
-                    "unobin's files are sealed for an env-key or with noop: add --encrypter env-key:VAR",
-                )
+                Failure::usage("unobin's files need an env-key or noop: add --encrypter env-key:VAR")
             })?;
             ring = ring.accept_v1(legacy)?;
         }
@@ -235,7 +236,7 @@ fn given(options: &[String], variable: &str) -> Result<Vec<Spec>, Failure> {
 fn default_key() -> Result<Key, NoRing> {
     let path = etcetera::choose_base_strategy()
         .map_err(|error| {
-            Failure::usage(format!("there is no place for the default key: {error}"))
+            Failure::usage(format!("there is no directory for the default key: {error}"))
                 .hint("set HOME, or pass --encrypter")
         })?
         .config_dir()
@@ -262,7 +263,7 @@ impl Spec {
     }
 }
 
-/// A key that a SPEC names, and what it opens of unobin's files.
+/// A key that a SPEC names, and its cipher for unobin's files.
 struct Key {
     encrypter: Box<dyn Encrypter>,
     /// Two recipients of one file differ in this.
@@ -282,7 +283,7 @@ impl Key {
                 })
             }
             Spec::KeyFile(path) => Ok(KeyFile::open(path)?.into()),
-            Spec::Noop => Err(Failure::usage("noop stands alone").into()),
+            Spec::Noop => Err(Failure::usage("noop cannot be combined with keys").into()),
         }
     }
 

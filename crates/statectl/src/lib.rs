@@ -1,8 +1,8 @@
 //! The operators' command line for infrastructure state: `statectl --help` is its manual, and `docs/operators.md` its guide.
 //!
-//! This library is for programs that add a backend: such a program is `statectl` with that backend in its registry. It depends
-//! on `statectl`, `sdk-state` and the backend's crate, and on `localstate` if it knows `local:` too. Here the backend is one
-//! in memory:
+//! This library is for programs that add a backend: such a program is `statectl` with that backend in its registry. The
+//! program depends on `statectl`, `sdk-state` and the backend's crate, and on `localstate` if it offers `local:` too. In this
+//! example the backend keeps everything in memory:
 //!
 //! ```
 //! use localstate::LocalCatalog;
@@ -29,8 +29,8 @@
 //! # }
 //! ```
 //!
-//! Then `--backend memory:anything`, or the variable `STATECTL_BACKEND`, chooses it. A backend adds no command and no option:
-//! it takes what it needs from the address or from its own environment.
+//! The option `--backend memory:anything`, or the variable `STATECTL_BACKEND`, then chooses this backend. A backend adds no
+//! command and no option: it takes what it needs from the address or from its own environment.
 //!
 //! # Where to go from here
 //!
@@ -44,7 +44,7 @@
 //!
 //! # Guarantees
 //!
-//! * Standard output carries the answer alone; notices, warnings and errors go to standard error.
+//! * Standard output carries only the answer; notices, warnings and errors go to standard error.
 //! * A command that reads creates nothing. A command that changes a stack holds its lock.
 //! * No value of a snapshot, no byte of a key and no secret of an address appears in a notice or an error.
 //! * The exit code says what went wrong: see [`main`].
@@ -52,15 +52,15 @@
 //! # Limitations
 //!
 //! * Linux, and macOS by construction (untested).
-//! * The library is [`main`]: commands cannot be added or taken away, and the arguments are those of the process.
-//! * Messages and authors are read without a key and are not authenticated: see `statectl snapshots --help`.
+//! * The library consists of [`main`]: commands cannot be added or removed, and the arguments are those of the process.
+//! * Messages and authors are shown without a key and are not authenticated: see `statectl snapshots --help`.
 //!
 //! # Features
 //!
-//! None. It is built with `legacy-aes-gcm`, so that it opens unobin's files with `--accept-v1`.
+//! None. The crate enables `legacy-aes-gcm` of `sdk-state`, so that `--accept-v1` opens unobin's files.
 
-// From the bottom up: what is printed (text, table, exit, output, progress), where things are (environment, place, keys), the
-// stack and its lock (stack, held, holder), and the commands.
+// From the bottom up: output (text, table, exit, output, progress), places and keys (environment, place, keys), the stack and
+// its lock (stack, held, holder), and the commands.
 mod commands;
 mod environment;
 mod exit;
@@ -125,7 +125,7 @@ pub fn main(registry: Registry) -> ExitCode {
     }
 }
 
-/// An empty variable counts as unset, here as everywhere: many a CI system has no other way to unset one.
+/// An empty variable counts as unset, here as everywhere: many CI systems have no other way to unset one.
 fn command() -> clap::Command {
     Arguments::command().mut_args(|argument| match argument.get_env() {
         Some(variable) if env::var_os(variable).is_some_and(|value| value.is_empty()) => {
@@ -135,7 +135,7 @@ fn command() -> clap::Command {
     })
 }
 
-/// Prints the help that was asked for, or a usage error, which is a document too where JSON is wanted.
+/// Prints the help that was asked for, or a usage error: as a JSON document if JSON was asked for.
 fn not_understood(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && wants_json(env::args_os().skip(1)) {
         let message = error.render().to_string();
@@ -145,7 +145,7 @@ fn not_understood(error: &clap::Error) -> ExitCode {
         let failure = Failure::usage(message).hint("`statectl COMMAND --help` shows what is accepted");
         Output::new(Format::Json, clap::ColorChoice::Never).failure(&failure);
     } else {
-        // If the pipe was closed, nobody wants to read it.
+        // If the pipe was closed, nobody reads it.
         let _ = error.print();
     }
     match error.use_stderr() {

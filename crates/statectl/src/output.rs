@@ -19,11 +19,11 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub(crate) enum Format {
     /// For people
     Human,
-    /// One JSON document a line
+    /// One JSON document per line
     Json,
 }
 
-/// What a command answers, for people and as the members of a JSON object.
+/// The answer of a command, for people and as the members of a JSON object.
 pub(crate) trait Answer: Serialize {
     /// The document's `kind`.
     const KIND: &'static str;
@@ -32,7 +32,7 @@ pub(crate) trait Answer: Serialize {
     fn human(&self, page: &mut Vec<u8>) -> io::Result<()>;
 }
 
-/// The way out: the answer to standard output, everything else to standard error.
+/// Prints the answer to standard output and everything else to standard error.
 #[derive(Debug)]
 pub(crate) struct Output {
     format: Format,
@@ -100,12 +100,12 @@ impl Output {
         Ok(out.flush()?)
     }
 
-    /// Prints one line that is no answer.
+    /// Prints one line that is not part of the answer.
     pub(crate) fn notice(&self, text: impl Display) {
         self.remark("notice", FAINT, &text, None);
     }
 
-    /// Prints which revision an answer belongs to that does not name it itself.
+    /// Prints the revision of an answer that does not name it.
     pub(crate) fn revision(&self, rev: &Revision, text: impl Display) {
         self.remark("notice", FAINT, &text, Some(rev));
     }
@@ -164,7 +164,7 @@ impl Output {
         self.complain(&document(kind, body).unwrap_or_default());
     }
 
-    /// If nobody can hear it, nothing else changes.
+    /// If it cannot be printed, nothing else changes.
     fn complain(&self, lines: &str) {
         let mut err = AutoStream::new(io::stderr().lock(), self.color);
         let _ = err.write_all(lines.as_bytes());
@@ -185,7 +185,7 @@ impl<'a> ErrorDocument<'a> {
 
 /// One line: `{"kind":…,"format-version":1,` and the members of `body`, which is an object with members.
 ///
-/// Put together by hand, since serde cannot flatten what has raw values in it.
+/// Assembled by hand, because serde cannot flatten a struct that contains raw values.
 fn document(kind: &str, body: &impl Serialize) -> io::Result<String> {
     let body = serde_json::to_string(body)?;
     let members = body.strip_prefix('{').unwrap_or(&body);

@@ -1,4 +1,4 @@
-//! Where the stacks are: the address that the operator gave, or the store of the project that the working directory is in.
+//! Finds the stacks: at the address that the operator gave, or in the store of the project around the working directory.
 
 use crate::environment::raw;
 use crate::exit::{Failure, MISSING};
@@ -12,17 +12,17 @@ use std::path::{Path, PathBuf};
 
 /// Where a project keeps its store, below its top directory.
 const PROJECT_STORE: &str = ".unobin/state";
-/// A name with more typing errors than this is another name.
+/// A name with more typing errors than this counts as a different name.
 const MOST_TYPING_ERRORS: usize = 2;
 
 #[derive(Debug, Args)]
 pub(crate) struct PlaceOptions {
-    /// The directory of the stacks, short for --backend local:DIR [env: STATECTL_ROOT] [default: .unobin/state in the
+    /// The directory that holds the stacks; short for --backend local:DIR [env: STATECTL_ROOT] [default: .unobin/state in the
     /// working directory or the nearest directory above it that has one]
     #[arg(long, global = true, value_name = "DIR", conflicts_with = "backend")]
     root: Option<PathBuf>,
 
-    /// The address of the stacks, as SCHEME:REST [env: STATECTL_BACKEND]
+    /// The address of the place that holds the stacks, as SCHEME:REST [env: STATECTL_BACKEND]
     #[arg(long, global = true, value_name = "ADDRESS")]
     backend: Option<String>,
 }
@@ -73,7 +73,7 @@ impl PlaceOptions {
 }
 
 impl Place {
-    /// That a stack does not exist beside the known ones, and what may have been meant.
+    /// The failure for a stack that is not among the known ones, with the name that may have been meant.
     pub(crate) fn unknown(&self, id: &StackId, known: &[StackId]) -> Failure {
         if let Some(directory) = self.searched.as_ref().filter(|_| known.is_empty()) {
             return no_stack(format!(
@@ -84,7 +84,7 @@ impl Place {
         }
         let failure = no_stack(format!("there is no stack {id} in {}", self.catalog.name()));
         match (nearest(id, known), known.is_empty()) {
-            (Some(near), _) => failure.hint(format!("did you mean {near}? `statectl stacks` lists all")),
+            (Some(near), _) => failure.hint(format!("did you mean {near}? `statectl stacks` lists them all")),
             (None, false) => failure.hint("`statectl stacks` lists the stacks that exist"),
             (None, true) => failure.hint("no stack exists there: check the address"),
         }
@@ -113,14 +113,14 @@ fn nearest<'a>(id: &StackId, known: &'a [StackId]) -> Option<&'a StackId> {
 /// The store of the working directory, or else of the nearest directory above it that has one, as git looks for its own. If
 /// there is none: the place of a new one, and where the search began.
 ///
-/// A store of another user is not taken unasked, except from root: whoever can make a directory above, as in `/tmp`, would
-/// decide where a push goes.
+/// A store that belongs to another user, root excepted, must be named: otherwise anybody who can make a directory above, as
+/// in `/tmp`, would decide where a push goes.
 fn project_store() -> Result<(String, Option<PathBuf>), Failure> {
     let here =
         env::current_dir().map_err(|source| Failure::io("the working directory cannot be found", &source))?;
     for directory in here.ancestors() {
         let store = directory.join(PROJECT_STORE);
-        // What cannot be looked at is no store of this user's.
+        // A directory that cannot be looked at is not this user's store.
         let Ok(found) = fs::metadata(&store) else {
             continue;
         };
@@ -128,7 +128,7 @@ fn project_store() -> Result<(String, Option<PathBuf>), Failure> {
         if found.uid() != user.as_raw() && found.uid() != 0 && !user.is_root() {
             return Err(
                 Failure::usage(format!("the store {} belongs to another user", store.display()))
-                    .hint("if you mean it, name it with --root DIR"),
+                    .hint("to use it all the same, name it with --root DIR"),
             );
         }
         return Ok((local(&store)?, None));

@@ -1,4 +1,4 @@
-//! What a command is busy with, shown on the terminal while it takes long.
+//! Shows on the terminal what a command is doing, if that takes long.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -11,7 +11,7 @@ const TICK: Duration = Duration::from_millis(100);
 const COUNTED: &str = "{wide_bar} {human_pos} of {human_len} {msg}, {eta} left";
 const UNCOUNTED: &str = "{spinner} {msg} ({elapsed})";
 
-/// Shows what a command is busy with until it is dropped. Nothing is shown where standard error is no terminal.
+/// Shows what a command is doing, until dropped. Shows nothing if standard error is not a terminal.
 pub(crate) struct Progress {
     bar: ProgressBar,
     /// Its end wakes the thread that waits for the moment to show something.
@@ -20,7 +20,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Of steps whose end nobody knows.
+    /// A display of steps whose number is unknown.
     pub(crate) fn of_steps(first: impl Into<String>) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         let progress = Self::shown_on(ProgressDrawTarget::stderr(), PATIENCE, bar, UNCOUNTED);
@@ -28,7 +28,7 @@ impl Progress {
         progress
     }
 
-    /// The command does this from now on.
+    /// Shows that the command now does this.
     pub(crate) fn step(&self, what: impl Into<String>) {
         self.bar.set_message(what.into());
     }
@@ -64,7 +64,7 @@ impl Drop for Progress {
     }
 }
 
-/// Calls `look` with each of `items`, which are so many `what`.
+/// Calls `look` with each of `items`; `what` names them in the display.
 pub(crate) fn each<T, U>(what: &'static str, items: Vec<T>, look: impl FnMut(T) -> U) -> Vec<U> {
     each_shown_on(ProgressDrawTarget::stderr(), PATIENCE, what, items, look)
 }

@@ -1,4 +1,4 @@
-//! What a command has at hand: its options, its output, and the stack that it is about.
+//! The context of a command: its options, its output, and its stack.
 
 use crate::exit::{Failure, MISSING};
 use crate::keys::{KeyOptions, NoRing};
@@ -13,7 +13,7 @@ use sdk_state::{
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What every command accepts.
+/// The options that every command accepts.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Options {
@@ -23,7 +23,7 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) keys: KeyOptions,
 
-    /// Wait this long for a held lock, such as 5m; by default a held lock is an error at once
+    /// Wait up to this long for a lock that somebody else holds, such as 5m; by default, fail at once
     #[arg(
         long,
         global = true,
@@ -58,7 +58,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 90s or 5m"))
 }
 
-/// What every command has at hand.
+/// The context of every command.
 pub(crate) struct Context {
     registry: Registry,
     options: Options,
@@ -186,7 +186,7 @@ impl Stack<'_> {
         }
     }
 
-    /// Fails unless the stack has a snapshot, so that a mistyped name makes no directory. A damaged pointer is no matter here.
+    /// Fails unless the stack has a snapshot, so that a mistyped name makes no directory. Ignores a damaged pointer.
     pub(crate) fn demand_snapshot(&self) -> Result<(), Failure> {
         match self.store.current() {
             Ok(None) => Err(self.no_current()),
@@ -253,7 +253,7 @@ impl Stack<'_> {
         Ok((rev, document))
     }
 
-    /// The document in the layout of this project: what unobin wrote has another one.
+    /// The document in the layout of this project; unobin writes another one.
     pub(crate) fn canonical(&self, rev: &Revision, document: Raw) -> Result<Raw, Failure> {
         if document.payload != State::PAYLOAD || !self.is_of_unobin(rev)? {
             return Ok(document);
@@ -270,7 +270,7 @@ impl Stack<'_> {
         Ok(self.keys().accepts_v1() && self.store.header(rev)?.version == 1)
     }
 
-    /// The failure, with the options that open the file in the hint.
+    /// The failure, with a hint that names the options that open the file.
     pub(crate) fn explain(&self, error: Error) -> Failure {
         match (error.kind(), error.revision()) {
             (ErrorKind::InvalidSnapshot, _) => Failure::from(error)
@@ -312,7 +312,7 @@ impl Stack<'_> {
     }
 }
 
-/// Who writes, recorded in clear.
+/// The author, host and tool, recorded unencrypted with each write.
 fn provenance() -> Provenance {
     Provenance::of_this_process().with_tool(concat!("statectl ", env!("CARGO_PKG_VERSION")))
 }

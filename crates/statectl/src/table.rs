@@ -4,10 +4,10 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Width, pr
 use std::io::{self, Write};
 use terminal_size::{Width as TerminalWidth, terminal_size_of};
 
-/// Marks the row that matters most, in its first column.
+/// Marks the most important row, in its first column.
 pub(crate) const MARK: &str = "*";
 
-/// With less room than this for the last column, its texts get lines of their own.
+/// If the last column has less room than this, its texts get lines of their own.
 const NARROWEST_TEXT: u16 = 20;
 /// Between two columns.
 const GAP: u16 = 2;
@@ -69,7 +69,7 @@ impl Table {
         Ok(())
     }
 
-    /// Makes room for the last column. True when there is none.
+    /// Makes room for the last column; true if there is no room.
     fn fit(&mut self) -> bool {
         let widths = self.table.column_max_content_widths();
         let (Some(width), Some((text, others))) = (self.width, widths.split_last()) else {

@@ -46,7 +46,7 @@ pub(crate) fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
-/// The time from which ages are told.
+/// The time from which ages are counted.
 #[expect(
     clippy::disallowed_methods,
     reason = "the program's one look at the clock; nothing is decided by it"

@@ -29,7 +29,7 @@ impl Compression {
         }
     }
 
-    /// The plaintext of `body`, which is exactly one frame of `length` bytes; `length` is already bounded.
+    /// Returns the plaintext of `body`, which must be exactly one frame of `length` bytes; `length` is already bounded.
     pub(crate) fn expand(self, zstd: &Zstd, body: Vec<u8>, length: u64) -> Result<Vec<u8>, Error> {
         let plaintext = match self {
             Self::None => body,
@@ -37,7 +37,7 @@ impl Compression {
         };
         if plaintext.len() as u64 != length {
             return Err(damaged(format!(
-                "the file should hold {length} bytes and holds {}",
+                "the file should hold {length} bytes but holds {}",
                 plaintext.len()
             )));
         }
@@ -52,7 +52,7 @@ pub(crate) struct Compressed {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The tables of zstd, set up once a store: making them anew costs more than compressing a small state.
+/// The tables of zstd, set up once for each store: making them again costs more than compressing a small state.
 pub(crate) struct Zstd {
     compressor: Mutex<bulk::Compressor<'static>>,
     decompressor: Mutex<bulk::Decompressor<'static>>,
@@ -94,20 +94,19 @@ impl Zstd {
             && content != length
         {
             return Err(damaged(format!(
-                "the file should hold {length} bytes and holds {content}"
+                "the file should hold {length} bytes but holds {content}"
             )));
         }
         let capacity =
             usize::try_from(length).map_err(|_| damaged("the file is too long for this machine"))?;
-        // Decoding at one go writes straight into the output: neither a window nor the claims of the frame set memory
-        // aside.
+        // Decoding in one call writes straight into the output: neither a window nor the claims of the frame reserve memory.
         let expanded = match self.decompressor.try_lock() {
             Ok(mut decompressor) => decompressor.decompress(body, capacity),
-            // Another thread is expanding: to wait for it takes longer than to set up a second one.
+            // Another thread is expanding: waiting for it takes longer than setting up a second one.
             Err(_) => bulk::decompress(body, capacity),
         };
         expanded.map_err(|source| match source.kind() {
-            // The file may be sound: nobody should give it up for that.
+            // The file may be intact, so this is not reported as damage.
             io::ErrorKind::OutOfMemory => Error::new(
                 ErrorKind::Unavailable,
                 format!("no memory for the {length} bytes that the file should hold"),

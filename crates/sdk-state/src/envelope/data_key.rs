@@ -9,7 +9,7 @@ use rand::rngs::SysRng;
 use sha2::Sha256;
 use zeroize::{Zeroizing, zeroize_stack};
 
-/// More stack than an operation with a key needs, in an unoptimised build as well.
+/// More stack than an operation with a key needs, even in an unoptimised build.
 const STACK_BYTES: usize = 16 * 1024;
 /// HKDF `info` of the key that authenticates the header.
 const HEADER_INFO: &[u8] = b"ubstate v2 header";
@@ -17,12 +17,12 @@ const HEADER_INFO: &[u8] = b"ubstate v2 header";
 const BODY_INFO: &[u8] = b"ubstate v2 body";
 /// The length of the header tag in bytes.
 pub(super) const HEADER_TAG_BYTES: usize = 32;
-/// What encryption adds to a body.
+/// The number of bytes that encryption adds to a body.
 pub(super) const BODY_TAG_BYTES: usize = 16;
 
 /// The random key of one sealed file: it encrypts one body, once, which is why the body's nonce is zero.
 ///
-/// It lies on the heap: moving an array copies it, and nobody erases the copy that stays behind on the stack.
+/// It lives on the heap: moving an array copies it, and nothing erases the copy that stays on the stack.
 pub(super) struct DataKey(Box<Zeroizing<[u8; 32]>>);
 
 impl DataKey {
@@ -38,7 +38,7 @@ impl DataKey {
         Ok(key)
     }
 
-    /// `None` unless `bytes` are 32: no data key then.
+    /// Makes the key; `None` unless there are 32 bytes.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut key = Self::zeros();
         if bytes.len() != key.0.len() {

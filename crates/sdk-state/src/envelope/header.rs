@@ -79,7 +79,7 @@ pub(super) struct Record {
 impl Header {
     /// Reads a header whose length is already bounded, and checks every rule that needs no key.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        /// Read before anything else, so that a newer version is told from a damaged file.
+        /// Read before anything else, so that a newer version is not taken for a damaged file.
         #[derive(Deserialize)]
         #[serde(rename_all = "kebab-case")]
         struct Probe {
@@ -104,7 +104,7 @@ impl Header {
         if let Some(parent) = &self.parent {
             parent
                 .parse::<Revision>()
-                .map_err(|_| damaged("the header names a parent that is no revision"))?;
+                .map_err(|_| damaged("the header names a parent that is not a revision"))?;
         }
         let allowed = match self.seal {
             Seal::None => 0..=0,
@@ -150,21 +150,21 @@ impl Record {
 
     fn written_at(&self) -> Result<OffsetDateTime, Error> {
         OffsetDateTime::parse(&self.written_at, &Rfc3339)
-            .map_err(|_| damaged("the header says no valid time of writing"))
+            .map_err(|_| damaged("the header has no valid time of writing"))
     }
 }
 
-/// What a sealed file says of itself. Nothing of it is authenticated: anybody who can write to the backend can make it up.
+/// The header of a sealed file. Nothing in it is authenticated: anybody who can write to the backend can forge it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct UnverifiedHeader {
     /// The version of the envelope, 1 or 2.
     pub version: u32,
-    /// The kind of payload; an old file of version 1 does not say.
+    /// The payload type; an old file of version 1 does not record it.
     pub payload: Option<String>,
-    /// `factory/stack` as the file says; `None` in version 1. It may be no valid name.
+    /// `factory/stack` as the file says; `None` in version 1. It may not be a valid name.
     pub stack: Option<String>,
-    /// The revision as the file says; `None` in version 1. It may be no valid name.
+    /// The revision as the file says; `None` in version 1. It may not be a valid name.
     pub revision: Option<String>,
     /// The revision that it was made from, if there was one.
     pub parent: Option<Revision>,
@@ -172,11 +172,11 @@ pub struct UnverifiedHeader {
     pub length: Option<u64>,
     /// The recipients that it is sealed for; none when it is not encrypted.
     pub recipients: Vec<Recipient>,
-    /// Who and what wrote it.
+    /// The author, host, run and tool.
     pub provenance: Provenance,
-    /// Why.
+    /// Why it was written.
     pub message: Option<String>,
-    /// When, by the writer's clock; `None` in version 1.
+    /// When it was written, by the writer's clock; `None` in version 1.
     pub written_at: Option<OffsetDateTime>,
 }
 
@@ -220,7 +220,7 @@ impl From<Header> for UnverifiedHeader {
     }
 }
 
-/// What serde says quotes the header, which is public, and which anybody may have written: it is shown as such.
+/// The message of serde quotes the header, which is public but may come from anybody, so it is shown as a quotation.
 fn malformed(error: &serde_json::Error) -> Error {
     let (line, column) = (error.line(), error.column());
     damaged(format!(

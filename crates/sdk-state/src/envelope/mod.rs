@@ -35,15 +35,15 @@ pub(crate) use compression::{Compressed, Zstd};
 pub(crate) use v1::seal as seal_v1;
 pub(crate) use v2::seal as seal_v2;
 
-/// The most plaintext bytes that are opened or sealed unless a store is told otherwise: 1 GiB.
+/// The default limit of the plaintext that is opened or sealed: 1 GiB.
 pub const DEFAULT_LIMIT: u64 = 1 << 30;
 
-/// How much longer a sealed file may be than the limit of its plaintext: 2 MiB. A header has at most 1 MiB, and zstd makes
+/// By how much a sealed file may exceed the limit of its plaintext: 2 MiB. A header has at most 1 MiB, and zstd makes
 /// incompressible data a little longer.
 pub const OVERHEAD: u64 = 2 << 20;
 
-/// What a sealed payload is, and where it belongs. To open it, say the same again; a file that says otherwise does not
-/// open.
+/// The type of a sealed payload, and the place where it belongs. Opening takes the same subject; a file with another one does
+/// not open.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// The payload type, such as [`Snapshot::PAYLOAD`](crate::Snapshot::PAYLOAD): 1 to 64 ASCII letters, digits, `.`
@@ -62,21 +62,21 @@ pub(crate) struct Place<'a> {
     pub(crate) revision: &'a Revision,
 }
 
-/// The origin of a sealed payload, recorded in clear.
+/// The origin of a sealed payload, recorded unencrypted.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
-    /// Who and what wrote it.
+    /// The author, host, run and tool.
     pub provenance: &'a Provenance,
-    /// When.
+    /// When it was written.
     pub written_at: OffsetDateTime,
-    /// Why: at most 4096 bytes.
+    /// Why it was written: at most 4096 bytes.
     pub message: Option<&'a str>,
     /// The revision that it was made from.
     pub parent: Option<&'a Revision>,
 }
 
 impl<'a> Origin<'a> {
-    /// An origin without a message and a parent.
+    /// Makes an origin without a message and a parent.
     pub fn new(provenance: &'a Provenance, written_at: OffsetDateTime) -> Self {
         Self {
             provenance,
@@ -95,7 +95,7 @@ impl<'a> Origin<'a> {
 ///
 /// * [`TooLarge`](ErrorKind::TooLarge) for a text of the provenance or a message over 4 KiB, a header over 1 MiB, or more
 ///   than 256 GiB.
-/// * [`InvalidName`](ErrorKind::InvalidName) for a payload type that is not allowed, or a time whose year has not four
+/// * [`InvalidName`](ErrorKind::InvalidName) for a payload type that is not allowed, or a time whose year does not have four
 ///   digits.
 /// * [`Unsupported`](ErrorKind::Unsupported) when two recipients are the same key, or an encrypter refuses.
 /// * [`Unavailable`](ErrorKind::Unavailable) when the holder of a key does not answer, the operating system gives no random
@@ -117,7 +117,7 @@ pub fn seal(
 ///
 /// # Errors
 ///
-/// * [`Damaged`](ErrorKind::Damaged) when it is no sealed file, or was changed or cut short.
+/// * [`Damaged`](ErrorKind::Damaged) when it is not a sealed file, or was changed or cut short.
 /// * [`WrongKey`](ErrorKind::WrongKey) when none of the keys opens it. In version 1 that may also be damage: its cipher
 ///   cannot tell.
 /// * [`Misplaced`](ErrorKind::Misplaced) when it was sealed for another stack or revision.
@@ -164,11 +164,11 @@ pub(crate) fn open_any(
     Ok((payload, plaintext))
 }
 
-/// Reads what a sealed file says of itself, to show and not to trust: nothing of it is authenticated.
+/// Reads what a sealed file says about itself. Show it, but do not trust it: none of it is authenticated.
 ///
 /// # Errors
 ///
-/// * [`Damaged`](ErrorKind::Damaged) when it is no sealed file, or its header breaks a rule.
+/// * [`Damaged`](ErrorKind::Damaged) when it is not a sealed file, or its header breaks a rule.
 /// * [`Refused`](ErrorKind::Refused) for a newer version.
 /// * [`TooLarge`](ErrorKind::TooLarge) for a header over 1 MiB.
 pub fn header(sealed: &[u8]) -> Result<UnverifiedHeader, Error> {
@@ -178,8 +178,8 @@ pub fn header(sealed: &[u8]) -> Result<UnverifiedHeader, Error> {
     }
 }
 
-/// How many bytes of a file [`header`] needs, as its beginning says: `None` for version 1, the header of which is spread
-/// over the file. Where the beginning is damaged, it is enough to see that.
+/// How many bytes of a file [`header`] needs, according to the file's beginning: `None` for version 1, whose header is spread
+/// over the file. If the beginning is damaged, it is enough to report that.
 pub(crate) fn bytes_for_header(beginning: &[u8]) -> Option<usize> {
     match Version::of(beginning) {
         Ok(Version::One) => None,
@@ -188,7 +188,7 @@ pub(crate) fn bytes_for_header(beginning: &[u8]) -> Option<usize> {
     }
 }
 
-/// Refuses by its first bytes a file that would not open however it goes on.
+/// Refuses a file whose first bytes show that it cannot open.
 pub(crate) fn check_beginning(keyring: &Keyring, beginning: &[u8]) -> Result<(), Error> {
     match Version::of(beginning)? {
         Version::One => v1::accepted(keyring).map(drop),
@@ -208,7 +208,7 @@ impl Version {
         } else if sealed.starts_with(&v2::MAGIC) {
             Ok(Self::Two)
         } else {
-            Err(damaged("this is no sealed file, or its beginning was changed"))
+            Err(damaged("this is not a sealed file, or its beginning was changed"))
         }
     }
 }
@@ -236,7 +236,7 @@ fn misplaced(what: &str, expected: &str, found: &str) -> Error {
 pub(crate) fn too_large(bytes: u64, limit: u64) -> Error {
     Error::new(
         ErrorKind::TooLarge,
-        format!("{bytes} bytes are more than the limit of {limit}: raise the limit if you mean it"),
+        format!("{bytes} bytes are more than the limit of {limit}: raise the limit if that is intended"),
     )
 }
 

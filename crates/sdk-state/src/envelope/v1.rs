@@ -115,10 +115,10 @@ impl EncrypterRecord {
 
 fn parse(file: &[u8]) -> Result<Envelope<'_>, Error> {
     let text = str::from_utf8(file).map_err(|_| damaged("the file is not UTF-8"))?;
-    // Nothing but its position is told of an error: with `noop` the text holds the snapshot.
+    // Only the position of an error is reported: with `noop`, the text holds the snapshot.
     let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| {
         damaged(format!(
-            "the file is no envelope of version 1 (line {}, column {})",
+            "the file is not an envelope of version 1 (line {}, column {})",
             error.line(),
             error.column()
         ))

@@ -25,7 +25,7 @@ pub(crate) fn seal(
     seal_with(&DataKey::generate()?, keyring, subject, origin, payload)
 }
 
-/// A data key is never passed in but by the tests, which compare the outcome with published bytes.
+/// Only the tests pass in a data key, to compare the outcome with published bytes.
 pub(super) fn seal_with(
     data_key: &DataKey,
     keyring: &Keyring,
@@ -151,7 +151,7 @@ fn header_bytes(sealed: &[u8]) -> Result<&[u8], Error> {
     Ok(&rest[..length])
 }
 
-/// The reader's ring decides, not the file.
+/// The reader's keyring decides, not the file.
 fn refuse_other_seal(keyring: &Keyring, header: &Header) -> Result<(), Error> {
     match (keyring.is_plain(), header.seal) {
         (true, Seal::None) | (false, Seal::ChaCha20Poly1305) => Ok(()),
@@ -180,8 +180,8 @@ fn refuse_other_place(place: Place<'_>, header: &Header) -> Result<(), Error> {
     Ok(())
 }
 
-/// Keys are tried in the order of the ring. A key that does not unwrap is passed over: the file may lie about its
-/// recipients, and must not keep the right key from being tried.
+/// Keys are tried in the order of the ring. A key that does not unwrap is passed over: the file may lie about its recipients,
+/// and must not prevent the right key from being tried.
 fn unwrap_data_key(keyring: &Keyring, header: &Header, context: &[u8]) -> Result<DataKey, Error> {
     let mut failure = None;
     let mut named = None;
@@ -289,8 +289,8 @@ fn plain_tag(prefix: &[u8], body: &[u8]) -> [u8; HEADER_TAG_BYTES] {
         .into()
 }
 
-/// What ties the ciphertexts to their place: every field preceded by its length, so that no two places give the same
-/// bytes.
+/// The context that binds the ciphertexts to their place: every field preceded by its length, so that no two places give the
+/// same bytes.
 fn context(subject: Subject<'_>, compression: &str, length: u64) -> Vec<u8> {
     let mut context = Vec::with_capacity(256);
     for field in [
@@ -329,7 +329,7 @@ fn check_payload_type(payload: &str) -> Result<(), Error> {
     Err(Error::new(
         ErrorKind::InvalidName,
         format!(
-            "{} is no payload type: 1 to 64 ASCII letters, digits, . and -",
+            "{} is not a payload type: 1 to 64 ASCII letters, digits, . and -",
             Excerpt(payload)
         ),
     ))

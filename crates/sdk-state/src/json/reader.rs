@@ -28,7 +28,7 @@ pub(crate) struct Reader<'a> {
     value: Value<'a>,
 }
 
-/// What is known of the raw value that is being read. Kept from one value to the next, to allocate once.
+/// The state of reading a raw value. Kept from one value to the next, so that memory is allocated once.
 struct Value<'a> {
     max_depth: usize,
     /// The brackets that close the open lists and objects.
@@ -48,7 +48,7 @@ struct Value<'a> {
 struct Object {
     /// Where its names begin.
     first_name: usize,
-    /// Whether each of its names is greater than the one before: then none is there twice.
+    /// Whether each of its names is greater than the one before: then no name is repeated.
     is_sorted: bool,
     has_escapes: bool,
 }
@@ -59,18 +59,18 @@ pub(crate) struct RawText<'r> {
     pub(super) defect: Option<Defect>,
 }
 
-/// What a grammatical value may have that not every program reads alike.
+/// A defect of a grammatical value that not all programs read alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Defect {
-    /// More lists and objects inside each other than are allowed.
+    /// Lists and objects that nest more deeply than allowed.
     TooDeep,
     /// The same name twice in one object, however it is escaped.
     RepeatedName,
-    /// Half of a surrogate pair in a name, which is no Unicode text to compare.
+    /// Half of a surrogate pair in a name, which is not Unicode text and cannot be compared.
     BrokenName,
 }
 
-/// Why a text cannot be read. Boxed, since the functions that may return it are called for each token.
+/// The reason why a text cannot be read. Boxed, because the functions that may return it are called for each token.
 #[derive(Debug)]
 pub(crate) struct Problem(Box<Details>);
 
@@ -124,8 +124,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Goes on to the value of the next member of an object and gives its name, or goes behind the object. `is_first` is
-    /// true right after [`open`](Self::open).
+    /// Moves to the value of the next member of an object and returns its name, or moves past the object. `is_first` is true
+    /// right after [`open`](Self::open).
     pub(crate) fn next_name(&mut self, is_first: &mut bool) -> Result<Option<Cow<'a, str>>, Problem> {
         if !self.next(b'}', is_first)? {
             return Ok(None);
@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
         Ok(Some(name))
     }
 
-    /// Goes on to the next element of a list, or behind the list.
+    /// Moves to the next element of a list, or past the list.
     pub(crate) fn next_element(&mut self, is_first: &mut bool) -> Result<bool, Problem> {
         self.next(b']', is_first)
     }
@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
     fn next(&mut self, closing: u8, is_first: &mut bool) -> Result<bool, Problem> {
         let is_first = std::mem::take(is_first);
         match self.peek() {
-            // After a comma the bracket is no element: whoever reads one says so.
+            // After a comma the bracket is not an element; reading the element reports that.
             Some(byte) if byte == closing => {
                 self.at += 1;
                 self.pass_white();
@@ -431,7 +431,7 @@ impl<'a> Reader<'a> {
         self.problem(&format!("expected {what}{but}"))
     }
 
-    /// Something wrong at the next token.
+    /// A problem at the next token.
     pub(crate) fn problem(&self, message: &str) -> Problem {
         Problem::new(message, self.at)
     }
@@ -490,7 +490,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// What is wrong with the names of an object, of which some have escapes.
+/// Returns what is wrong with the names of an object, some of which have escapes.
 fn defect_of(names: &[&str]) -> Option<Defect> {
     let names: Option<Vec<Cow<'_, str>>> = names.iter().map(|name| unquote(name, true)).collect();
     match names {
@@ -545,7 +545,7 @@ impl Problem {
 }
 
 impl Defect {
-    /// What a value with this defect has, and what to do about it.
+    /// Describes the defect, and what to do about it.
     pub(super) fn describe(self, max_depth: usize) -> String {
         match self {
             Self::TooDeep => {

@@ -17,12 +17,12 @@ pub(super) fn white_end(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The first quotation mark, backslash or control character from `at` on, or the end.
+/// Returns the position of the first quotation mark, backslash or control character from `at` on, or the end.
 #[inline]
 pub(super) fn special_in_string(bytes: &[u8], mut at: usize) -> usize {
     while let Some(word) = word(bytes, at) {
-        // With its second bit turned, a quotation mark is 0x20, and everything else from 0x20 on is more. The lowest byte that
-        // is marked is right, and it is the first: a borrow reaches only higher ones.
+        // With its second bit flipped, a quotation mark is 0x20, and every other byte from 0x20 on is larger. The lowest
+        // marked byte is always correct, and it is the first one: a borrow affects only higher bytes.
         let below_0x21 = (word ^ (EACH * 2)).wrapping_sub(EACH * 0x21);
         let backslash = (word ^ (EACH * u64::from(b'\\'))).wrapping_sub(EACH);
         let marked = (below_0x21 | backslash) & !word & (EACH << 7);

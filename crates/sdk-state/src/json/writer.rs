@@ -4,14 +4,14 @@ use super::reader::MAX_DEPTH;
 use super::scan::{is_white, special_in_string};
 use std::io;
 
-/// A text on its way out. It puts commas and white space where they belong.
+/// Writes a text, and puts commas and white space where they belong.
 pub(crate) struct Writer<'a> {
     text: String,
     /// How many levels are open, if the text is indented.
     depth: Option<usize>,
-    /// Where a value is to be put in later.
+    /// The position where a value is inserted later.
     mark: usize,
-    /// Where an indented text goes piece by piece.
+    /// The output of an indented text, piece by piece.
     out: Option<&'a mut dyn io::Write>,
     failure: Option<io::Error>,
 }

@@ -29,7 +29,7 @@ impl Entries {
         self.slots[*slot].as_ref()
     }
 
-    /// Puts the entry in the place of the one with its address, or at the end.
+    /// Replaces the entry with the same address, or adds the entry at the end.
     pub(super) fn upsert(&mut self, entry: Entry) -> Option<Entry> {
         let end = self.slots.len();
         match self.place(&entry.address) {
@@ -57,7 +57,7 @@ impl Entries {
         removed
     }
 
-    /// Entries from a document; the error is the positions, from 0, of two with the same address.
+    /// Entries from a document; the error holds the positions, from 0, of two entries with the same address.
     fn from_slots(slots: Vec<Option<Entry>>) -> Result<Self, (usize, usize)> {
         let mut entries = Self {
             index: HashTable::with_capacity(slots.len()),
@@ -76,7 +76,7 @@ impl Entries {
         self.fill_index();
     }
 
-    /// Indexes every slot; stops at the first address that is there twice.
+    /// Indexes every slot; stops at the first repeated address.
     fn fill_index(&mut self) -> Option<(usize, usize)> {
         let Self { slots, index, hasher } = self;
         for (slot, entry) in slots.iter().enumerate() {

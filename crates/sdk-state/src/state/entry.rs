@@ -4,7 +4,7 @@ use crate::json::{Problem, Reader, Writer};
 use std::fmt;
 
 object! {
-    /// One thing that the factory manages, or ran, or read: what is known of it since.
+    /// One entry of a state: the record of one thing that the factory manages, ran or read.
     ///
     /// Members that this version does not know are kept.
     ///
@@ -23,9 +23,9 @@ object! {
         required pub address: String = "address",
         /// What the entry stands for.
         required pub entry_kind: EntryKind = "entry-kind",
-        /// What kind of thing it is; the entry's kind leaves a choice only to library calls.
+        /// The category of the thing; only for library calls does the entry kind leave a choice.
         required pub category: Category = "category",
-        /// Which library provides it.
+        /// The library that provides it.
         required pub binding: Binding = "binding",
         /// The version of the provider's schema that `inputs` and `outputs` follow.
         optional pub schema_version: Option<i64> = "schema-version",
@@ -35,23 +35,23 @@ object! {
         optional pub sensitive_outputs: Vec<String> = "sensitive-outputs",
         /// What an action ran for last; empty for none.
         optional pub trigger_hash: String = "trigger-hash",
-        /// What it was made from: an object. An empty one is not written, and read as `None`.
+        /// The values that it was made from: an object. An empty object is not written, and is read as `None`.
         optional pub inputs: Option<Json> = "inputs",
-        /// What became of it: an object. An empty one is not written, and read as `None`.
+        /// The values that resulted: an object. An empty object is not written, and is read as `None`.
         optional pub outputs: Option<Json> = "outputs",
-        /// The addresses that it needs. They may name what is not there.
+        /// The addresses of the entries that it needs. They may name entries that do not exist.
         optional pub depends_on: Vec<String> = "depends-on",
     }
 }
 
 object! {
-    /// Which library provides an entry.
+    /// The library that provides an entry.
     pub struct Binding = "a binding" {
         /// The library's name in the factory, not empty.
         required pub alias: String = "alias",
         /// Where the library comes from; empty for a built-in one.
         optional pub library_path: String = "library-path",
-        /// What it is called in the library, not empty.
+        /// Its name in the library, not empty.
         required pub kind: String = "kind",
     }
 }
@@ -70,20 +70,20 @@ pub enum EntryKind {
     DataSource,
 }
 
-/// What kind of thing an entry is.
+/// The category of the thing that an entry stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Category {
-    /// It exists.
+    /// A thing that exists.
     Resource,
-    /// It was read.
+    /// A thing that was read.
     DataSource,
-    /// It ran.
+    /// A thing that ran.
     Action,
 }
 
 impl Entry {
-    /// An entry with the members that each one has.
+    /// Makes an entry with the members that every entry has.
     pub fn new(
         address: impl Into<String>,
         entry_kind: EntryKind,
@@ -115,7 +115,7 @@ impl Entry {
         }
     }
 
-    /// The rule that the entry breaks, if it does.
+    /// Returns the rule that the entry breaks, if any.
     pub(super) fn broken_rule(&self) -> Option<&'static str> {
         let category_fits = match self.entry_kind {
             EntryKind::Leaf => self.category == Category::Resource,
@@ -137,7 +137,7 @@ impl Entry {
 }
 
 impl Binding {
-    /// The binding to `kind` of the library that the factory calls `alias`.
+    /// Makes the binding to `kind` of the library that the factory calls `alias`.
     pub fn new(alias: impl Into<String>, kind: impl Into<String>) -> Self {
         Self {
             alias: alias.into(),
@@ -230,7 +230,7 @@ fn one_of<T: Copy, const N: usize>(
     found.ok_or_else(|| reader.problem(expected))
 }
 
-/// Without a value: even an address may tell too much.
+/// Omits all values: even an address may reveal too much.
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry").finish_non_exhaustive()

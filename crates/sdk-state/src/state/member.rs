@@ -1,4 +1,4 @@
-//! How the members of the document's objects are read and written. `object!` lists the members of one object, once.
+//! Reads and writes the members of the document's objects. `object!` lists the members of one object, once.
 
 use crate::Json;
 use crate::json::{Problem, Reader, Writer};
@@ -19,7 +19,7 @@ pub(super) trait Member: Sized {
         Ok(())
     }
 
-    /// How many bytes it takes on one line at most, but for escapes.
+    /// The most bytes that the value takes on one line, not counting escapes.
     fn length(&self) -> usize;
 }
 
@@ -30,8 +30,8 @@ pub(super) trait Member: Sized {
 /// * `always`: reading takes the default without it; always written,
 /// * `optional`: reading takes the default without it; left out when empty.
 ///
-/// `null` is the same as absent. Unknown members are kept, behind the known ones. A repeated member is an error. Nothing
-/// here prints a value, `Debug` included.
+/// `null` is the same as absent. Unknown members are kept, after the known ones. A repeated member is an error. Nothing here
+/// prints a value, not even `Debug`.
 macro_rules! object {
     (
         $(#[$attribute:meta])*

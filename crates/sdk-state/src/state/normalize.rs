@@ -1,4 +1,4 @@
-//! From a document to the bytes that are stored of it, entry by entry: no more than one of them is in memory.
+//! Turns a document into the bytes that are stored, entry by entry: only one entry is in memory at a time.
 
 use super::entry::{Entry, is_object};
 use super::member::{Member, object};
@@ -8,7 +8,7 @@ use crate::{Error, Json, StackId};
 use hashbrown::HashMap;
 
 impl State {
-    /// Checks a document that comes from elsewhere, and gives the bytes that a store keeps of it.
+    /// Checks a document that comes from elsewhere, and returns the bytes that a store keeps.
     ///
     /// It is the same as [`decode`](crate::Snapshot::decode), [`check_values`](Self::check_values),
     /// [`check_stack`](crate::Snapshot::check_stack) and [`encode`](crate::Snapshot::encode), in less time and half of their
@@ -41,7 +41,7 @@ impl State {
 }
 
 object! {
-    /// A state whose entries are written already.
+    /// A state whose entries have already been written.
     pub(super) struct Document = "a snapshot" {
         required format_version: FormatVersion = "format-version",
         always factory: Factory = "factory",
@@ -62,7 +62,7 @@ pub(super) fn normalized(bytes: &[u8]) -> Result<(Document, Vec<u8>), Error> {
     if !is_object(document.outputs.as_ref()) {
         return Err(invalid("outputs: expected an object"));
     }
-    // What stands around the entries is moved to them, since they are much longer.
+    // The text around the entries is moved to them, because they are much longer.
     let mut text = std::mem::take(&mut document.entries).0;
     let mut around = Writer::on_one_line(document.length());
     document.write(&mut around);
@@ -81,7 +81,7 @@ impl Default for WrittenEntries {
 
 impl Member for WrittenEntries {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Problem> {
-        // Only what is used of it becomes memory.
+        // Only the part that is used takes up memory.
         let mut out = Writer::on_one_line(reader.rest_length());
         let mut positions: HashMap<String, usize> = HashMap::new();
         reader.open(b'[', "a list of entries")?;

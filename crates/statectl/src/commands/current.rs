@@ -18,19 +18,19 @@ pub(crate) struct Current {
 
 /// Make a stored revision the current one
 ///
-/// The revision is opened first, so that what becomes current can be read. Without --expect it becomes current whatever was
-/// current before: this repairs a damaged or lost `current`.
+/// The revision is opened first, so that what becomes current can be read. Without --expect, it replaces whatever is current:
+/// this repairs a damaged or lost `current`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl set-current network/prod 2026-07-10T12:00:00.25Z")]
 pub(crate) struct SetCurrent {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// The revision that becomes current
+    /// The revision to make current
     rev: String,
-    /// The revision that must be current now; none: nothing may be current
+    /// The revision that must be current now, or none if no revision may be current
     #[arg(long, value_name = "REV|none")]
     expect: Option<String>,
-    /// Do not open the revision first: for a repair where the key is missing
+    /// Do not open the revision first: for a repair without the key
     #[arg(long)]
     unchecked: bool,
 }

@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 pub(crate) struct List {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// This revision instead of the current one
+    /// Use this revision instead of the current one
     #[arg(long)]
     rev: Option<String>,
 }
@@ -126,7 +126,7 @@ impl Answer for Entries {
     }
 }
 
-/// Printed in the place of a sensitive value.
+/// Printed instead of a sensitive value.
 const MASK: &str = "(sensitive)";
 
 /// Show one entry, with sensitive fields masked
@@ -137,7 +137,7 @@ pub(crate) struct Show {
     pub(super) stack: String,
     /// The entry's address
     address: String,
-    /// This revision instead of the current one
+    /// Use this revision instead of the current one
     #[arg(long)]
     rev: Option<String>,
     /// Show sensitive fields too
@@ -216,8 +216,8 @@ impl Show {
     }
 }
 
-/// A name may also lead into a member, as `tags.token`: then the whole member is masked. Signs with which notations for paths
-/// begin are passed over, so that `/token` and `$.token` mask too.
+/// A name may also lead into a member, as `tags.token`: then the whole member is masked. Leading signs of path notations are
+/// skipped, so that `/token` and `$.token` mask too.
 fn is_sensitive(name: &str, sensitive: &[String]) -> bool {
     sensitive.iter().any(|sensitive| {
         sensitive

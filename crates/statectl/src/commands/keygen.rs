@@ -9,13 +9,14 @@ use std::path::PathBuf;
 
 /// Make a new key
 ///
-/// Without PATH the key is printed as base64, for an environment variable, and its fingerprint on standard error.
+/// Without PATH, the key is printed as base64, for use in an environment variable, and its fingerprint goes to standard
+/// error.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  \
     statectl keygen /keys/prod                    # for --encrypter key-file:/keys/prod\n  \
     export STATE_KEY=$(statectl keygen)           # for --encrypter env-key:STATE_KEY")]
 pub(crate) struct Keygen {
-    /// The file to make, which only you can read; an existing file is left as it is
+    /// The key file to make, readable by you alone; an existing file is left as it is
     path: Option<PathBuf>,
 }
 

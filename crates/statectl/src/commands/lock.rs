@@ -11,27 +11,27 @@ use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus};
 
-/// As shells have it: the command was found and could not be run.
+/// As in shells: the command was found but could not be run.
 const NOT_EXECUTABLE: u8 = 126;
-/// As shells have it: there is no such command.
+/// As in shells: there is no such command.
 const NO_SUCH_COMMAND: u8 = 127;
-/// As shells have it: this much and the number of the signal that ended the command.
+/// As in shells: this plus the number of the signal that ended the command.
 const KILLED: i32 = 128;
 
-/// Run a command while holding the lock; its exit code is passed on
+/// Run a command while holding the lock, and pass on its exit code
 ///
 /// A statectl that the command starts joins this lock instead of waiting for it. The lock ends when the command ends. If
 /// statectl is killed, the lock lasts until the last process that inherited it has ended; a process that closes inherited
-/// files, as subprocesses of Python do, does not keep it.
+/// files, as subprocesses of Python do, does not keep the lock.
 ///
-/// The exit code is 125 if the lock is lost while the command runs, 126 if the command cannot be run, 127 if it does not exist,
-/// and 128 plus the signal that ended it.
+/// The exit code is 125 if the lock is lost while the command runs, 126 if the command cannot be run, 127 if it does not
+/// exist, and 128 plus the number of the signal that ended it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl lock network/prod -- ./apply.sh --all")]
 pub(crate) struct LockCommand {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// Lock a stack that does not exist yet, and make its directory
+    /// Also lock a stack that does not exist yet, and make its directory
     #[arg(long)]
     create: bool,
     /// The command and its arguments, after --
@@ -69,18 +69,18 @@ impl LockCommand {
                 LOCK_LOST,
                 "lock-lost",
                 format!(
-                    "the lock of {} was lost while the command ran, which ended with exit code {code}",
+                    "the lock of {} was lost while the command ran; the command ended with exit code {code}",
                     self.stack
                 ),
             )
             .hint(
-                "somebody evicted it: check what the command did after that, and who else worked meanwhile",
+                "somebody evicted this command: check what it did after that, and who else was working meanwhile",
             )),
         }
     }
 }
 
-/// The signals that this process handles. A signal that its parent wants ignored, as `nohup` does, stays ignored.
+/// The signals that this process handles. A signal that the parent ignores, as `nohup` does, stays ignored.
 fn handled_signals() -> impl Iterator<Item = i32> {
     let ignored = ignored_signals();
     [SIGINT, SIGTERM, SIGHUP]
@@ -97,7 +97,8 @@ fn ignored_signals() -> u64 {
         .unwrap_or_default()
 }
 
-/// A terminal sends an interrupt to both, so it is left to the command. A signal that ends a single process is passed on.
+/// A terminal sends an interrupt to both processes, so the command handles it. Signals that are sent to this process alone
+/// are passed on.
 fn wait_for(child: &mut Child, signals: &mut Signals) -> io::Result<ExitStatus> {
     loop {
         if let Some(status) = child.try_wait()? {

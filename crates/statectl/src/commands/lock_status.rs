@@ -7,7 +7,7 @@ use sdk_state::{LockStatus, LockToken};
 use serde::Serialize;
 use std::io::{self, IsTerminal as _, Write as _};
 
-/// Show who holds the lock, since when, and whether that process lives
+/// Show who holds the lock, since when, and whether the holder is alive
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl lock-status network/prod")]
 pub(crate) struct LockStatusCommand {
@@ -53,8 +53,9 @@ impl Answer for Status {
 
 /// Evict the holder of a lock
 ///
-/// Make sure that the holder has stopped. From now on it cannot move `current`, but whatever it is changing in the
-/// infrastructure goes on. Without --token or --yes, the holder is shown and you are asked at the terminal.
+/// First make sure that the holder has stopped. After the eviction it cannot move `current`, but the changes that it is
+/// making to the infrastructure go on. Without --token or --yes, statectl shows the holder and asks for confirmation at the
+/// terminal.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  \
     statectl lock-status network/prod             # shows the token\n  \
@@ -62,10 +63,10 @@ impl Answer for Status {
 pub(crate) struct ForceUnlock {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// Evict the holder with this token and no other
+    /// Evict only the holder with this token
     #[arg(long)]
     token: Option<String>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
@@ -111,7 +112,7 @@ impl ForceUnlock {
         output.notice(format_args!("{} is {}", self.stack, holder.in_short()));
         if !io::stdin().is_terminal() {
             return Err(
-                Failure::usage("standard input is no terminal, so nobody can be asked")
+                Failure::usage("standard input is not a terminal, so nobody can be asked")
                     .hint("pass --token TOKEN, which `statectl lock-status STACK` shows, or --yes"),
             );
         }
@@ -120,7 +121,7 @@ impl ForceUnlock {
             Ok(false) => Err(Failure::new(
                 FAILED,
                 "cancelled",
-                "the answer was no, and nobody was evicted",
+                "the answer was no, so nobody was evicted",
             )),
             Err(source) => Err(Failure::io("the answer cannot be read", &source)),
         }

@@ -19,10 +19,10 @@ use std::str::FromStr;
 
 /// Keep infrastructure state: encrypted, versioned snapshots under an exclusive lock
 ///
-/// A stack is named FACTORY/STACK. Its snapshots are kept in .unobin/state of the working directory, or of the nearest
+/// A stack is named FACTORY/STACK. Its snapshots are kept in .unobin/state in the working directory, or in the nearest
 /// directory above it that has one, unless --root or --backend says otherwise.
 ///
-/// Standard output carries the answer alone; notices, warnings and errors go to standard error.
+/// Standard output carries only the answer; notices, warnings and errors go to standard error.
 #[derive(Debug, Parser)]
 #[command(
     name = "statectl",
@@ -91,7 +91,7 @@ impl Command {
         Ok(0)
     }
 
-    /// The stack that it is about.
+    /// The stack that the command is about.
     pub(crate) fn stack(&self) -> Option<&str> {
         match self {
             Self::Push(command) => Some(&command.stack),
@@ -110,13 +110,13 @@ impl Command {
     }
 }
 
-/// Print the completions for a shell
+/// Print the completion script for a shell
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  statectl completions bash > ~/.local/share/bash-completion/completions/statectl"
 )]
 pub(crate) struct Completions {
-    /// Which shell
+    /// The shell
     shell: Shell,
 }
 
@@ -143,8 +143,8 @@ impl FromStr for Expected {
     }
 }
 
-/// A revision, an expectation or a token that may have been given. A name that is not allowed is not a matter of usage, so
-/// that it has the same exit code as a stack's.
+/// Parses an optional revision, expectation or token. An invalid name is not a usage error, so that it has the same exit code
+/// as the invalid name of a stack.
 fn parsed<T: FromStr<Err = Error>>(text: Option<&str>) -> Result<Option<T>, Failure> {
     Ok(text.map(str::parse).transpose()?)
 }

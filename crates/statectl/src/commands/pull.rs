@@ -7,17 +7,17 @@ use sdk_state::{Error, ErrorKind, Json, Raw, Revision, Snapshot as _, State};
 
 /// Print a snapshot as JSON, secrets included
 ///
-/// It prints the snapshot itself in every format, so that `push` takes it back. The revision goes to standard error: give it to
-/// `push --expect`, and an edit that somebody makes meanwhile is not overwritten.
+/// The snapshot is printed as it is in every format, so that `push` accepts it. The revision goes to standard error: pass it
+/// to `push --expect` so as not to overwrite an edit that somebody makes meanwhile.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl pull network/prod > state.json")]
 pub(crate) struct Pull {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// This revision instead of the current one
+    /// Use this revision instead of the current one
     #[arg(long)]
     rev: Option<String>,
-    /// Print the document byte by byte, of whatever type it is
+    /// Print the document unchanged, whatever its type
     #[arg(long)]
     raw: bool,
 }
@@ -48,7 +48,7 @@ impl Pull {
     }
 }
 
-/// A snapshot's document, without reading its entries: whatever was sealed has been checked.
+/// A snapshot's document, without parsing its entries: sealed documents have been checked.
 fn json_of(document: Raw) -> Result<Json, Error> {
     if document.payload != State::PAYLOAD {
         let found = document.payload;

@@ -33,19 +33,19 @@ pub(crate) struct Push {
     pub(super) stack: String,
     /// The snapshot as JSON; - is standard input
     file: PathBuf,
-    /// Why, for the readers of the list; stored in clear
+    /// A message for the list of snapshots, such as the reason; stored unencrypted
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
-    /// The revision that the file was made from, which must still be current; none: nothing may be current
+    /// The revision that the file was made from, which must still be current, or none if no revision may be current
     #[arg(long, value_name = "REV|none")]
     expect: Option<String>,
     /// Store a new revision even if nothing has changed, or if the stack holds documents of another type
     #[arg(long)]
     force: bool,
-    /// Go on if none of the given keys opens the current snapshot: from now on other keys are needed
+    /// Push even if none of the given keys opens the current snapshot; from then on, the given keys are needed
     #[arg(long)]
     new_key: bool,
-    /// Store the file byte by byte as a document of this type, which statectl does not read
+    /// Store the file unchanged as a document of this type, which statectl does not interpret
     #[arg(long, value_name = "TYPE")]
     payload: Option<String>,
 }
@@ -71,7 +71,7 @@ impl Push {
                 "the message is longer than {LONGEST_MESSAGE} bytes: shorten it"
             )));
         }
-        // Whatever can be refused without the stack is refused before anything is made for it.
+        // Refuses everything that can be refused without the stack, before anything is made for the stack.
         let id: StackId = self.stack.parse()?;
         keep_large_blocks();
         let (file, progress) = read(&self.file)?;
@@ -84,7 +84,7 @@ impl Push {
         context.output().answer(&pushed)
     }
 
-    /// What is stored: a checked snapshot in the layout of this project, or the bytes of the file.
+    /// The document to store: a checked snapshot in the layout of this project, or the bytes of the file.
     fn document(&self, id: &StackId, file: Vec<u8>) -> Result<Raw, Failure> {
         match &self.payload {
             Some(payload) if payload != State::PAYLOAD => Ok(Raw {
@@ -121,7 +121,7 @@ impl Push {
                 store
                     .backend()
                     .set_current(Expect::Revision(rev), rev, held.token()?)?;
-                output.notice("nothing has changed, so nothing was stored: --force stores it all the same");
+                output.notice("nothing has changed, so nothing was stored: pass --force to store it anyway");
                 return Ok(answer(rev, false));
             }
             // Under a lock that was held before this command began, nobody else can have changed anything.
@@ -178,7 +178,7 @@ impl Push {
             };
             return Err(Failure::from(Error::new(other, "another type"))
                 .hint(hint)
-                .extend_hint("--force stores one of another type"));
+                .extend_hint("--force stores a document of another type"));
         }
         // A document of unobin that breaks a rule differs from this one, which breaks none.
         Ok(current == *document
@@ -217,7 +217,7 @@ fn read(path: &Path) -> Result<(Vec<u8>, Progress), Failure> {
     };
     let cannot_read = |source: io::Error| Failure::io(format!("cannot read {name}"), &source);
     let reading = format!("reading {name}");
-    // What somebody types is not overwritten.
+    // The progress must not overwrite what somebody types.
     let is_typed = is_standard_input && io::stdin().is_terminal();
     let progress = (!is_typed).then(|| Progress::of_steps(reading.as_str()));
     let bytes = match is_standard_input {
@@ -247,7 +247,7 @@ fn keep_large_blocks() {
     drop(black_box(Vec::<u8>::with_capacity(LARGEST_KEPT_BLOCK)));
 }
 
-/// The bytes of `source`, which has perhaps `length`, and no more than one byte beyond the limit.
+/// The bytes of `source`, at most one byte beyond the limit; `length` is the expected number.
 fn read_up_to_limit(source: impl Read, length: u64) -> io::Result<Vec<u8>> {
     let capacity = length.min(DEFAULT_LIMIT) + 1;
     let mut bytes = Vec::new();
@@ -256,7 +256,7 @@ fn read_up_to_limit(source: impl Read, length: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What became of the snapshot when `current` could not be moved to it.
+/// The failure to move `current` to a stored snapshot, with a hint that says where the snapshot is.
 fn after_storing(error: Error) -> Failure {
     let stored = match (error.revision(), error.is_outcome_unknown()) {
         (None, _) => return error.into(),
@@ -279,7 +279,7 @@ impl Answer for Pushed {
 mod tests {
     use super::*;
 
-    /// The last flush of a push fails after `current` has moved. Once it was said all the same not to have moved.
+    /// The last flush of a push fails after `current` has moved. The error used to say that it had not moved.
     #[test]
     fn hint_says_current_did_not_move_only_if_known() {
         let rev: Revision = "2026-07-10T12:00:00Z".parse().unwrap();

@@ -16,8 +16,8 @@ use time::format_description::well_known::Rfc3339;
 
 /// List every revision, oldest first; * marks the current one
 ///
-/// It needs no key, because it shows what each file says of itself. None of that is verified: whoever can write to the store
-/// can make up authors, messages and times.
+/// This needs no key, because it shows what each file says about itself. None of that is verified: anybody who can write to
+/// the store can forge authors, messages and times.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl snapshots network/prod")]
 pub(crate) struct Snapshots {
@@ -39,7 +39,7 @@ struct Listing {
 
 /// Delete a stored revision, which must not be the current one
 ///
-/// It is not an error if the revision does not exist. On a full disk this frees space.
+/// It is not an error if the revision does not exist. This also works on a full disk, to free space.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl delete network/prod 2026-07-10T12:00:00.25Z")]
 pub(crate) struct Delete {
@@ -53,7 +53,7 @@ pub(crate) struct Delete {
 struct Deleted {
     stack: String,
     revision: String,
-    /// Whether it was there.
+    /// Whether the revision existed.
     existed: bool,
 }
 

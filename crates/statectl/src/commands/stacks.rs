@@ -11,7 +11,7 @@ use sdk_state::{Error, Store};
 use serde::Serialize;
 use std::io;
 
-/// List every stack: how many revisions, the current one and its size, who holds the lock
+/// List every stack: number of revisions, current revision and its size, holder of the lock
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl --root .unobin/state stacks")]
 pub(crate) struct Stacks {}
