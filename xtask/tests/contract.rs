@@ -76,3 +76,45 @@ fn no_page_and_no_source_quotes_a_rule_that_does_not_exist() {
         assert!(ids.is_empty(), "{}: {ids:?}", page.display());
     }
 }
+
+/// The promises, by letter, in the first two columns of the tables in a text.
+fn promises(text: &str) -> Vec<(String, String)> {
+    let rows = text.lines().map(|line| line.trim_start_matches("//!").trim());
+    let cells = rows.filter_map(|row| {
+        let mut cells = row.strip_prefix("| ")?.split(" | ");
+        Some((
+            cells.next()?.to_owned(),
+            cells.next()?.trim_end_matches(" |").to_owned(),
+        ))
+    });
+    let is_letter = |letter: &str| letter.len() == 2 && letter.as_bytes()[1].is_ascii_digit();
+    cells.filter(|(letter, _)| is_letter(letter)).collect()
+}
+
+#[test]
+fn the_crate_and_the_page_make_the_same_promises() {
+    let page = fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
+    // The tables after this heading repeat the letters for another purpose.
+    let page = promises(page.split("## Assumed").next().unwrap());
+    let module = fs::read_to_string(root().join("crates/sdk-state/src/guarantees.rs")).unwrap();
+    assert!(page.len() > 20, "{page:?}");
+    assert_eq!(promises(&module), page);
+}
+
+#[test]
+fn every_test_that_a_promise_names_exists() {
+    let page = fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
+    let named = page.split('`').skip(1).step_by(2);
+    let named: BTreeSet<&str> = named.filter(|name| name.matches('_').count() > 1).collect();
+    assert!(named.len() > 50, "{named:?}");
+    let sources = texts(&root().join("crates"));
+    let sources: String = sources
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let missing: Vec<_> = named
+        .into_iter()
+        .filter(|name| !sources.contains(&format!("fn {name}(")))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -37,16 +37,16 @@
 //! On a *trusted* filesystem (ext2, ext3, ext4, xfs, btrfs, f2fs, zfs, tmpfs, overlayfs without `volatile`, apfs, hfs+) whose
 //! disk honours flushes (a tmpfs does not survive a reboot):
 //!
-//! * A write that has returned survives a kill, a kernel crash and a power cut (W1). A write appears whole or not at all
-//!   (W2), and replaces nothing (W3).
+//! * A write that has returned survives a kill, a kernel crash and a power cut ([W1](sdk_state::guarantees)). A write appears whole or not at all
+//!   ([W2](sdk_state::guarantees)), and replaces nothing ([W3](sdk_state::guarantees)).
 //! * `current` names a readable revision, before and after a crash. If two processes move it from the same revision, exactly
-//!   one succeeds (C1, C2).
-//! * One holder has the lock, among threads, processes and unobin, the Go implementation (L1). If the holder dies, the next
-//!   waiter gets the lock at once and is told whose lock it was (L2). An evicted holder cannot move `current` (L4).
-//! * Directories have mode 0700 and files 0600, whatever the umask (N2). No name leads out of the stack's directory, and no
-//!   symbolic link in it is followed (N1).
+//!   one succeeds ([C1, C2](sdk_state::guarantees)).
+//! * One holder has the lock, among threads, processes and unobin, the Go implementation ([L1](sdk_state::guarantees)). If the holder dies, the next
+//!   waiter gets the lock at once and is told whose lock it was ([L2](sdk_state::guarantees)). An evicted holder cannot move `current` ([L4](sdk_state::guarantees)).
+//! * Directories have mode 0700 and files 0600, whatever the umask ([N2](sdk_state::guarantees)). No name leads out of the stack's directory, and no
+//!   symbolic link in it is followed ([N1](sdk_state::guarantees)).
 //!
-//! The letters refer to `docs/guarantees.md`, which names the tests.
+//! The letters refer to [`sdk_state::guarantees`], and `docs/guarantees.md` names the tests.
 //!
 //! # Limitations
 //!

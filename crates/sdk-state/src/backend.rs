@@ -23,7 +23,7 @@ use std::time::Duration;
 /// change: once [`try_lock`](Backend::try_lock) has returned, no change of an earlier holder succeeds (GUARD-08).
 ///
 /// Ids such as CREATE-01, here and at the methods, are rules of the crate `sdk-conformance`, which check these sentences.
-/// Letters such as (W1) refer to the promises of `docs/guarantees.md` that depend on the sentence. No rule covers what only a
+/// Letters such as ([W1](crate::guarantees)) refer to the promises of `docs/guarantees.md` that depend on the sentence. No rule covers what only a
 /// crash or a power cut shows: test that yourself.
 ///
 /// # Backend errors
@@ -60,7 +60,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Contract
     ///
-    /// (W1, W2, W3) The snapshot appears whole or not at all, replaces nothing, and is durable on return. Of any number
+    /// ([W1, W2, W3](crate::guarantees)) The snapshot appears whole or not at all, replaces nothing, and is durable on return. Of any number
     /// of simultaneous calls for one revision exactly one is [`Created`](Created::Created). `current` does not move.
     ///
     /// The name of a removed snapshot may stay taken.
@@ -83,7 +83,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Contract
     ///
-    /// (J1) The size is compared with `limit` before memory is reserved, and growth after that is ignored: nobody who can
+    /// ([J1](crate::guarantees)) The size is compared with `limit` before memory is reserved, and growth after that is ignored: nobody who can
     /// write to the medium decides how much memory a reader uses.
     ///
     /// READ-01 (absent), READ-02 (the limit is exact), READ-03 (empty).
@@ -101,7 +101,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Contract
     ///
-    /// (J1) However long the snapshot is, at most `most` bytes of memory are reserved.
+    /// ([J1](crate::guarantees)) However long the snapshot is, at most `most` bytes of memory are reserved.
     ///
     /// READ-07 (the beginning and the length).
     ///
@@ -116,7 +116,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Contract
     ///
-    /// (W2, L4) The check of the token and the replacement are one step. A reader finds the old bytes or the new ones, even
+    /// ([W2, L4](crate::guarantees)) The check of the token and the replacement are one step. A reader finds the old bytes or the new ones, even
     /// after a crash. It never creates a snapshot: if a replacement and a removal happen at the same time, the removal wins.
     ///
     /// REPLACE-01 (as a whole), REPLACE-02 (never creates), REPLACE-03 (old or new), REPLACE-04 (a removal wins), GUARD-01 and
@@ -137,7 +137,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Contract
     ///
-    /// (C1, L4) The checks and the removal are one step with respect to `set_current` and `try_lock`: it checks that the lock
+    /// ([C1, L4](crate::guarantees)) The checks and the removal are one step with respect to `set_current` and `try_lock`: it checks that the lock
     /// carries the token, or that nobody holds the lock, and that `rev` is not current. `current` never names a removed
     /// revision, even after a crash.
     ///
@@ -172,7 +172,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Contract
     ///
-    /// (C1, C3) Returns the value of one moment, never a mixture of two values. A pointer that cannot be read is never
+    /// ([C1, C3](crate::guarantees)) Returns the value of one moment, never a mixture of two values. A pointer that cannot be read is never
     /// `None`: a tool that takes the stack for a fresh one builds everything again. The value may not be durable yet: another
     /// process may have moved it a moment ago.
     ///
@@ -189,7 +189,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Contract
     ///
-    /// (C1, C2, L4) The checks that `rev` exists, that the lock carries the token and that `current` is as expected, and the
+    /// ([C1, C2, L4](crate::guarantees)) The checks that `rev` exists, that the lock carries the token and that `current` is as expected, and the
     /// move, are one step. After a crash `current` is the old or the new revision, and the revision that it names is
     /// readable. On return the move and `rev` are durable. A move to the revision that is already current makes that durable,
     /// too.
@@ -212,7 +212,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Contract
     ///
-    /// (L1, L2) It waits for nobody: [`Store`](crate::Store) does, and tries again after at most
+    /// ([L1, L2](crate::guarantees)) It waits for nobody: [`Store`](crate::Store) does, and tries again after at most
     /// [`poll`](TryLock::Busy::poll). Each lock gets a [fresh token](LockToken::generate). A holder that may
     /// live is not replaced, however old its lock is, unless the lock is a lease that [expired](crate::Liveness::Expired). A
     /// lock whose record cannot be read is held by somebody [unknown](crate::Liveness::Unknown): `Busy`, until
@@ -247,7 +247,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Contract
     ///
-    /// (L4) The comparison with `expected` and the eviction are one step, so a new holder is spared. From then on, every use
+    /// ([L4](crate::guarantees)) The comparison with `expected` and the eviction are one step, so a new holder is spared. From then on, every use
     /// of the evicted token fails with [`LockLost`](crate::ErrorKind::LockLost).
     ///
     /// LOCK-08 (the expected holder), LOCK-09 (another holder), LOCK-10 (nobody), LOCK-14 (a new holder).

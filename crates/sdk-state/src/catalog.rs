@@ -18,7 +18,7 @@ pub trait Catalog: Send + Sync {
     /// # Contract
     ///
     /// It creates nothing (READ-05): a user may have mistyped the name. `id` was validated: no path or key that is built from
-    /// it leads out of the place (N1).
+    /// it leads out of the place ([N1](crate::guarantees)).
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// The error of a store or a backend: a kind to match on, a message to read, and a cause.
 ///
 /// The message names the stack, the revision or the file, and what to do next. It contains no key and no part of a document
-/// (E4), and does not repeat its source: to print everything, follow [`source`](StdError::source). Clones share one cause, so
+/// ([E4](crate::guarantees)), and does not repeat its source: to print everything, follow [`source`](StdError::source). Clones share one cause, so
 /// every waiting thread can have the same error. An `Error` is one word wide.
 ///
 /// ```

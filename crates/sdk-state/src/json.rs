@@ -12,7 +12,7 @@ use std::io;
 pub(crate) use reader::{Problem, Reader, check};
 pub(crate) use writer::Writer;
 
-/// One JSON value (RFC 8259), kept as its text: no number loses a digit and no string changes its spelling (J2).
+/// One JSON value (RFC 8259), kept as its text: no number loses a digit and no string changes its spelling ([J2](crate::guarantees)).
 ///
 /// Only a value that spans several lines changes when it is read: it loses the white space between its tokens, so that an
 /// indented file and a compact one hold the same values. Two values are equal if their texts are equal.

@@ -50,16 +50,16 @@
 //! A [`Store`] over a backend that keeps its [contract](Backend#contract) adds:
 //!
 //! * A write gets a name of its own, which sorts after the revision that was current when it began, whatever the clock says
-//!   and however many writers there are (W3, W4, W5).
+//!   and however many writers there are ([W3, W4, W5](crate::guarantees)).
 //! * With a key, a snapshot that was changed, or moved from another stack or revision, does not open, and none of its content
-//!   is returned (E1, E2).
-//! * A store with a key opens nothing that is not encrypted, and opens version 1 only if it was told to (E5).
-//! * A damaged or lost pointer is an error that says how to repair it; the stack never looks fresh (C3).
+//!   is returned ([E1, E2](crate::guarantees)).
+//! * A store with a key opens nothing that is not encrypted, and opens version 1 only if it was told to ([E5](crate::guarantees)).
+//! * A damaged or lost pointer is an error that says how to repair it; the stack never looks fresh ([C3](crate::guarantees)).
 //! * A document that is read and written back keeps every number and string, and every member that this version does not know
-//!   (J2).
-//! * No error and no `Debug` shows a key or a value of a snapshot (E4).
+//!   ([J2](crate::guarantees)).
+//! * No error and no `Debug` shows a key or a value of a snapshot ([E4](crate::guarantees)).
 //!
-//! The letters refer to `docs/guarantees.md`, which names the tests.
+//! The letters refer to [`guarantees`], and `docs/guarantees.md` names the tests.
 //!
 //! # Limitations
 //!
@@ -81,6 +81,7 @@ mod backend;
 mod catalog;
 pub mod envelope;
 mod error;
+pub mod guarantees;
 mod json;
 mod lock;
 mod memory;

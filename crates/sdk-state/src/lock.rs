@@ -15,11 +15,11 @@ use time::format_description::well_known::Rfc3339;
 ///
 /// # Contract
 ///
-/// * (L1) At most one lock of a stack is held, among threads, processes and machines that share the backend: LOCK-02,
+/// * ([L1](crate::guarantees)) At most one lock of a stack is held, among threads, processes and machines that share the backend: LOCK-02,
 ///   LOCK-05, LOCK-06.
-/// * (L2) A holder that is provably dead does not keep the next one out, and the next holder is told whose lock it took over:
+/// * ([L2](crate::guarantees)) A holder that is provably dead does not keep the next one out, and the next holder is told whose lock it took over:
 ///   LOCK-13.
-/// * (L4) After an eviction, `check` and `unlock` fail with `LockLost` (LOCK-11), and neither they nor a drop touch the new
+/// * ([L4](crate::guarantees)) After an eviction, `check` and `unlock` fail with `LockLost` (LOCK-11), and neither they nor a drop touch the new
 ///   holder's lock (LOCK-12).
 /// * It names its holder: LOCK-01. Unlocking and dropping free it: LOCK-03, LOCK-04. No two locks have the same token:
 ///   LOCK-07.
@@ -80,7 +80,7 @@ pub trait Lock: Send + Sync + fmt::Debug {
     ///
     /// # Contract
     ///
-    /// (L1, L2) When this process dies, the lock stays held as long as such a child lives. Sharing cannot be undone. The
+    /// ([L1, L2](crate::guarantees)) When this process dies, the lock stays held as long as such a child lives. Sharing cannot be undone. The
     /// child has no `Lock` of its own: pass it the [`token`](Lock::token), with which it can [join](crate::Store::join).
     ///
     /// # Errors

@@ -7,10 +7,10 @@ use crate::{Error, ErrorKind, StackId};
 ///
 /// # Contract
 ///
-/// * `decode(encode(x))` equals `x`, and `encode` is deterministic: equal documents give equal bytes (J2).
+/// * `decode(encode(x))` equals `x`, and `encode` is deterministic: equal documents give equal bytes ([J2](crate::guarantees)).
 /// * Both `encode` and `decode` validate: a document that breaks a rule is an error and is never stored.
 /// * The message of an error says which rule is broken and where, without a value of the document, which may be a password
-///   (E4). The document's own error may be its source; [`Error::find`] returns it to the tool.
+///   ([E4](crate::guarantees)). The document's own error may be its source; [`Error::find`] returns it to the tool.
 ///
 /// ```
 /// use sdk_state::encrypt::Noop;
@@ -58,7 +58,7 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
     ///
     /// # Contract
     ///
-    /// (J1) The bytes were authenticated, but another tool or version may have written them: no input makes it panic or
+    /// ([J1](crate::guarantees)) The bytes were authenticated, but another tool or version may have written them: no input makes it panic or
     /// use memory out of proportion to its length.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
     /// Checks that the document belongs to this stack; called before each write, so that no tool writes one stack's
     /// document into another. A document that names no stack belongs to every stack.
     ///
-    /// Reading needs no such check: the envelope is bound to its stack (E2).
+    /// Reading needs no such check: the envelope is bound to its stack ([E2](crate::guarantees)).
     ///
     /// # Errors
     ///

@@ -186,7 +186,7 @@ impl<D: Snapshot> Store<D> {
 
     /// Reads the current revision and its document, which match even while others move `current`; `None` for a fresh stack.
     ///
-    /// (C1, C3) `None` means that there is neither a pointer nor a snapshot, and nothing else. The result may not be durable
+    /// ([C1, C3](crate::guarantees)) `None` means that there is neither a pointer nor a snapshot, and nothing else. The result may not be durable
     /// yet if another process wrote it a moment ago.
     ///
     /// # Errors
@@ -217,7 +217,7 @@ impl<D: Snapshot> Store<D> {
 
     /// Reads the document of a revision.
     ///
-    /// (E1, E2, E3) Every byte that is returned was authenticated, with a key of the keyring, as this revision of this stack.
+    /// ([E1, E2, E3](crate::guarantees)) Every byte that is returned was authenticated, with a key of the keyring, as this revision of this stack.
     ///
     /// # Errors
     ///
@@ -288,8 +288,8 @@ impl<D: Snapshot> Store<D> {
 
     /// Stores a document as a new revision and returns its name. The revision does not become current.
     ///
-    /// It needs no lock. (W1) It is durable on return. (W3) It replaces nothing. (W4) It does not fail because others write
-    /// too. (W5) The revision sorts after the one that was current when the write began, if the name of that one is a time. A
+    /// It needs no lock. ([W1](crate::guarantees)) It is durable on return. ([W3](crate::guarantees)) It replaces nothing. ([W4](crate::guarantees)) It does not fail because others write
+    /// too. ([W5](crate::guarantees)) The revision sorts after the one that was current when the write began, if the name of that one is a time. A
     /// damaged `current` does not prevent a write. An evicted holder can still save its document this way.
     ///
     /// # Errors
@@ -343,7 +343,7 @@ impl<D: Snapshot> Store<D> {
     /// Stores a document as a new revision and makes it current, if `current` is as expected and the lock still carries
     /// `token`. A run repeats this step after every change.
     ///
-    /// (C2, L4) The comparison with `current`, the check of the token and the move are one step.
+    /// ([C2, L4](crate::guarantees)) The comparison with `current`, the check of the token and the move are one step.
     ///
     /// # Errors
     ///
@@ -382,7 +382,7 @@ impl<D: Snapshot> Store<D> {
     /// Choose the revision with care: the newest of [`list`](Store::list) may never have been current, because its save was
     /// refused. The [`header`](Store::header) of each names its parent, its author and its message.
     ///
-    /// (C1) Durable on return, and so is `rev`. Nothing is compared: in a run, use [`save`](Store::save).
+    /// ([C1](crate::guarantees)) Durable on return, and so is `rev`. Nothing is compared: in a run, use [`save`](Store::save).
     ///
     /// # Errors
     ///
@@ -398,7 +398,7 @@ impl<D: Snapshot> Store<D> {
 
     /// Deletes a revision. It is not an error if it does not exist.
     ///
-    /// (C1) `current` never names a deleted revision, whoever moves it meanwhile, even after a crash. If the backend can tell
+    /// ([C1](crate::guarantees)) `current` never names a deleted revision, whoever moves it meanwhile, even after a crash. If the backend can tell
     /// that nobody holds the lock, no lock is written, so this works on a full disk.
     ///
     /// # Errors
@@ -419,7 +419,7 @@ impl<D: Snapshot> Store<D> {
 
     /// Takes the lock, waiting for it if necessary. `wait` is a [`Wait`], or a [`Duration`], the longest time to wait.
     ///
-    /// (L1, L2) Nobody else holds the lock then. A holder that is provably dead is replaced at once: see
+    /// ([L1, L2](crate::guarantees)) Nobody else holds the lock then. A holder that is provably dead is replaced at once: see
     /// [`took_over`](Lock::took_over).
     ///
     /// # Errors
@@ -482,7 +482,7 @@ impl<D: Snapshot> Store<D> {
 
     /// Evicts the holder of the lock, dead or alive, and returns who that was; `None` when nobody held it.
     ///
-    /// With `expected`, only that holder is evicted, so that a new holder is spared. (L4) The evicted holder can neither
+    /// With `expected`, only that holder is evicted, so that a new holder is spared. ([L4](crate::guarantees)) The evicted holder can neither
     /// release the next holder's lock nor move `current`. It is not stopped: its work on the infrastructure goes on.
     ///
     /// # Errors
