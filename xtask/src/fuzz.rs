@@ -10,15 +10,14 @@
 //! are read at the start of each run. What a run finds stays in the target directory and begins the next one.
 
 use crate::report::{Trouble, report};
-use crate::workspace::{root, target};
+use crate::workspace::{root, starts, target};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Instant;
 
@@ -64,7 +63,8 @@ pub fn run(options: &Options) -> ExitCode {
     let is_chosen = |target: &&str| options.target.as_deref().is_none_or(|chosen| chosen == *target);
     let targets: Vec<&'static str> = TARGETS.into_iter().filter(is_chosen).collect();
     report(|report| {
-        if !has_compiler() {
+        let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
+        if !starts(&mut Command::new(compiler)) {
             report.skips("no C++ compiler builds libFuzzer here: apt-get install g++, or set CXX");
             return Ok(());
         }
@@ -90,16 +90,6 @@ pub fn run(options: &Options) -> ExitCode {
         }
         Ok(())
     })
-}
-
-fn has_compiler() -> bool {
-    let compiler = std::env::var_os("CXX").unwrap_or_else(|| OsString::from("c++"));
-    let mut command = Command::new(compiler);
-    command
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
 }
 
 /// Builds the targets and returns the directory of their programs.
@@ -221,7 +211,7 @@ fn end(log: &str) -> String {
 /// First inputs that already lead far into the code: the published vectors and the files of the tests. What is small and
 /// can be read lies in `xtask/fuzz/seeds` instead.
 fn seeds(target: &str) -> io::Result<Vec<Vec<u8>>> {
-    let states = "crates/localstate/tests/original/state";
+    let states = "crates/localstate/tests/unobin/state";
     match target {
         // Most of them are not to open.
         "envelope_v2" => {

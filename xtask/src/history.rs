@@ -95,7 +95,7 @@ pub(crate) enum Fixture {
     Directory(Place),
 }
 
-/// Somebody who obeys, in this process or in another one.
+/// A worker in this process or in another one.
 pub(crate) trait Obeys {
     fn ask(&mut self, line: &str) -> io::Result<String>;
 
@@ -113,7 +113,7 @@ impl Obeys for Worker {
     }
 }
 
-/// Who acts, and under which name.
+/// The workers and their names.
 pub(crate) type Workers<'a> = [(&'static str, &'a mut dyn Obeys)];
 
 /// Runs a history and compares every answer, and what an observer sees after it. An error tells the whole history.
@@ -314,8 +314,11 @@ impl Run<'_, '_> {
             Replace => (format!("replace {rev} {token}"), model.replace(rev, &token)),
             Check => (format!("check {token}"), model.check(&token)),
             Unlock => (format!("unlock {token}"), model.unlock(&token)),
-            // What came of it is seen by who looks next.
-            Drop => (format!("drop {token}"), model.drop_lock(&token)),
+            // The observer sees the result.
+            Drop => {
+                model.unlock(&token);
+                (format!("drop {token}"), vec![OK.into()])
+            }
             What::ForceUnlock => ("force_unlock".into(), model.force_unlock(None)),
             ForceUnlockIf => (format!("force_unlock {token}"), model.force_unlock(Some(&token))),
         };
@@ -374,7 +377,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// What a newcomer finds after it all.
+    /// Compares every revision at the end, and looks for leftover files.
     fn look_back(&mut self) -> Result<(), String> {
         for rev in self.model.revisions() {
             self.observe(&format!("get {rev}"), &self.model.get(&rev))?;

@@ -6,13 +6,13 @@
 
 use crate::bench::cargo;
 use crate::report::{Report, Trouble, report};
-use crate::workspace::root;
+use crate::workspace::{root, starts};
 use clap::Args;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 /// Options of `cargo xtask instructions`.
 #[derive(Args)]
@@ -34,7 +34,7 @@ pub fn run(options: &Options) -> ExitCode {
 }
 
 fn check(options: &Options, report: &mut Report<'_>) -> Result<(), Trouble> {
-    if !has_valgrind() {
+    if !starts(&mut Command::new("valgrind")) {
         report.skips("no valgrind here: apt-get install valgrind");
         return Ok(());
     }
@@ -90,14 +90,6 @@ fn difference(recorded: Option<u64>, count: u64) -> Option<String> {
         true => format!("{percent:.1} % more than recorded: make it faster, or say why and use --bless"),
         false => format!("{percent:.1} % less than recorded: keep that with --bless"),
     })
-}
-
-fn has_valgrind() -> bool {
-    Command::new("valgrind")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
 }
 
 fn recorded_in() -> PathBuf {

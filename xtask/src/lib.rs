@@ -2,16 +2,16 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | [`props`] | random histories, single workers and many at once |
+//! | [`props`] | random histories of calls, and many writers at once |
 //! | [`crash`] | every state that a power cut can leave |
 //! | [`faults`] | every call to the kernel failed once, full disks |
 //! | [`torture`] | processes that are killed at random moments |
 //! | [`fuzz`] | inputs that grow by coverage; the targets lie in `xtask/fuzz` |
 //! | `model`, `history`, `worker` | the model of a store, histories of calls, and those who make them: `props` and `fuzz` share them |
 //! | `unobin` | the stand-in for unobin: `props` and `torture` share it |
-//! | `oracle` | exclusion, witnessed by the kernel: `props` and `torture` share it |
+//! | `oracle` | tells whether two workers are in a critical section at once: `props` and `torture` share it |
 //! | `place`, `report`, [`task`] | a store in a directory, what a task prints, the processes that it starts and traces |
-//! | [`ci`], [`house`], [`public_api`], [`instructions`], [`bench`] | what CI runs, and what it compares with what is recorded |
+//! | [`ci`], [`house`], [`public_api`], [`instructions`], [`mod@bench`] | what CI runs, and what it compares with what is recorded |
 
 pub mod bench;
 pub mod ci;

@@ -105,7 +105,7 @@ impl Model {
         Ok(next)
     }
 
-    /// Takes what lies there for a snapshot: as its write left it, or later.
+    /// Takes note of the bytes of a snapshot, as its write left them or as somebody changed them.
     pub(crate) fn lies_there(&mut self, rev: &Revision, sealed: &[u8]) {
         if let Some(stored) = self.stored.get_mut(rev) {
             if stored.sealed.is_empty() && stored.is_intact {
@@ -184,7 +184,7 @@ impl Model {
         }
     }
 
-    /// What is current, if that is known.
+    /// The revision that `current` names.
     pub(crate) fn named(&self) -> Option<&Revision> {
         match &self.pointer {
             Pointer::Names(rev) => Some(rev),
@@ -281,12 +281,6 @@ impl Model {
         answer
     }
 
-    /// The same without an answer.
-    pub(crate) fn drop_lock(&mut self, token: &str) -> Answers {
-        self.unlock(token);
-        one(OK)
-    }
-
     pub(crate) fn force_unlock(&mut self, expected: Option<&str>) -> Answers {
         match &self.lock {
             None => one(NONE),
@@ -310,7 +304,7 @@ impl Model {
             }))
     }
 
-    /// Whoever held the lock with this token is dead.
+    /// The process that locked with this token is dead.
     pub(crate) fn kill(&mut self, token: &str) {
         if let Some(holder) = self.lock.as_mut().filter(|holder| holder.has(token)) {
             holder.liveness = Liveness::Dead;

@@ -1,5 +1,5 @@
-//! The public API of each crate, with all its features, as `crates/NAME/public-api.txt` lists it: whoever changes it sees so,
-//! and so does whoever reads the change.
+//! The public API of each crate, with all its features, as `crates/NAME/public-api.txt` lists it, so
+//! that a change of the API shows in the change of the listing.
 //!
 //! `public-api` makes the list from the JSON of rustdoc. Its format is unstable and belongs to one version of Rust, the
 //! one that the workspace states.
@@ -7,9 +7,9 @@
 use crate::workspace::{exit, metadata, published, run as run_command, target, unstable_cargo};
 use clap::Args;
 use std::fmt::Write as _;
+use std::fs;
 use std::io;
 use std::process::ExitCode;
-use std::{fs, path::Path};
 
 /// Options of `cargo xtask public-api`.
 #[derive(Args)]
@@ -33,7 +33,8 @@ fn run_all(options: &Options, out: &mut impl io::Write) -> io::Result<()> {
             fs::write(listing, now)?;
             continue;
         }
-        let difference = difference(&read(listing.as_std_path())?, &now);
+        // A crate that has no listing yet has an empty one.
+        let difference = difference(&fs::read_to_string(&listing).unwrap_or_default(), &now);
         if difference.is_empty() {
             writeln!(out, "{}: {} items", package.name, now.lines().count())?;
         } else {
@@ -73,14 +74,6 @@ fn list(package: &str) -> io::Result<String> {
         .build()
         .map_err(io::Error::other)?;
     Ok(api.to_string())
-}
-
-/// A crate that has no listing yet has an empty one.
-fn read(listing: &Path) -> io::Result<String> {
-    match fs::read_to_string(listing) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        result => result,
-    }
 }
 
 /// The lines that went and the lines that came. Each item is one line, so their order tells nothing.

@@ -3,7 +3,7 @@
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 /// The directory of the workspace.
 pub(crate) fn root() -> PathBuf {
@@ -66,4 +66,13 @@ pub(crate) fn exit(result: io::Result<()>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether a program can be started. Not every one knows the option.
+pub(crate) fn starts(command: &mut Command) -> bool {
+    command
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok()
 }

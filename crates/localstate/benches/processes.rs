@@ -139,7 +139,7 @@ fn take_turns(exclusion: Exclusion, root: &Path, hold: Duration, rest: Duration,
         let let_go = now();
         release();
         turns.push((came, got, let_go));
-        // Whoever lets go would find it free again before anybody else does.
+        // Without a pause the process that lets go would find it free again before the others do.
         pause(rest);
     }
     for (came, got, let_go) in turns {
@@ -162,7 +162,7 @@ fn hand_over(waiters: usize) {
         turns.sort_unstable_by_key(|turn| turn[1]);
         turns
             .windows(2)
-            // Who came after it was free has not waited for it.
+            // A process that came after it was free has not waited for it.
             .filter(|turns| turns[1][0] < turns[0][2])
             .map(|turns| Duration::from_nanos(turns[1][1].saturating_sub(turns[0][2])))
             .collect::<Vec<_>>()

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let root = tempfile::tempdir()?;
     let open = |keys: Keyring| localstate::open(root.path(), "network", "prod", keys);
-    // The content of two variables.
+    // A tool takes these from two variables.
     let (old, new) = (
         MasterKey::generate()?.to_base64(),
         MasterKey::generate()?.to_base64(),

@@ -28,10 +28,10 @@ const ATTEMPTS: u32 = 8;
 /// ([`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown) or [`Io`](sdk_state::ErrorKind::Io)), because the kernel reports
 /// a failed flush once and drops what it could not write. Open a new handle once the disk has been checked.
 ///
-/// Reading `current` returns what is there, which may not be durable yet if another process moved it a moment ago. Moving
-/// `current` to the revision that it already names makes both durable. A directory in the place of `current` is
-/// [`Damaged`](sdk_state::ErrorKind::Damaged); a move replaces the directory and keeps its content under a name that begins
-/// with `.current.`.
+/// The pointer that `current` returns may not be durable yet if another process moved it a moment ago. Moving `current` to
+/// the revision that it names already makes both durable. A directory in the place of `current` is
+/// [`Damaged`](sdk_state::ErrorKind::Damaged); a move replaces it, and keeps its content under a name that begins with
+/// `.current.`.
 ///
 /// ```
 /// use localstate::LocalBackend;
@@ -192,7 +192,7 @@ impl Backend for LocalBackend {
     }
 
     fn create(&self, rev: &Revision, sealed: &[u8]) -> Result<Created, Error> {
-        // Checked before any directory is made, so that a refused call leaves nothing behind.
+        // Before any directory is made: a refused write leaves nothing behind.
         if !rev.is_writable() {
             return Err(Failure::NotWritable(rev.clone()).into());
         }

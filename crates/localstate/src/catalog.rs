@@ -58,7 +58,7 @@ impl LocalCatalog {
         };
         demand_own_files(&found)?;
         let exclusion = Exclusion::begin(&self.0, id, &found)?;
-        // Taking a lock makes what was missing.
+        // Taking a lock makes missing directories.
         let Some(directory) = StackDirectory::open(&self.0, id)? else {
             return Ok(true);
         };
@@ -169,7 +169,7 @@ impl Catalog for LocalCatalog {
     }
 }
 
-/// How others are kept from using a stack while it is removed.
+/// The way to keep others from using a stack while it is removed.
 enum Exclusion {
     /// Each step checks under the directory mutex that nobody holds the lock, so that no lock must be written on a full disk.
     Mutex,

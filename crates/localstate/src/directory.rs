@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long opening a file waits until somebody, such as a file server, gives back a lease on it; the kernel takes a lease by
+/// How long an open waits for somebody, such as a file server, to give back a lease on the file. The kernel takes a lease by
 /// force after `/proc/sys/fs/lease-break-time`, 45 seconds.
 const LEASE_PATIENCE: Duration = Duration::from_secs(5);
 const LEASE_PAUSE: Duration = Duration::from_millis(2);
@@ -99,7 +99,7 @@ impl Directory {
         if !self.lists_exactly(name)? {
             return Err(Failure::OtherSpelling(self.path.join(name)));
         }
-        // A process that lost the race to make the directory must not rely on the winner's flush.
+        // Also when another process made it: it may not have flushed it yet.
         self.sync().map_err(|source| Failure::Io {
             action: "flush the directory",
             path: self.path.clone(),
@@ -156,7 +156,7 @@ impl Directory {
         }
     }
 
-    /// Whether `name` still leads to the file that is open as `file`.
+    /// Returns whether `name` still leads to the file that is open as `file`.
     pub(crate) fn leads_to(&self, name: &str, file: &File) -> Result<bool, Failure> {
         let Some(by_name) = self.stat(name)? else {
             return Ok(false);
@@ -165,12 +165,12 @@ impl Directory {
         Ok(Inode::from(by_name) == Inode::from(by_handle))
     }
 
-    /// Whether `name` in this directory leads to that one.
+    /// Returns whether `name` in this directory leads to that one.
     pub(crate) fn leads_to_directory(&self, name: &str, directory: &Self) -> Result<bool, Failure> {
         Ok(self.stat(name)?.map(Inode::from) == Some(directory.inode))
     }
 
-    /// Whether its path still leads here. Its last component is then not a link.
+    /// Returns whether its path still leads here. Its last name is no link then.
     pub(crate) fn is_at_its_path(&self) -> Result<bool, Failure> {
         Ok(lstat(&self.path)?.map(Inode::from) == Some(self.inode))
     }
@@ -290,8 +290,8 @@ fn lstat(path: &Path) -> Result<Option<Stat>, Failure> {
 
 /// Makes the names in the open `directory` durable. A filesystem that cannot flush a directory has nothing to flush.
 ///
-/// The kernel reports a failure once to each handle that was open when it happened. A caller that must hear of the failure of
-/// a certain change opens a handle of its own before the change: on a shared handle, another thread may receive the report.
+/// The kernel reports a failure once to each handle that was open when it happened. To hear of the failure of a certain
+/// change, open a handle before the change: on a shared one another thread may have been told instead.
 pub(crate) fn sync(directory: &File) -> io::Result<()> {
     match directory.sync_all() {
         Err(error) if is_unsupported(&error) => Ok(()),
@@ -321,7 +321,7 @@ pub(crate) fn make_root(root: &Path) -> Result<Directory, Failure> {
             Err(errno) => return Err(io_failure("make the directory", root.into(), errno)),
         }
     }
-    // A parent that this user may traverse but not read cannot be flushed either; the user who made it could.
+    // A parent that may be passed but not read cannot be flushed. Whatever made it could read it.
     match Directory::open_root(parent) {
         Ok(Some(parent)) => parent
             .sync()

@@ -59,7 +59,7 @@ pub(crate) enum Failure {
     },
     #[error("the lock marker is not a regular file: remove what somebody put in its place")]
     MarkerNotPlain(PathBuf),
-    #[error("the lock is no longer held: lock again before changing anything")]
+    #[error("the lock is no longer held: stop, and lock again before you change anything")]
     LockLost,
     #[error("the lock belongs to another process")]
     LockOfAnotherProcess,
@@ -161,7 +161,7 @@ impl From<Failure> for Error {
     }
 }
 
-/// Whether a file could not be opened because of a lease (`fcntl(2)`, `F_SETLEASE`).
+/// Returns whether a file could not be opened because of a lease (`fcntl(2)`, `F_SETLEASE`).
 fn is_leased(source: &io::Error) -> bool {
     errno(source) == Some(Errno::AGAIN)
 }
@@ -170,15 +170,14 @@ fn errno(source: &io::Error) -> Option<Errno> {
     source.raw_os_error().map(Errno::from_raw_os_error)
 }
 
-/// The advice for the most common errors.
+/// Advice about the commonest troubles.
 fn hint(source: &io::Error) -> &'static str {
     if source.kind() == io::ErrorKind::OutOfMemory {
         return ": there is not enough memory";
     }
     match errno(source) {
-        Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => {
-            ": the disk is full, free some space and try again"
-        }
+        Some(Errno::NOSPC | Errno::DQUOT) => ": the disk is full, free some space and try again",
+        Some(Errno::FBIG) => ": the file is larger than this process may write (ulimit -f)",
         Some(Errno::ROFS) => ": the filesystem is read-only",
         Some(Errno::ACCESS | Errno::PERM) => ": permission denied, check who owns the file and its directory",
         Some(Errno::MFILE | Errno::NFILE) => ": too many files are open, close some and try again",

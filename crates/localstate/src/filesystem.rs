@@ -1,7 +1,7 @@
 use rustix::io::{Errno, retry_on_intr};
 use std::fs::File;
 
-/// Whether the filesystem of a stack can be trusted with locks and flushes.
+/// The guarantees of the filesystem that a stack lies on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Filesystem {
     /// Local: an flock excludes every process that can see the file, and ends with its holder; a flush is durable.
@@ -58,7 +58,7 @@ mod overlay {
     use rustix::io::retry_on_intr;
     use std::fs::{self, File};
 
-    /// Whether flushes reach the disk: false for a mount with the option `volatile`, and where that cannot be found out.
+    /// Returns whether flushes reach the disk: false for a mount with the option `volatile`, and where that cannot be found out.
     pub(super) fn flushes(directory: &File) -> bool {
         let Ok(stat) =
             retry_on_intr(|| rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID))

@@ -12,8 +12,8 @@ pub(crate) fn try_exclusive(file: &File) -> io::Result<bool> {
     taken(|| lock.try_write().map(std::mem::forget))
 }
 
-/// Whether nobody has the exclusive flock of an open file. Any number of processes can look at once: each takes a shared
-/// flock for a moment, which blocks nobody else.
+/// Returns whether nobody has the exclusive flock of an open file. Any number of processes can look at once: each takes a shared
+/// flock for a moment, which stands in nobody else's way.
 pub(crate) fn is_free(file: &File) -> io::Result<bool> {
     let lock = RwLock::new(file);
     let is_free = taken(|| lock.try_read().map(std::mem::forget))?;

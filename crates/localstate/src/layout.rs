@@ -25,7 +25,7 @@ pub(crate) fn revision(file_name: &[u8]) -> Option<Revision> {
     str::from_utf8(name).ok()?.parse().ok()
 }
 
-/// What a temporary file will become.
+/// The file that a temporary will become.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose {
     Snapshot,
@@ -52,7 +52,7 @@ pub(crate) fn temporary(purpose: Purpose) -> io::Result<String> {
     Ok(format!("{}{random:016x}", purpose.prefix()))
 }
 
-/// Whether a file is one of our temporaries.
+/// Returns whether a file is one of our temporaries.
 pub(crate) fn is_temporary(file_name: &[u8]) -> bool {
     [Purpose::Snapshot, Purpose::Current, Purpose::Lock]
         .into_iter()
@@ -60,12 +60,12 @@ pub(crate) fn is_temporary(file_name: &[u8]) -> bool {
         .any(|random| random.len() == RANDOM_DIGITS && random.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Whether a file is a temporary of unobin, `.<name>.tmp`.
+/// Returns whether a file is a temporary of unobin, `.<name>.tmp`.
 pub(crate) fn is_temporary_of_unobin(file_name: &[u8]) -> bool {
     file_name.starts_with(b".") && file_name.ends_with(b".tmp")
 }
 
-/// Whether this is a name under which FUSE or NFS keeps a removed file until nobody has it open any more.
+/// Returns whether this is the name of a removed file that FUSE or NFS keeps until everybody has closed it.
 pub(crate) fn is_removed_and_open(file_name: &[u8]) -> bool {
     file_name.starts_with(b".fuse_hidden") || file_name.starts_with(b".nfs")
 }

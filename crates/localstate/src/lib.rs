@@ -58,13 +58,14 @@
 //! * On overlayfs, a process that uses the upper directory directly does not see the locks of processes that use the merged
 //!   directory, and takes over a lock that a running container holds. Always use the same path to a stack.
 //! * Two running machines must not mount one local disk.
-//! * Files belong to the user who wrote them, and nobody else can read them: after one `sudo`, the owner of the directory can
-//!   neither read what root wrote nor tell whether root's lock is held. Give the files back with `chown`.
-//! * If the whole directory is rolled back to an older state, nothing detects it.
-//! * A process that is stopped (`SIGSTOP`, a debugger) in the middle of a change, which normally takes microseconds, keeps
-//!   the others out: after ten seconds they fail as [`Unavailable`](sdk_state::ErrorKind::Unavailable). On a filesystem that
-//!   is frozen (`fsfreeze`) or whose server does not answer, a call returns when the kernel does, whatever the deadline of a
-//!   wait.
+//! * Files belong to the user who wrote them, and nobody else reads them: after one `sudo`, the owner of the directory can
+//!   neither read the new files nor tell whether their lock is held. Give the files back with `chown`.
+//! * The name of a deleted revision may be given again, if it sorts after the current one. A copy of the deleted file that is
+//!   put back under that name opens as the new revision.
+//! * Nobody notices that the whole directory was put back to an older state.
+//! * A process that is stopped (`SIGSTOP`, a debugger) inside a change that takes microseconds keeps the others out: after ten
+//!   seconds they fail as [`Unavailable`](sdk_state::ErrorKind::Unavailable). On a filesystem that is frozen (`fsfreeze`) or
+//!   whose server does not answer, a call returns when the kernel does, whatever the deadline of a wait.
 //! * The kernel frees the lock of a dead process once it has freed its memory, which takes up to 0.6 s for 6 GB.
 //!
 //! # Features

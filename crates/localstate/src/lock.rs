@@ -1,15 +1,12 @@
-use crate::directory::Directory;
 use crate::failure::Failure;
-use crate::layout::{self, Purpose};
-use crate::marker::{self, Found, Marker};
+use crate::layout;
+use crate::marker::{self, Found, Marker, NewMarker};
 use crate::mutex::DirectoryMutex;
 use crate::process::{ProcessIdentity, boot_id};
 use crate::stack::StackDirectory;
-use crate::temporary::Temporary;
-use rustix::io::{Errno, FdFlags};
+use rustix::io::FdFlags;
 use sdk_state::{Error, Holder, Liveness, Lock, LockInfo, LockStatus, LockToken, TryLock};
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +14,7 @@ use std::time::Duration;
 
 /// How often a marker is read again because it changed its owner meanwhile; bounded, because the caller has a deadline.
 const LOOKS: u32 = 16;
-/// How long a try waits for the directory mutex; short, because the next try comes soon.
+/// How long one try waits for the directory mutex. The next try comes soon.
 const MUTEX_PATIENCE: Duration = Duration::from_millis(10);
 /// Waking up and looking cost some 20 microseconds, most of them for waking up, so a waiter that looks this often needs less
 /// than a hundredth of a core. With the jitter it finds a free lock within 3.2 milliseconds.
@@ -73,7 +70,7 @@ fn busy(directory: &StackDirectory, status: LockStatus) -> TryLock {
     }
 }
 
-/// Returns who holds the lock. The flock that this takes for a moment blocks nobody.
+/// Returns who holds the lock, and whether the holder lives. It makes no try fail.
 pub(crate) fn status(directory: &StackDirectory) -> Result<Option<LockStatus>, Failure> {
     for _ in 0..LOOKS {
         let Some(marker) = Marker::open(directory)? else {
@@ -98,11 +95,11 @@ pub(crate) fn force_unlock(
     if expected.is_some() && info.token.as_ref() != expected {
         return Err(Failure::Locked(Box::new(info)));
     }
-    remove_marker(directory, &info)?;
+    marker::remove(directory, &info)?;
     Ok(Some(info))
 }
 
-/// Whether the marker carries this token. Call it under the directory mutex.
+/// Fails unless the marker carries this token. Call it under the directory mutex.
 pub(crate) fn demand_token(directory: &StackDirectory, token: &LockToken) -> Result<(), Failure> {
     match Marker::open(directory)? {
         Some(marker) if marker.read()?.token.as_ref() == Some(token) => Ok(()),
@@ -110,7 +107,7 @@ pub(crate) fn demand_token(directory: &StackDirectory, token: &LockToken) -> Res
     }
 }
 
-/// Whether the lock is free or its holder is dead. Call it under the directory mutex.
+/// Fails unless the lock is free or its holder is dead. Call it under the directory mutex.
 pub(crate) fn demand_nobody(directory: &StackDirectory) -> Result<(), Failure> {
     match status(directory)? {
         Some(status) if status.liveness != Liveness::Dead => Err(Failure::Locked(Box::new(status.info))),
@@ -118,120 +115,12 @@ pub(crate) fn demand_nobody(directory: &StackDirectory) -> Result<(), Failure> {
     }
 }
 
-/// Removes the marker with this content, under the directory mutex. Where the mutex excludes nobody, another holder's marker
-/// may have replaced it: the marker is moved aside, read, and moved back if it is another holder's.
-fn remove_marker(directory: &StackDirectory, info: &LockInfo) -> Result<(), Failure> {
-    let stack = &directory.stack;
-    let failure = |errno| stack.failure("remove the lock marker", layout::LOCK, errno);
-    if directory.filesystem.is_trusted() {
-        return match stack.unlink(layout::LOCK) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(failure(errno)),
-        };
-    }
-    let aside = layout::temporary(Purpose::Lock)
-        .map_err(|source| stack.own_failure("draw a random name in", source))?;
-    match stack.rename(layout::LOCK, &aside) {
-        Ok(()) => {}
-        Err(Errno::NOENT) => return Ok(()),
-        Err(errno) => return Err(failure(errno)),
-    }
-    let moved = stack.open_file(&aside).map_err(failure)?;
-    let found =
-        marker::read(&moved).map_err(|source| stack.failure("read the lock marker", &aside, source))?;
-    let is_same = match &info.token {
-        // Long texts are cut in the marker.
-        Some(token) => found.token.as_ref() == Some(token),
-        None => found == *info,
-    };
-    if is_same {
-        stack.unlink(&aside).map_err(failure)?;
-        return Ok(());
-    }
-    // If somebody else has locked in between, the holder whose marker was moved aside is evicted: its token is stored
-    // nowhere.
-    match stack.rename_new(&aside, layout::LOCK) {
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-            let _ = stack.link(&aside, layout::LOCK);
-            let _ = stack.unlink(&aside);
-        }
-        Err(_) => {
-            let _ = stack.unlink(&aside);
-        }
-        Ok(()) => {}
-    }
-    Err(Failure::Locked(Box::new(found)))
-}
-
-/// The holder's description of itself, with a fresh token.
+/// Describes this process as a holder, with a fresh token.
 fn own_info(holder: &Holder) -> Result<LockInfo, Failure> {
     let mut info = LockInfo::new(holder, LockToken::generate().map_err(Failure::Contract)?);
     info.pid = Some(process::id());
     info.boot_id = boot_id();
     Ok(info)
-}
-
-/// A marker that is complete, durable and flocked before it appears.
-struct NewMarker<'a> {
-    directory: &'a StackDirectory,
-    content: [u8; marker::BYTES],
-    temporary: Temporary<'a>,
-}
-
-impl<'a> NewMarker<'a> {
-    fn write(directory: &'a StackDirectory, info: &LockInfo) -> Result<Self, Failure> {
-        let content = marker::encode(info);
-        let bytes = Self::bytes(directory, &content);
-        Ok(Self {
-            temporary: Temporary::write(&directory.stack, directory.filesystem, Purpose::Lock, bytes)?,
-            directory,
-            content,
-        })
-    }
-
-    fn bytes<'b>(directory: &StackDirectory, content: &'b [u8; marker::BYTES]) -> &'b [u8] {
-        match directory.filesystem.is_trusted() {
-            true => content,
-            false => &content[..marker::BYTES_UNTRUSTED],
-        }
-    }
-
-    /// Makes it the lock marker, under the directory mutex: in place of a dead holder's marker, or where there is none. The
-    /// file keeps the flock; `None` if somebody was faster.
-    fn publish(mut self, dead: Option<&File>) -> Result<Option<File>, Failure> {
-        let stack = &self.directory.stack;
-        let is_published = match dead {
-            Some(dead) => self.temporary.supplant(layout::LOCK, dead)?,
-            // Linking fails if the name exists, as unobin's `O_EXCL` does: the two exclude each other.
-            None => match self.temporary.link(layout::LOCK) {
-                Ok(is_published) => is_published,
-                Err(Errno::NOENT) => false,
-                Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::OPNOTSUPP)
-                    if !self.directory.filesystem.is_trusted() =>
-                {
-                    return create_without_links(stack, Self::bytes(self.directory, &self.content));
-                }
-                Err(errno) => return Err(stack.failure("create the lock marker", layout::LOCK, errno)),
-            },
-        };
-        Ok(is_published.then(|| self.temporary.into_file()))
-    }
-}
-
-/// Makes the marker without a link, for network filesystems that have none: the marker appears before it is complete.
-fn create_without_links(stack: &Directory, content: &[u8]) -> Result<Option<File>, Failure> {
-    let file = match stack.create_file(layout::LOCK) {
-        Ok(file) => file,
-        Err(Errno::EXIST) => return Ok(None),
-        Err(errno) => return Err(stack.failure("create the lock marker", layout::LOCK, errno)),
-    };
-    match file.write_all_at(content, 0).and_then(|()| file.sync_all()) {
-        Ok(()) => Ok(Some(file)),
-        Err(source) => {
-            let _ = stack.unlink(layout::LOCK);
-            Err(stack.failure("write the lock marker", layout::LOCK, source))
-        }
-    }
 }
 
 /// The lock, held by this process: the marker's file with its flock.
@@ -267,13 +156,13 @@ impl LocalLock {
     fn give_back(&mut self) -> Result<(), Failure> {
         self.is_given_back = true;
         let token = self.own_token()?;
-        // Also in directories that somebody has moved away: a marker left there would lock out everybody who finds them
-        // again.
+        // Also in directories that somebody has moved away: a marker that stays would be found once they are moved back.
         let mutex = DirectoryMutex::lock_wherever(&self.directory)?;
         demand_token(&self.directory, token)?;
-        match remove_marker(&self.directory, &self.info) {
-            Err(Failure::Locked(_)) => return Err(Failure::LockLost),
-            result => result?,
+        match marker::remove(&self.directory, &self.info) {
+            Ok(true) => {}
+            Ok(false) | Err(Failure::Locked(_)) => return Err(Failure::LockLost),
+            Err(failure) => return Err(failure),
         }
         drop(mutex);
         self.demand_at_the_path()?;
@@ -480,7 +369,7 @@ mod tests {
         let old = try_to_lock(&directory).unwrap();
         force_unlock(&directory, None).unwrap();
         let new = try_to_lock(&directory).unwrap();
-        let error = remove_marker(&directory, old.info()).unwrap_err();
+        let error = marker::remove(&directory, old.info()).unwrap_err();
         assert!(matches!(error, Failure::Locked(info) if info.token == new.info().token));
         new.check().unwrap();
         assert!(Error::is_lock_lost(&old.unlock().unwrap_err()));
@@ -505,16 +394,5 @@ mod tests {
         let lock = try_to_lock(&server).unwrap();
         assert!(try_to_lock(&client).is_none());
         lock.unlock().unwrap();
-    }
-
-    #[test]
-    fn a_marker_without_links_replaces_nothing() {
-        let root = tempfile::tempdir().unwrap();
-        let directory = directory(root.path(), Filesystem::Untrusted);
-        let create = |content: &[u8]| create_without_links(&directory.stack, content).unwrap();
-        assert!(create(b"first").is_some());
-        assert!(create(b"second").is_none());
-        let content = fs::read(directory.stack.path_of(layout::LOCK)).unwrap();
-        assert_eq!(content, b"first");
     }
 }

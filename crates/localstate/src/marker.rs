@@ -2,12 +2,15 @@
 
 use crate::directory::{self, Directory};
 use crate::failure::Failure;
+use crate::flock;
+use crate::layout::{self, Purpose};
 use crate::stack::StackDirectory;
-use crate::{flock, layout};
+use crate::temporary::Temporary;
 use rustix::io::Errno;
 use sdk_state::{Liveness, LockInfo, LockStatus};
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
 
 /// The length of a marker that its holder keeps flocked. No other marker has this length, unobin's least of all: the length
 /// says whether a missing flock proves that the holder is dead.
@@ -39,7 +42,7 @@ pub(crate) fn encode(info: &LockInfo) -> [u8; BYTES] {
     marker
 }
 
-/// Decodes a marker, as far as it can be read: it may be unobin's, or damaged.
+/// Reads a marker as far as possible: it may be unobin's, or damaged.
 pub(crate) fn decode(content: &[u8]) -> LockInfo {
     let mut lines = content.splitn(2, |&byte| byte == b'\n');
     let pid = lines
@@ -75,7 +78,7 @@ pub(crate) struct Marker<'a> {
     is_proof: bool,
 }
 
-/// What [`Marker::try_open`] finds.
+/// The answer of [`Marker::try_open`].
 pub(crate) enum Found<'a> {
     Nothing,
     Marker(Marker<'a>),
@@ -151,17 +154,127 @@ impl<'a> Marker<'a> {
     }
 }
 
-/// Reads the content of an open marker.
+/// Reads the marker in an open file.
 pub(crate) fn read(file: &File) -> io::Result<LockInfo> {
     let mut content = Vec::with_capacity(LONGEST_MARKER as usize);
     file.take(LONGEST_MARKER).read_to_end(&mut content)?;
     Ok(decode(&content))
 }
 
+/// A marker that is complete, durable and flocked before it appears.
+pub(crate) struct NewMarker<'a> {
+    directory: &'a StackDirectory,
+    content: [u8; BYTES],
+    temporary: Temporary<'a>,
+}
+
+impl<'a> NewMarker<'a> {
+    pub(crate) fn write(directory: &'a StackDirectory, info: &LockInfo) -> Result<Self, Failure> {
+        let content = encode(info);
+        let bytes = Self::bytes(directory, &content);
+        Ok(Self {
+            temporary: Temporary::write(&directory.stack, directory.filesystem, Purpose::Lock, bytes)?,
+            directory,
+            content,
+        })
+    }
+
+    fn bytes<'b>(directory: &StackDirectory, content: &'b [u8; BYTES]) -> &'b [u8] {
+        match directory.filesystem.is_trusted() {
+            true => content,
+            false => &content[..BYTES_UNTRUSTED],
+        }
+    }
+
+    /// Makes it the lock marker, under the directory mutex: in the place of the marker of a dead holder, or where there is
+    /// none. The file keeps the flock; `None` when somebody was faster.
+    pub(crate) fn publish(mut self, dead: Option<&File>) -> Result<Option<File>, Failure> {
+        let stack = &self.directory.stack;
+        let is_published = match dead {
+            Some(dead) => self.temporary.supplant(layout::LOCK, dead)?,
+            // It fails where the name exists, as unobin's `O_EXCL` does: the two exclude each other.
+            None => match self.temporary.link(layout::LOCK) {
+                Ok(is_published) => is_published,
+                Err(Errno::NOENT) => false,
+                Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::OPNOTSUPP)
+                    if !self.directory.filesystem.is_trusted() =>
+                {
+                    return create_without_links(stack, Self::bytes(self.directory, &self.content));
+                }
+                Err(errno) => return Err(stack.failure("create the lock marker", layout::LOCK, errno)),
+            },
+        };
+        Ok(is_published.then(|| self.temporary.into_file()))
+    }
+}
+
+/// Some network filesystems know no links: there the marker appears before it is complete.
+fn create_without_links(stack: &Directory, content: &[u8]) -> Result<Option<File>, Failure> {
+    let file = match stack.create_file(layout::LOCK) {
+        Ok(file) => file,
+        Err(Errno::EXIST) => return Ok(None),
+        Err(errno) => return Err(stack.failure("create the lock marker", layout::LOCK, errno)),
+    };
+    match file.write_all_at(content, 0).and_then(|()| file.sync_all()) {
+        Ok(()) => Ok(Some(file)),
+        Err(source) => {
+            let _ = stack.unlink(layout::LOCK);
+            Err(stack.failure("write the lock marker", layout::LOCK, source))
+        }
+    }
+}
+
+/// Removes the marker that says `info`, under the directory mutex; false when none lies there any more.
+///
+/// On an untrusted filesystem the mutex keeps nobody out, and another's marker may lie there by now: so the marker is moved
+/// aside, read, and moved back if it is another's. Only if somebody locks in between is the other one evicted: its token lies
+/// nowhere, so it changes nothing.
+pub(crate) fn remove(directory: &StackDirectory, info: &LockInfo) -> Result<bool, Failure> {
+    let stack = &directory.stack;
+    let failure = |errno| stack.failure("remove the lock marker", layout::LOCK, errno);
+    let gone = |removed| match removed {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(failure(errno)),
+    };
+    if directory.filesystem.is_trusted() {
+        return gone(stack.unlink(layout::LOCK));
+    }
+    let aside = layout::temporary(Purpose::Lock)
+        .map_err(|source| stack.own_failure("draw a random name in", source))?;
+    if !gone(stack.rename(layout::LOCK, &aside))? {
+        return Ok(false);
+    }
+    let found = stack
+        .open_file(&aside)
+        .map_err(io::Error::from)
+        .and_then(|file| read(&file));
+    let other = match found {
+        // Long texts are cut in the marker, and unobin's has no token.
+        Ok(found) if found == *info || info.token.is_some() && found.token == info.token => {
+            stack.unlink(&aside).map_err(failure)?;
+            return Ok(true);
+        }
+        Ok(found) => Failure::Locked(Box::new(found)),
+        Err(source) => stack.failure("read the lock marker", layout::LOCK, source),
+    };
+    match stack.rename_new(&aside, layout::LOCK) {
+        Ok(()) => {}
+        Err(errno) => {
+            if matches!(errno, Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) {
+                let _ = stack.link(&aside, layout::LOCK);
+            }
+            let _ = stack.unlink(&aside);
+        }
+    }
+    Err(other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use sdk_state::{Holder, LockToken, Provenance};
+    use std::fs;
     use time::OffsetDateTime;
 
     fn info() -> LockInfo {
@@ -228,5 +341,16 @@ mod tests {
         }
         assert_eq!(decode(b"4711\n").pid, Some(4711));
         assert_eq!(decode(b"x\n{\"pid\":4711}").pid, Some(4711));
+    }
+
+    #[test]
+    fn a_marker_without_links_replaces_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = StackDirectory::make(root.path(), &"network/prod".parse().unwrap()).unwrap();
+        let create = |content: &[u8]| create_without_links(&directory.stack, content).unwrap();
+        assert!(create(b"first").is_some());
+        assert!(create(b"second").is_none());
+        let content = fs::read(directory.stack.path_of(layout::LOCK)).unwrap();
+        assert_eq!(content, b"first");
     }
 }

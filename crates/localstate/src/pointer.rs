@@ -11,7 +11,7 @@ use sdk_state::{Expect, LockToken, Pointer, Revision};
 use std::fs::File;
 use std::io::Read as _;
 
-/// A name has 128 bytes at most; a file longer than this, blanks included, is not a pointer.
+/// A name has 128 bytes at most. A longer file than this, blanks included, is no pointer.
 const LONGEST_POINTER: u64 = 4096;
 
 /// The file `current` as it is now. Each move puts another file in its place.
@@ -27,7 +27,7 @@ impl PointerFile {
         }
     }
 
-    /// What it names; `None` when there is no such file.
+    /// Returns the revision that it names; `None` when there is no such file.
     pub(crate) fn read(&self, stack: &Directory) -> Result<Option<Revision>, Failure> {
         let Some(file) = &self.0 else {
             return Ok(None);
@@ -49,7 +49,7 @@ impl PointerFile {
             .map_err(|error| Failure::Contract(error.at_path(stack.path_of(layout::CURRENT))))
     }
 
-    /// Whether nobody has moved it since it was opened. While it is open no other file gets its number.
+    /// Returns whether nobody has moved it since it was opened. While it is open no other file gets its number.
     pub(crate) fn is_unmoved(&self, stack: &Directory) -> Result<bool, Failure> {
         match &self.0 {
             Some(file) => stack.leads_to(layout::CURRENT, file),
@@ -58,7 +58,7 @@ impl PointerFile {
     }
 }
 
-/// What `current` names; `None` when there is no such file.
+/// Returns the revision that `current` names; `None` when there is no such file.
 pub(crate) fn read(stack: &Directory) -> Result<Option<Revision>, Failure> {
     PointerFile::open(stack)?.read(stack)
 }
@@ -79,7 +79,7 @@ pub(crate) fn set(
     let stack = &directory.stack;
     let content = format!("{rev}\n");
     loop {
-        // Checked twice: now, so that a process that has lost the race touches nothing, and under the mutex, where it counts.
+        // Asked twice: now, so that a mover that has lost touches nothing, and under the mutex, where it counts.
         demand(directory, expect, rev, token)?;
         let durable = snapshots::durable(directory, flushes, rev)?;
         let temporary = Temporary::write(stack, directory.filesystem, Purpose::Current, content.as_bytes())?;

@@ -13,10 +13,10 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The action that a failure to read names.
+/// The action that an error of reading names.
 const READ: &str = "read the snapshot";
 
-/// What one handle of the backend knows about the durability of revisions and of the pointer.
+/// The durability of revisions and of the pointer, as far as one handle of the backend knows it.
 #[derive(Debug, Default)]
 pub(crate) struct Flushes(Mutex<Known>);
 
@@ -205,9 +205,8 @@ pub(crate) fn remove(
     let names = snapshots.reopen()?;
     loop {
         demand_lock()?;
-        // Somebody may have moved `current` away from this revision and not have flushed that yet: if it were removed now, a
-        // power cut could leave `current` naming it. So the value that is compared under the mutex must have been flushed
-        // before.
+        // Somebody may have moved `current` away from this revision and not have flushed that yet: were it removed now,
+        // a power cut could leave `current` naming it. So the pointer that is compared under the mutex was flushed before.
         let flushed = PointerFile::open(stack)?;
         flushes.make_pointer_durable(stack)?;
         let _mutex = DirectoryMutex::lock(directory)?;
@@ -256,7 +255,7 @@ pub(crate) fn list(directory: &StackDirectory) -> Result<Vec<Revision>, Failure>
     Ok(revisions)
 }
 
-/// Whether there is a snapshot that `current` may name.
+/// Returns whether a snapshot lies there that can be pointed at.
 pub(crate) fn exists(directory: &StackDirectory, rev: &Revision) -> Result<bool, Failure> {
     let stat = existing(directory, rev)?.stat(&layout::snapshot(rev))?;
     Ok(stat.is_some_and(|stat| Directory::is_plain(&stat) && stat.st_size > 0))
@@ -297,7 +296,7 @@ pub(crate) fn durable(
     Ok(Arc::new(file))
 }
 
-/// Whether the revision is still this file, and not another one that got its name after it was deleted.
+/// Returns whether a revision is still in this file, and not in another one that was given its name after it was deleted.
 pub(crate) fn leads_to(directory: &StackDirectory, rev: &Revision, file: &File) -> Result<bool, Failure> {
     // On an untrusted filesystem, a name and a handle of one file may have different inode numbers.
     if !directory.filesystem.is_trusted() {
@@ -344,7 +343,7 @@ impl<'a> Stored<'a> {
     fn read(self, bytes: u64) -> Result<Vec<u8>, Failure> {
         let failure = |source| self.snapshots.failure(READ, &self.name, source);
         let mut read = Vec::new();
-        // A sparse file must not let somebody who can write to the directory end this process.
+        // A file that is one large hole must not end this process.
         read.try_reserve_exact(bytes as usize)
             .map_err(|error| failure(io::Error::new(io::ErrorKind::OutOfMemory, error)))?;
         self.file.take(bytes).read_to_end(&mut read).map_err(failure)?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// The time between two searches for leftover files.
 const CLEANING_INTERVAL: Duration = Duration::from_secs(600);
-/// The time that a search for leftover files may take, enough to list the names of some 300,000 files.
+/// How long a look for leftover files may take: enough to list the names of some 300,000 files.
 const CLEANING_TIME: Duration = Duration::from_millis(100);
 
 /// The open directories of one stack, which stay the same ones when somebody renames them.
@@ -20,7 +20,7 @@ pub(crate) struct StackDirectory {
     /// Holds the snapshots; missing where unobin has only locked so far.
     snapshots: Option<Directory>,
     pub(crate) filesystem: Filesystem,
-    /// Whether each level was made, and made durable, through these handles: what is written into them stays.
+    /// Whether each level was made, and made durable, through these handles.
     pub(crate) is_durable: bool,
     /// Whether inode numbers can be compared: some untrusted filesystems report different ones for a directory's name and its
     /// handle.
@@ -70,8 +70,8 @@ impl StackDirectory {
         self.snapshots.as_ref()
     }
 
-    /// Whether a fresh open would still find these directories. While they are open no others get their inode numbers, so the
-    /// answer is certain for the moment of the call.
+    /// Returns whether these are still the directories that a fresh open would find. While they are open no others get their
+    /// numbers, so this is sure for the moment when it is asked.
     pub(crate) fn is_at_its_path(&self) -> Result<bool, Failure> {
         if !self.is_comparable {
             return Ok(true);

@@ -144,8 +144,7 @@ impl<'a> Temporary<'a> {
         }
     }
 
-    /// The replaced file now has the temporary name, and is removed with it if it is `old`. Any other file gets its name
-    /// back.
+    /// The replaced file has the temporary name now. It goes with that if it is `old`; any other file gets its name back.
     fn judge_exchange(&mut self, name: &str, old: &File) -> Result<bool, Failure> {
         let directory = self.name.directory;
         // Only a cleaner removes temporary files, and only those of dead processes.
@@ -179,7 +178,7 @@ struct TemporaryName<'a> {
 impl Drop for TemporaryName<'_> {
     fn drop(&mut self) {
         if self.is_ours {
-            // A name that cannot be removed now is stale in an hour.
+            // If it cannot be removed now, it is stale in an hour.
             let _ = self.directory.unlink(&self.name);
         }
     }
@@ -210,7 +209,7 @@ pub(crate) fn remove_stale(
         if Instant::now() > deadline {
             break;
         }
-        // Files that cannot be removed are left for the next search.
+        // A file that cannot be removed is left to the next look.
         if let Ok(file) = directory.try_open_file(&name)
             && is_old(&file)
             && flock::is_free(&file).unwrap_or(false)
@@ -353,7 +352,7 @@ mod tests {
         let temporary = Temporary::write(&directory, Filesystem::Trusted, Purpose::Lock, b"ours").unwrap();
         directory.link(&temporary.name.name, "backup").unwrap();
         assert!(!temporary.link("lock").unwrap());
-        // A name that leads to our own file was won, even if the call says that it is taken.
+        // A name that leads to the temporary itself was won, although it is taken.
         directory.link(&temporary.name.name, "own").unwrap();
         assert!(temporary.link("own").unwrap());
     }

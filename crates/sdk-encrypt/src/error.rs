@@ -43,7 +43,12 @@ impl Error {
         self
     }
 
-    /// Returns the kind, to match on.
+    /// The cause, for an error that takes this one's place.
+    pub fn into_source(self) -> Option<Box<dyn StdError + Send + Sync>> {
+        self.source
+    }
+
+    /// The kind, to match on.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }

@@ -212,10 +212,12 @@ pub trait Backend: Send + Sync {
     ///
     /// # Contract
     ///
-    /// (L1, L2) It does not wait: [`Store`](crate::Store) does, and tries again after at most [`poll`](TryLock::Busy::poll).
-    /// Each lock gets a [fresh token](LockToken::generate). A holder that may live is not replaced, however old its lock is,
-    /// unless the lock is a lease that [expired](crate::Liveness::Expired). The returned lock keeps the contract of
-    /// [`Lock`](Lock#contract).
+    /// (L1, L2) It waits for nobody: [`Store`](crate::Store) does, and tries again after at most
+    /// [`poll`](TryLock::Busy::poll). Each lock gets a [fresh token](LockToken::generate). A holder that may
+    /// live is not replaced, however old its lock is, unless the lock is a lease that [expired](crate::Liveness::Expired). A
+    /// lock whose record cannot be read is held by somebody [unknown](crate::Liveness::Unknown): `Busy`, until
+    /// `force_unlock` without an expectation removes it.
+    /// The promises of what it returns are those of [`Lock`](Lock#contract).
     ///
     /// LOCK-01 (free), LOCK-02 (busy), LOCK-05 (many at once), LOCK-06 (no overlap), LOCK-13 (a dead holder), LOCK-16 (members
     /// that this version does not know).
@@ -322,6 +324,16 @@ impl<'a> Expect<'a> {
     /// # Errors
     ///
     /// [`CurrentMoved`](crate::ErrorKind::CurrentMoved), with both revisions, when it is not what was expected.
+    ///
+    /// ```
+    /// # use sdk_state::{Error, Expect, Pointer};
+    /// # fn pointer() -> Result<Option<Pointer>, Error> { Ok(None) }
+    /// # let expect = Expect::Nothing;
+    /// if expect.reads_pointer() {
+    ///     expect.check(pointer()?.as_ref())?;
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn check(self, found: Option<&Pointer>) -> Result<(), Error> {
         let is_met = match self {
             Self::Anything => true,

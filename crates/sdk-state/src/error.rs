@@ -46,8 +46,9 @@ struct Inner {
 pub enum ErrorKind {
     /// There is no such revision: list the revisions.
     NotFound,
-    /// Snapshots exist but none is current. This is not a fresh stack: choose a revision and make it current, otherwise a
-    /// tool builds everything again.
+    /// Snapshots exist and none is current: the pointer was removed, or the first run died, or failed, between its first
+    /// write and its first move. This is not a fresh stack: choose a revision and make it current, or everything is built
+    /// again.
     PointerLost {
         /// How many snapshots exist.
         snapshots: u64,
@@ -66,7 +67,8 @@ pub enum ErrorKind {
     OutcomeUnknown,
     /// Somebody else holds the lock: wait, or evict the holder if you are sure that it is gone.
     Locked(Box<LockInfo>),
-    /// The lock no longer belongs to the caller, or cannot be used in this process: stop changing things and lock again.
+    /// The lock is no longer the caller's, or not usable in this process: stop changing things. To go on, lock again and read
+    /// the head.
     LockLost,
     /// The caller cancelled the wait.
     Cancelled,
@@ -121,7 +123,7 @@ impl Error {
     pub fn lock_lost() -> Self {
         Self::new(
             ErrorKind::LockLost,
-            "the lock is no longer held: lock again before changing anything",
+            "the lock is no longer held: stop, and lock again before you change anything",
         )
     }
 
@@ -152,7 +154,22 @@ impl Error {
         self
     }
 
-    /// Adds the file that the error is about.
+    /// Forgets the revision: nothing is stored under that name.
+    pub(crate) fn without_revision(mut self) -> Self {
+        if self.0.revision.is_some() {
+            Arc::make_mut(&mut self.0).revision = None;
+        }
+        self
+    }
+
+    /// Says first what became of a document that was to be saved.
+    pub(crate) fn with_outcome(mut self, outcome: &str) -> Self {
+        let inner = Arc::make_mut(&mut self.0);
+        inner.message = format!("{outcome}: {}", inner.message);
+        self
+    }
+
+    /// Adds the file concerned.
     #[must_use]
     pub fn at_path(mut self, path: impl Into<PathBuf>) -> Self {
         Arc::make_mut(&mut self.0).path = Some(path.into());
@@ -267,7 +284,11 @@ impl From<sdk_encrypt::Error> for Error {
             sdk_encrypt::ErrorKind::MissingKey | sdk_encrypt::ErrorKind::InvalidKey => ErrorKind::WrongKey,
             _ => ErrorKind::Unsupported,
         };
-        Self::new(kind, error.to_string()).with_source(error)
+        let message = error.to_string();
+        match error.into_source() {
+            Some(source) => Self::new(kind, message).with_source(source),
+            None => Self::new(kind, message),
+        }
     }
 }
 

@@ -352,7 +352,11 @@ impl<D: Snapshot> Store<D> {
     /// * [`LockLost`](ErrorKind::LockLost) when `token` is not the token of the lock.
     /// * [`Damaged`](ErrorKind::Damaged) when the expectation needs the pointer and the pointer is damaged.
     ///
-    /// If the error names a [revision](Error::revision), the document is stored under that name.
+    /// If the error names a [revision](Error::revision), the document is stored under that name, or after
+    /// [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) may be.
+    ///
+    /// An expectation of nothing, `None`, is met by a fresh stack and by one whose pointer was lost: `head` tells them apart. If
+    /// the first save of a fresh stack fails after its write, the pointer counts as lost.
     pub fn save<'a>(
         &self,
         document: &D,
@@ -363,15 +367,22 @@ impl<D: Snapshot> Store<D> {
         let rev = self.write(document, options)?;
         match self.backend().set_current(expect.into(), &rev, token) {
             Ok(_) => Ok(rev),
-            Err(error) => Err(error.at_revision(&rev)),
+            Err(error) if error.is_outcome_unknown() => Err(error
+                .at_revision(&rev)
+                .with_outcome("stored, and perhaps made current")),
+            Err(error) => Err(error
+                .at_revision(&rev)
+                .with_outcome("stored, and not made current")),
         }
     }
 
     /// Makes a revision current, whatever was current before: this repairs a damaged or lost pointer. It takes the lock for
     /// the duration of the call and does not wait for it.
     ///
-    /// (C1) On return the move and `rev` are durable. Nothing is compared with `current`: in a run, use
-    /// [`save`](Store::save).
+    /// Choose the revision with care: the newest of [`list`](Store::list) may never have been current, because its save was
+    /// refused. The [`header`](Store::header) of each names its parent, its author and its message.
+    ///
+    /// (C1) Durable on return, and so is `rev`. Nothing is compared: in a run, use [`save`](Store::save).
     ///
     /// # Errors
     ///
@@ -523,8 +534,9 @@ impl<D: Snapshot> Store<D> {
         Err(Error::new(
             ErrorKind::PointerLost { snapshots },
             format!(
-                "{} has {snapshots} snapshots and none is current: the pointer was lost, make one of them current",
-                self.id()
+                "{} has {snapshots} {} and none is current: the pointer was lost, make one of them current",
+                self.id(),
+                if snapshots == 1 { "snapshot" } else { "snapshots" }
             ),
         ))
     }
@@ -598,7 +610,14 @@ impl<D: Snapshot> Store<D> {
             if sealed.len() as u64 > self.inner.limit.saturating_add(envelope::OVERHEAD) {
                 return Err(envelope::too_large(sealed.len() as u64, self.inner.limit));
             }
-            match self.backend().create(&candidate, sealed)? {
+            let created = self.backend().create(&candidate, sealed).map_err(|error| {
+                // Whoever reads a revision in the error looks for the document there.
+                match error.is_outcome_unknown() {
+                    true => error.at_revision(&candidate),
+                    false => error.without_revision(),
+                }
+            });
+            match created? {
                 Created::Created => return Ok(candidate),
                 Created::Exists => {
                     let largest = self

@@ -1,4 +1,4 @@
-//! Crashes a trace everywhere.
+//! Crashes the machine after every operation of a trace.
 
 use super::disk::{Bounds, Disk, State, Tree, after_crash};
 use super::promises::{Expected, Observation, observe};
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 
-/// Looks at each state once, however many crashes lead to it.
+/// Opens each state once, even if many crashes lead to it.
 pub(super) struct Explorer {
     bounds: Bounds,
     seed: u64,

@@ -1,14 +1,14 @@
-//! What a crash of the machine can leave: scripts of store calls are traced, every state that a power cut could leave
-//! is made and opened with the real library, and the promises are held against what it finds.
+//! Crashes of the machine. It traces scripts of store calls, makes every state that a power cut could leave, opens each with
+//! the real library, and compares what it finds with the promises.
 //!
 //! | file | is |
 //! |---|---|
-//! | `script` | the calls that are traced, the traced process, and what it says of itself in the log |
+//! | `script` | the calls, the traced process, and the marks that it leaves in the log |
 //! | `record` | runs it under strace, and kills or stops one of its processes |
-//! | `trace` | the log, and what it does to files and directories |
-//! | `disk` | what of that is durable, and what a crash can leave of the rest |
-//! | `promises` | what the library finds there, and what it must find |
-//! | `explore` | all of that, at every crash point |
+//! | `trace` | the log as changes of files and directories |
+//! | `disk` | the durable and the pending changes, and what a crash can leave |
+//! | `promises` | what the library must find, and what it finds |
+//! | `explore` | a crash after every operation |
 //! | `mutants` | edits of the trace that must be noticed |
 
 mod disk;

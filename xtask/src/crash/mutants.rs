@@ -1,4 +1,4 @@
-//! What a careless library would have done: edits of a trace, each of which the promises must notice.
+//! Mutants: edits of a trace that a careless library would leave. The promises must notice each of them.
 
 use super::script::{Mark, Request};
 use super::trace::{BASE, Change, Inode, Op, Trace};
@@ -34,7 +34,7 @@ pub(super) const MUTANTS: [Mutant; 22] = [
     ("a dead holder's marker is cut before it is replaced", |trace| with_before(trace, cut_marker)),
 ];
 
-/// A flush and what it is for.
+/// A flush and its purpose.
 struct Flush<'a> {
     inode: Inode,
     name: &'a str,

@@ -1,4 +1,4 @@
-//! The promises, held against what the library finds after a crash.
+//! Compares what the library finds after a crash with the promises.
 
 use super::disk::Tree;
 use super::script::{Mark, Request, path_to, place};
@@ -10,7 +10,7 @@ use std::path::Path;
 /// The length of every marker that can be taken over, as docs/architecture.md says.
 const MARKER_BYTES: usize = 1024;
 
-/// What may be found after a crash, by what the script has been told so far.
+/// The states that are right after a crash, given the calls that have begun and returned so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Expected {
     /// Returned, and no delete of them has begun: they must be there.
@@ -253,7 +253,7 @@ fn name(rev: Option<&String>) -> String {
     rev.map_or("nothing".into(), String::clone)
 }
 
-/// Errors are kept as what they say.
+/// What the library finds in one state. Errors are kept as texts.
 #[derive(Debug, Default)]
 pub(super) struct Observation {
     /// What every listed revision holds.
@@ -366,7 +366,7 @@ fn use_it(base: &Path, seen: &mut Observation) -> Result<(), String> {
     }
 }
 
-/// An error with all its causes, and without the place of the base, which is another one each time.
+/// An error with all its causes, without the path of the base, which differs each time.
 fn words(base: &Path) -> impl Fn(Error) -> String {
     let base = format!("{}/", base.display());
     move |error| {

@@ -1,4 +1,4 @@
-//! Runs a script under strace, and where its fate says so disturbs one of its processes at each of many points.
+//! Runs a script under strace. If the script says so, it disturbs one of its processes, in each run at another point.
 
 use super::disk::{Disk, Tree, without_crash};
 use super::script::{Fate, Mark, Process, Script, place};
@@ -63,14 +63,14 @@ fn run(script: &Script, point: Option<&CallNumber>) -> Result<Run, Trouble> {
         let process = calls.len();
         match (point, script.fate) {
             (Some(point), Fate::Killed(victim)) if victim == process => {
-                let killed = traced(process, Some(Signal::Kill(point)))?.end()?;
+                let killed = traced(process, Some((Number::KILL, point)))?.end()?;
                 tracer.run_to_its_end(&killed)?;
                 calls.push(killed);
             }
             (Some(point), Fate::Overtaken(victim) | Fate::OvertakenByKilled(victim, _))
                 if victim == process =>
             {
-                let mut stopped = traced(process, Some(Signal::Stop(point)))?;
+                let mut stopped = traced(process, Some((Number::STOP, point)))?;
                 let first = stopped.wait_until_it_is_stopped()?;
                 let killed_at = match script.fate {
                     Fate::OvertakenByKilled(_, number) => Some(CallNumber {
@@ -79,7 +79,8 @@ fn run(script: &Script, point: Option<&CallNumber>) -> Result<Run, Trouble> {
                     }),
                     _ => None,
                 };
-                let between = traced(process + 1, killed_at.as_ref().map(Signal::Kill))?.end()?;
+                let between =
+                    traced(process + 1, killed_at.as_ref().map(|call| (Number::KILL, call)))?.end()?;
                 let all = stopped.end()?;
                 let mut overtaken = tracer.start();
                 tracer.run(&mut overtaken, &all[..first])?;
@@ -104,7 +105,7 @@ fn run(script: &Script, point: Option<&CallNumber>) -> Result<Run, Trouble> {
     })
 }
 
-/// Without a crash the model must hold what really lies there, name by name and byte by byte.
+/// Without a crash the model must equal the real directory, name by name and byte by byte.
 fn demand_that_nothing_was_overlooked(trace: &Trace, base: &Path) -> Result<(), Trouble> {
     let mut disk = Disk::new(trace);
     for op in &trace.ops {
@@ -118,7 +119,7 @@ fn demand_that_nothing_was_overlooked(trace: &Trace, base: &Path) -> Result<(), 
 
 /// What std calls for `File::sync_all`.
 const FLUSH: &str = "fsync";
-/// What changes something, or looks at what others may change.
+/// Calls that change something, or look at what others may change.
 const CALLS: &str = "fsync openat mkdirat write pwrite64 renameat renameat2 linkat unlinkat flock";
 
 /// A call of a process, by its name and its number among those of that name.
@@ -128,7 +129,6 @@ struct CallNumber {
     number: usize,
 }
 
-/// Which points are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Density {
     /// Before each flush, since there a power cut makes the greatest difference.
@@ -210,29 +210,23 @@ fn inside_the_mutex(calls: &[Call]) -> Vec<bool> {
     inside
 }
 
-/// All that may change a file or a directory, or what a handle is; the links that are read, for the marks; and the flocks,
-/// which tell when a process is inside the directory mutex. Some machines do not have those with a question mark. What is in this
-/// list, touches the base and is not modelled is an error.
+/// Every call that may change a file, a directory or a handle; reads of links, for the marks; and flocks, which tell when a
+/// process is inside the directory mutex. Some machines lack the calls with a question mark. A call of this list that touches
+/// the base and is not modelled is an error.
 const TRACED: &str = "trace=?open,openat,?openat2,?creat,close,dup,?dup2,dup3,fcntl,write,writev,pwrite64,pwritev,\
     ?pwritev2,sendfile,copy_file_range,splice,truncate,ftruncate,fallocate,?mkdir,mkdirat,?rmdir,?rename,?renameat,\
     renameat2,?link,linkat,?unlink,unlinkat,?symlink,symlinkat,fsync,fdatasync,sync_file_range,?readlink,readlinkat,\
     flock";
 
-/// A process that is not done yet needs so much time only when it never will be.
+/// A process that has not ended after this never will.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(1);
-/// What the log says of a process that a signal has stopped.
+/// The line of the log for a process that a signal has stopped.
 const STOPPED: &str = "--- stopped by SIGSTOP ---";
 const KILLED: &str = "+++ killed by SIGKILL +++";
 
-/// What a process is sent at one of its calls.
-#[derive(Debug, Clone, Copy)]
-enum Signal<'a> {
-    /// Instead of the call.
-    Kill(&'a CallNumber),
-    /// After the call.
-    Stop(&'a CallNumber),
-}
+/// A signal for a process at one of its calls: it is killed instead of the call, or stopped after it.
+type Signal<'a> = (Number, &'a CallNumber);
 
 /// A process that runs, or is stopped. It does not outlive this value.
 struct Traced {
@@ -246,15 +240,14 @@ impl Traced {
     fn start(base: &Path, log: &Path, steps: &[&str], signal: Option<Signal<'_>>) -> Result<Self, Trouble> {
         let mut command = Command::new("strace");
         command.args(["-f", "-xx", "-s", "1000000", "-e", TRACED]);
-        if let Some(Signal::Kill(call) | Signal::Stop(call)) = signal {
-            let name = match signal {
-                Some(Signal::Kill(_)) => "SIGKILL",
-                _ => "SIGSTOP",
+        if let Some((signal, call)) = signal {
+            let signal = if signal == Number::KILL {
+                "SIGKILL"
+            } else {
+                "SIGSTOP"
             };
-            command.args([
-                "-e",
-                &format!("inject={}:signal={name}:when={}", call.name, call.number),
-            ]);
+            let inject = format!("inject={}:signal={signal}:when={}", call.name, call.number);
+            command.args(["-e", &inject]);
         }
         let process = Process {
             place: place(base),
@@ -267,10 +260,7 @@ impl Traced {
         Ok(Self {
             child,
             log: log.into(),
-            signal: signal.map(|signal| match signal {
-                Signal::Kill(_) => Number::KILL,
-                Signal::Stop(_) => Number::STOP,
-            }),
+            signal: signal.map(|(signal, _)| signal),
         })
     }
 

@@ -1,4 +1,4 @@
-//! What is traced: processes that call the store, and the marks that they leave in the log.
+//! The traced processes: they call the store, and leave marks in the log.
 
 use crate::place::{FACTORY, Note, Place, STACK};
 use crate::report::Trouble;
@@ -18,7 +18,7 @@ pub(super) struct Script {
     pub(super) fate: Fate,
 }
 
-/// What happens to a process, given by its place, at one of its flushes; in each run at another one.
+/// The fate of one process, given by its place, at one of its flushes: in each run at another flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// All processes are left alone.
@@ -31,8 +31,8 @@ pub(super) enum Fate {
     OvertakenByKilled(usize, usize),
 }
 
-/// A sentence, and a line for each process. Snapshots are named by what they hold; `newest` is the last one that is listed.
-/// What is only tried may fail. `move` and `replace` show the lock that the process holds, and so does `delete` if it holds
+/// A sentence, and a line for each process. A snapshot is named by its text; `newest` is the last one that is listed.
+/// A step after `try` may fail. `move` and `replace` show the lock that the process holds, and so does `delete` if it holds
 /// one; `set_current` takes it for the moment.
 const SCRIPTS: &str = "
 the first write makes the root and what is above it
@@ -174,7 +174,7 @@ fn script(text: &'static str) -> Script {
     script
 }
 
-/// What a traced process says of itself in the log, with a system call that does nothing: it reads a link that does not
+/// A message of a traced process in the log, by a system call that does nothing: the process reads a link that does not
 /// exist, and the path is the message. Revisions are kept by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Mark {
@@ -218,7 +218,6 @@ impl Mark {
     }
 }
 
-/// A traced process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Process {
     pub(super) place: Place,
@@ -341,13 +340,5 @@ mod tests {
         assert_eq!(with_two.fate, Fate::OvertakenByKilled(1, 8));
         assert_eq!(with_two.processes[1], ["write B", "try set_current B"]);
         assert_eq!(scripts[0].fate, Fate::None);
-    }
-
-    #[test]
-    fn a_mark_is_read_from_the_path_of_its_link() {
-        let mark = Mark::Begins(Request::Write("A".into()));
-        let path = format!("{PREFIX}{}", serde_json::to_string(&mark).unwrap());
-        assert_eq!(Mark::read(path.as_bytes()), Some(mark));
-        assert_eq!(Mark::read(b"/proc/self/exe"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The log of `strace -xx`, turned into what it does to files and directories: handles and paths become inodes.
+//! Turns the log of `strace -xx` into changes of files and directories: handles and paths become inodes.
 
 use super::script::Mark;
 use crate::report::Trouble;

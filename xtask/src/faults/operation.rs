@@ -129,9 +129,9 @@ pub(crate) fn run(process: &Process) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// What the operation needs beforehand is done before the first line, so that it is not failed.
+/// Everything that the operation needs happens before the first line, so no fault hits it.
 ///
-/// A lock that is held at the end stays so until the process is gone: its holder is dead for whoever comes next.
+/// A lock that is held at the end stays held until the process is gone: then its holder is dead.
 fn perform(operation: Operation, store: &Store<Note>) -> Result<String, Error> {
     let listed = store.list()?;
     let nth = |number: usize| {

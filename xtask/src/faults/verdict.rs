@@ -31,16 +31,14 @@ pub(super) enum Unlink {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Call {
-            name,
-            arguments,
-            ordinal,
-            stage,
+            name, ordinal, stage, ..
         } = &self.call;
         let (operation, error, unlink) = (self.operation.name(), self.error, self.unlink);
         write!(
             f,
-            "{operation}: {name} no. {ordinal} fails with {error} ({stage:?}, unlink {unlink:?}): {name}({arguments}"
-        )
+            "{operation}: {name} no. {ordinal} fails with {error} ({stage:?}, unlink {unlink:?}): "
+        )?;
+        f.write_str(&self.call.arguments)
     }
 }
 
@@ -60,9 +58,8 @@ impl Fault {
 
     /// How the operation may end.
     ///
-    /// Up to the change: `Io`, with nothing changed. After it: the change is there, so the operation succeeds, unless it is
-    /// the flush that fails, which nobody can know the result of. Exceptions are what is done out of courtesy, or what
-    /// there is another way for.
+    /// Up to the change: `Io`, with nothing changed. After it: the change is there, so the operation succeeds, unless the
+    /// flush fails: then nobody knows the result. The exceptions are courtesies, and calls with an alternative.
     fn may_end(&self) -> &'static [&'static str] {
         let Self {
             operation,
@@ -89,9 +86,9 @@ impl Fault {
             _ if call.names("/proc/sys/kernel/random/boot_id") => &["Ok"],
             // A process that cannot tell who it is does not act as the holder.
             _ if call.names("/proc/self/ns/pid") => &["LockLost", "Ok"],
-            // Where a kept handle is compared with what its path leads to, both may be asked again.
+            // The backend compares a kept handle with what its path leads to, and may ask again.
             ("fstat", Stage::Before) if call.names("S_IFDIR") => &["Ok", "Io"],
-            // A parent that may not be read cannot be flushed: whoever made it could.
+            // A parent that this process may not read cannot be flushed: the process that made it could.
             ("open", Stage::Before) if *error == "EACCES" && !call.names("/root\"") => &["Ok", "Io"],
             // `set_current` takes the lock first: the removal of its temporary's name is a courtesy.
             ("unlinkat", Stage::Before) if *operation == Operation::SetCurrent && call.names("\".lock.") => {
@@ -104,10 +101,10 @@ impl Fault {
             ("fsync", Stage::After) if matches!(operation, Operation::Delete | Operation::Replace) => {
                 &["OutcomeUnknown"]
             }
-            // Whether the directories are still at their paths is asked again after the change, and was not told.
+            // It asks after the change whether the directories are still at their paths, and gets no answer.
             ("newfstatat" | "fstat", Stage::After) if operation.writes() => &["OutcomeUnknown", "Ok"],
             ("newfstatat" | "fstat", Stage::After) if *operation == Operation::Unlock => &["Io", "Ok"],
-            // Whose lock it is could not be seen: it is given back, and the next one takes it over.
+            // If it cannot see whose lock it is, it gives the lock back, and the next holder takes it over.
             ("newfstatat" | "fstat", Stage::After) if *operation == Operation::Adopt => &["Io", "Ok"],
             (_, Stage::Before | Stage::Change) => &["Io"],
             // The removal of a temporary's name, cleaning, and giving back the lock that `set_current` took.

@@ -17,7 +17,7 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-/// Whoever waits for a lock for so long finds it stuck.
+/// A lock that cannot be had for so long is stuck.
 const STUCK: Duration = Duration::from_secs(20);
 const SECOND: i64 = 1_000_000_000;
 
@@ -27,7 +27,7 @@ struct Case {
     threads: usize,
     processes: usize,
     steps: Vec<Step>,
-    /// Whoever moves `current` evicts the holder of the lock first, so that every move races with evictions.
+    /// Every mover evicts the holder of the lock first, so that every move races with evictions.
     evicts: bool,
 }
 

@@ -31,7 +31,7 @@ pub struct Options {
 
 /// Between two kills, at most.
 const CALM: Duration = Duration::from_millis(60);
-/// Between two kills of a pair: the second one is to hit whoever takes over from the first.
+/// Between two kills of a pair: the second one is to hit the process that takes over from the first.
 const SHOCK: Duration = Duration::from_millis(4);
 /// A lock that nobody takes over for so long is stuck.
 const STUCK: Duration = Duration::from_secs(10);
@@ -67,8 +67,8 @@ struct Torment<'a> {
     /// The stand-in for unobin, and one process for each name.
     children: Vec<Child>,
     kills: usize,
-    /// From the kill of a holder to the next one's marker, where nobody else was killed meanwhile. Whether anybody was
-    /// waiting for the lock is not known from outside, so these are upper bounds.
+    /// From the kill of a holder to the next one's marker, where nobody else was killed meanwhile. Nobody
+    /// outside knows whether a process was waiting, so these are upper bounds.
     waits: Vec<Duration>,
     problems: Vec<String>,
 }
@@ -165,20 +165,15 @@ impl<'a> Torment<'a> {
         fs::write(self.ground.stop(), "")?;
         let wait = Wait::at_most(PATIENCE);
         for child in &mut self.children {
-            loop {
+            let end = loop {
                 match child.try_wait()? {
-                    Some(status) if status.success() => break,
-                    Some(status) => {
-                        self.problems.push(format!("a process ended with {status}"));
-                        break;
-                    }
-                    None if !wait.pause(Duration::from_millis(5)) => {
-                        self.problems
-                            .push(format!("a process hangs {PATIENCE:?} after the end"));
-                        break;
-                    }
+                    Some(status) => break status.to_string(),
+                    None if !wait.pause(Duration::from_millis(5)) => break "nothing: it hangs".into(),
                     None => {}
                 }
+            };
+            if end != "exit status: 0" {
+                self.problems.push(format!("a process ended with {end}"));
             }
         }
         Ok(())

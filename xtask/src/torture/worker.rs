@@ -1,4 +1,4 @@
-//! What the tormented processes do: count under the lock, write, delete and read; the stand-in for unobin beside them; and the
+//! The processes that are killed: count under the lock, write, delete and read; the stand-in for unobin beside them; and the
 //! journals in which they note what they were promised.
 
 use crate::oracle::Oracle;
@@ -15,7 +15,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Whoever waits for a lock for so long finds it stuck.
+/// A lock that cannot be had for so long is stuck.
 const STUCK: Duration = Duration::from_secs(20);
 /// A critical section is made longer by several of these, so that many of the killed die in one.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -146,7 +146,7 @@ impl Worker<'_> {
         }
     }
 
-    /// What a tool does: lock, read, write, move `current` by comparison, unlock. Nobody evicts, so the lock is never lost.
+    /// A run of a tool: lock, read, write, move `current` by comparison, unlock. Nobody evicts, so the lock is never lost.
     fn count(&mut self) -> Result<(), Trouble> {
         let lock = self.store.lock("torture", STUCK)?;
         let oracle = self.oracle;
@@ -164,7 +164,7 @@ impl Worker<'_> {
         Ok(lock.unlock()?)
     }
 
-    /// The same, but read and written before the lock is taken: whoever does so may be overtaken.
+    /// The same, but it reads and writes before it takes the lock, so another process may move `current` first.
     fn count_late(&mut self) -> Result<(), Trouble> {
         let (current, count, rev) = self.prepare()?;
         let lock = self.store.lock("torture", STUCK)?;
@@ -213,7 +213,7 @@ impl Worker<'_> {
     fn write(&mut self, text: &str) -> Result<Revision, Trouble> {
         let text = format!("{text} by {} at {}", self.signature, self.random.next_u64());
         let rev = self.store.write(&Note(text.clone()), None)?;
-        self.journal.note_write(&rev, &text)?;
+        self.journal.note(&Entry::Wrote(rev.to_string(), text))?;
         self.own.push(rev.clone());
         Ok(rev)
     }
@@ -275,7 +275,7 @@ pub(super) enum Entry {
 impl Journal {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-        // Whoever had it before may have died in the middle of a line.
+        // The process that had it before may have died in the middle of a line.
         file.write_all(b"\n")?;
         Ok(Self(file))
     }
@@ -284,10 +284,6 @@ impl Journal {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         Ok(self.0.write_all(&line)?)
-    }
-
-    pub(super) fn note_write(&mut self, rev: &Revision, text: &str) -> Result<(), Trouble> {
-        self.note(&Entry::Wrote(rev.to_string(), text.into()))
     }
 }
 

@@ -99,7 +99,7 @@ pub(crate) fn alternate(
     mut floor: impl FnMut() -> Duration,
 ) -> (Duration, Duration) {
     let (mut times, mut floors) = (Vec::new(), Vec::new());
-    // Whoever comes second finds the disk's queue and the caches as the first left them: both come second equally often.
+    // The second one finds the disk's queue and the caches as the first left them: each comes second equally often.
     for round in 0..rounds + 2 {
         let (time, floor) = if round % 2 == 0 {
             let time = measured();

@@ -21,18 +21,18 @@ use std::time::{Duration, Instant};
 /// Proves exclusion without the lock that is tested: an flock on a file of its own, which the kernel takes from the dead.
 ///
 /// Its handle has a higher number than all others: the kernel gives the flocks of the dead back from the last handle to the
-/// first, and the next holder must not find the witness still held.
-struct Witness(RwLock<File>);
+/// first, and the next holder must not find the oracle still held.
+struct Oracle(RwLock<File>);
 
 /// More than the other handles of a test.
 const HIGHER_THAN_ANY: i32 = 500;
 
-impl Witness {
+impl Oracle {
     fn open(root: &Path) -> Self {
         let file = OpenOptions::new()
             .create(true)
             .append(true)
-            .open(root.join("witness"))
+            .open(root.join("oracle"))
             .unwrap();
         let last = rustix::io::fcntl_dupfd_cloexec(&file, HIGHER_THAN_ANY).unwrap();
         Self(RwLock::new(last.into()))
@@ -107,10 +107,10 @@ fn threads_processes_and_unobin_lock_one_at_a_time() {
     let unobins = AtomicUsize::new(0);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut witness = Witness::open(root.path());
+            let mut oracle = Oracle::open(root.path());
             while locking.load(Ordering::SeqCst) {
                 if unobin_locks(root.path()) {
-                    witness.alone();
+                    oracle.alone();
                     unobin_unlocks(root.path());
                     unobins.fetch_add(1, Ordering::SeqCst);
                 }
@@ -140,10 +140,10 @@ fn lock_by_turns(root: &Path) {
     thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
-                let mut witness = Witness::open(root);
+                let mut oracle = Oracle::open(root);
                 for _ in 0..15 {
                     let lock = lock(root);
-                    witness.alone();
+                    oracle.alone();
                     assert_eq!(lock.took_over(), None);
                     lock.unlock().unwrap();
                 }
@@ -239,10 +239,10 @@ fn kills_leave_neither_two_holders_nor_a_stuck_lock() {
 #[ignore = "run by another test in a process of its own"]
 fn process_that_locks_for_ever() {
     let Some(root) = support::given_root() else { return };
-    let mut witness = Witness::open(&root);
+    let mut oracle = Oracle::open(&root);
     loop {
         let lock = lock(&root);
-        witness.alone();
+        oracle.alone();
         support::tell(lock.took_over().map_or("created", |_| "took over"));
         lock.unlock().unwrap();
     }
@@ -581,83 +581,4 @@ fn looking_makes_no_try_on_a_dead_lock_fail() {
                 .unwrap();
         }
     });
-}
-
-/// A file server's lease on the marker ended a wait with `EAGAIN`.
-#[test]
-fn a_leased_marker_is_waited_for() {
-    let root = tempfile::tempdir().unwrap();
-    fs::create_dir_all(stack_directory(root.path())).unwrap();
-    fs::write(marker(root.path()), "4711\n").unwrap();
-    let Some(mut server) = lessee(&marker(root.path())) else {
-        return;
-    };
-    let watched = Watched::new(root.path());
-    let store = store_over(Arc::clone(&watched));
-    let lock = thread::scope(|scope| {
-        let waiter = scope.spawn(|| store.lock("test", LONG));
-        watched.await_waiter();
-        server.expect("asked");
-        server.tell();
-        while server.hear().unwrap() != "given back" {}
-        unobin_unlocks(root.path());
-        waiter.join().unwrap().unwrap()
-    });
-    lock.unlock().unwrap();
-}
-
-/// So did one on the pointer or on a snapshot.
-#[test]
-fn a_leased_pointer_or_snapshot_is_waited_for() {
-    let root = tempfile::tempdir().unwrap();
-    create(&backend(root.path()), &nth(1));
-    support::point_at(root.path(), &nth(1)).unwrap();
-    for leased in [
-        stack_directory(root.path()).join("current"),
-        support::snapshot_file(root.path(), &nth(1)),
-    ] {
-        let Some(mut server) = lessee(&leased) else { return };
-        let root = root.path();
-        thread::scope(|scope| {
-            let reader = scope.spawn(|| {
-                assert_eq!(current(root), Some(nth(1)));
-                assert_eq!(backend(root).read(&nth(1), 100).unwrap(), b"sealed");
-            });
-            server.expect("asked");
-            server.tell();
-            while server.hear().unwrap() != "given back" {}
-            reader.join().unwrap();
-        });
-    }
-}
-
-/// A process that has a write lease on a file, as a file server does for its clients, and gives it back when it is told.
-fn lessee(file: &Path) -> Option<Partner> {
-    const PROGRAM: &str = "
-import fcntl, os, signal, sys
-signal.signal(signal.SIGIO, lambda *_: print('>asked', flush=True))
-file = os.open(sys.argv[1], os.O_RDONLY)
-try:
-    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-except OSError as error:
-    print('>refused', error, flush=True)
-    sys.exit()
-print('>leased', flush=True)
-sys.stdin.readline()
-fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-print('>given back', flush=True)
-";
-    let mut command = Command::new("python3");
-    command.args(["-c", PROGRAM]).arg(file);
-    let Ok(mut partner) = Partner::try_start(command) else {
-        support::skip("leases: there is no python3");
-        return None;
-    };
-    match partner.hear() {
-        Some(told) if told == "leased" => Some(partner),
-        told => {
-            support::skip(&format!("leases: {told:?}"));
-            None
-        }
-    }
 }

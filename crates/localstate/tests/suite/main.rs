@@ -6,6 +6,7 @@ mod damage;
 mod examples;
 mod headers;
 mod hostile;
+mod leases;
 mod locks;
 mod memory;
 mod mounts;

@@ -1,6 +1,8 @@
 //! Directories that somebody moves, removes or replaces while handles are open: the path decides, not the handle.
 
-use crate::support::{self, backend, create, current, holder, lock, lock_and_token, nth, point_at, store};
+use crate::support::{
+    self, Slowed, backend, create, current, holder, lock, lock_and_token, nth, point_at, store,
+};
 use sdk_state::{Backend as _, Error, ErrorKind, Expect, TryLock};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -89,13 +91,13 @@ fn a_write_during_a_move_goes_where_the_path_leads() {
     let root = tempfile::tempdir().unwrap();
     create(&backend(root.path()), &nth(2));
     let command = support::process("moved::process_that_writes", root.path());
-    let Some(mut writer) = support::slowed(&command, "renameat2", "1+") else {
+    let Some(mut slowed) = Slowed::start(&command, "renameat2", "1+") else {
         return;
     };
-    support::await_temporary(root.path(), ".snapshot.");
+    slowed.await_call(".snapshot.");
     let moved = move_away(&root.path().join("network/prod"));
-    writer.expect("written");
-    writer.end();
+    slowed.partner.expect("written");
+    slowed.partner.end();
     assert_eq!(backend(root.path()).list().unwrap(), [nth(1)]);
     assert!(
         !support::names_below(&moved)
@@ -139,13 +141,13 @@ fn a_move_of_current_during_a_move_is_lost() {
     create(&backend(root.path()), &nth(1));
     let command = support::process("moved::process_that_moves", root.path());
     // The first flushes make the directories and the lock.
-    let Some(mut mover) = support::slowed(&command, "fsync", "6+") else {
+    let Some(mut slowed) = Slowed::start(&command, "fsync", "6+") else {
         return;
     };
-    support::await_temporary(root.path(), ".current.");
+    slowed.await_call(".current.");
     let moved = move_away(&root.path().join("network/prod"));
-    mover.expect("LockLost");
-    mover.end();
+    slowed.partner.expect("LockLost");
+    slowed.partner.end();
     assert_eq!(
         support::names_below(&moved)
             .iter()

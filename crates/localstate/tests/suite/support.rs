@@ -103,7 +103,7 @@ pub(crate) fn point_at(root: &Path, rev: &Revision) -> Result<(), Error> {
     store(root).set_current(rev)
 }
 
-/// What `current` names.
+/// The revision that `current` names.
 pub(crate) fn current(root: &Path) -> Option<Revision> {
     backend(root).current().unwrap().map(|pointer| pointer.revision)
 }
@@ -295,7 +295,7 @@ pub(crate) fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
 }
 
-/// What the parent gave a process to work on; `None` where nobody did: somebody runs the ignored tests by hand.
+/// The root that the parent gave a process; `None` when somebody runs the ignored tests by hand.
 pub(crate) fn given_root() -> Option<PathBuf> {
     std::env::var_os(ROOT).map(PathBuf::from)
 }
@@ -303,7 +303,7 @@ pub(crate) fn given_root() -> Option<PathBuf> {
 /// Tells the parent something. The test harness talks on the same line, so it begins with a new one.
 pub(crate) fn tell(line: impl AsRef<str>) {
     let mut out = io::stdout().lock();
-    // Who killed the reader wants no answer.
+    // A parent that is gone needs no answer.
     let _ = write!(out, "\n>{}\n", line.as_ref());
     let _ = out.flush();
 }
@@ -340,7 +340,7 @@ impl Partner {
         self.child.id()
     }
 
-    /// What it tells next; `None` when it has ended.
+    /// Its next line; `None` when it has ended.
     pub(crate) fn hear(&mut self) -> Option<String> {
         let mut line = String::new();
         while self.stdout.read_line(&mut line).unwrap() > 0 {
@@ -399,20 +399,33 @@ pub(crate) fn traced(command: &Command, calls: &str, options: &[&str]) -> Option
     }
 }
 
-/// Starts a command of which a system call waits for a second before it begins, each or those that `when` selects, such as
-/// `6+`; `None` where there is no strace.
-pub(crate) fn slowed(command: &Command, call: &str, when: &str) -> Option<Partner> {
-    let inject = format!("inject={call}:delay_enter=1000000:when={when}");
-    match Partner::try_start(under_strace(
-        command,
-        Path::new("/dev/null"),
-        call,
-        &["-e", &inject],
-    )) {
-        Ok(partner) => Some(partner),
-        Err(error) => {
-            skip(&format!("strace: {error}"));
-            None
+/// A process of which a system call waits for two seconds before it begins.
+#[derive(Debug)]
+pub(crate) struct Slowed {
+    pub(crate) partner: Partner,
+    log: tempfile::NamedTempFile,
+}
+
+impl Slowed {
+    /// Starts the command; each `call` waits, or those that `when` selects, such as `6+`. `None` where there is no strace.
+    pub(crate) fn start(command: &Command, call: &str, when: &str) -> Option<Self> {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let inject = format!("inject={call}:delay_enter=2000000:when={when}");
+        match Partner::try_start(under_strace(command, log.path(), call, &["-e", &inject])) {
+            Ok(partner) => Some(Self { partner, log }),
+            Err(error) => {
+                skip(&format!("strace: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Returns once a call with this argument waits to begin.
+    pub(crate) fn await_call(&self, argument: &str) {
+        let begun = Instant::now();
+        while !fs::read_to_string(self.log.path()).unwrap().contains(argument) {
+            assert!(begun.elapsed() < LONG, "there is no call with {argument}");
+            std::thread::yield_now();
         }
     }
 }
@@ -430,21 +443,4 @@ fn under_strace(command: &Command, log: &Path, calls: &str, options: &[&str]) ->
         strace.env(name, value.unwrap());
     }
     strace
-}
-
-/// Returns once a temporary file whose name begins like this lies in the stack's directory below `root`.
-pub(crate) fn await_temporary(root: &Path, prefix: &str) {
-    let begun = Instant::now();
-    let is_there = || {
-        let names = names_below(&stack_directory(root));
-        names.iter().any(|name| {
-            name.rsplit('/')
-                .next()
-                .is_some_and(|name| name.starts_with(prefix))
-        })
-    };
-    while !is_there() {
-        assert!(begun.elapsed() < LONG, "there is no {prefix} file");
-        std::thread::yield_now();
-    }
 }

@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use zstd::bulk;
 use zstd::zstd_safe;
 
-/// A state of 6 MB takes 2 ms and shrinks to a fortieth; level 3 takes a third longer and makes it no smaller.
+/// A state of 9 MB takes 10 ms and shrinks to a tenth; level 3 takes twice as long and makes it no smaller, level -1 is as
+/// fast and makes it 44 % larger.
 const LEVEL: i32 = 1;
 /// A zstd frame that is not skippable begins with these bytes (RFC 8878, section 3.1.1).
 const FRAME_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];

@@ -402,7 +402,8 @@ impl<'a> Reader<'a> {
         let end = white_end(self.text.as_bytes(), self.at);
         let value = &mut self.value;
         value.compact.push_str(&self.text[value.copied..self.at]);
-        value.has_lines |= self.text.as_bytes()[self.at..end].contains(&b'\n');
+        // One line feed is enough to know.
+        value.has_lines = value.has_lines || self.text.as_bytes()[self.at..end].contains(&b'\n');
         value.copied = end;
         self.at = end;
     }

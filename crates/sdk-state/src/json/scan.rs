@@ -5,7 +5,8 @@ pub(super) fn is_white(byte: u8) -> bool {
     byte <= b' ' && matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// Returns the position of the first byte from `at` on that is not white space, or the end.
+/// The first byte from `at` on that is no white space, or the end.
+#[inline]
 pub(super) fn white_end(bytes: &[u8], mut at: usize) -> usize {
     while bytes.get(at).is_some_and(|&byte| is_white(byte)) {
         at += 1;

@@ -10,9 +10,9 @@ use hashbrown::HashMap;
 impl State {
     /// Checks a document that comes from elsewhere, and returns the bytes that a store keeps.
     ///
-    /// It does the same as [`decode`](crate::Snapshot::decode), [`check_values`](Self::check_values),
-    /// [`check_stack`](crate::Snapshot::check_stack) and [`encode`](crate::Snapshot::encode), in half of the time and memory,
-    /// because the entries are not kept. A store writes the bytes as a [`Raw`](crate::Raw).
+    /// It is the same as [`decode`](crate::Snapshot::decode), [`check_values`](Self::check_values),
+    /// [`check_stack`](crate::Snapshot::check_stack) and [`encode`](crate::Snapshot::encode), in less time and half of their
+    /// memory, since no entry is kept. A store writes the bytes as a [`Raw`](crate::Raw).
     ///
     /// ```
     /// use sdk_state::{Raw, Snapshot as _, State};

@@ -1,6 +1,6 @@
 //! What a store reads of what it wrote (W3, W5, C1, C2, C3).
 
-use crate::support::{id, note, store};
+use crate::support::{Note, Watched, id, key, note, store};
 use sdk_state::encrypt::Noop;
 use sdk_state::{ErrorKind, MemoryBackend, Revision, State, Store, Wait};
 use std::collections::BTreeSet;
@@ -206,4 +206,20 @@ fn a_large_document_is_kept() {
     let large = note(&digits.collect::<String>());
     let rev = store(&backend).write(&large, "").unwrap();
     assert_eq!(store(&backend).get(&rev).unwrap(), large);
+}
+
+/// A backend that names a revision in an ordinary error made `save` promise a document that nobody had stored.
+#[test]
+fn an_error_names_a_revision_only_if_it_may_be_stored() {
+    for (kind, is_named) in [(ErrorKind::Io, false), (ErrorKind::OutcomeUnknown, true)] {
+        let mut watched = Watched::over(MemoryBackend::new(id()));
+        watched.refuse_creating(kind.clone());
+        let store: Store<Note> = Store::new(watched, key(1)).document();
+        let lock = store.lock("test", Wait::none()).unwrap();
+        let error = store
+            .save(&note("one"), None, None, lock.token().unwrap())
+            .unwrap_err();
+        assert_eq!(error.kind(), &kind);
+        assert_eq!(error.revision().is_some(), is_named, "{error}");
+    }
 }

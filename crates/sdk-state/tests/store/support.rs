@@ -78,6 +78,7 @@ pub(crate) struct Watched {
     pub(crate) backend: MemoryBackend,
     creates: Arc<AtomicUsize>,
     reads: Arc<AtomicUsize>,
+    refusal: Option<ErrorKind>,
 }
 
 impl Watched {
@@ -86,7 +87,13 @@ impl Watched {
             backend,
             creates: Arc::default(),
             reads: Arc::default(),
+            refusal: None,
         }
+    }
+
+    /// Lets every creation fail with this kind, and name the revision.
+    pub(crate) fn refuse_creating(&mut self, kind: ErrorKind) {
+        self.refusal = Some(kind);
     }
 
     /// The number of tries to create a snapshot.
@@ -106,6 +113,9 @@ impl Backend for Watched {
     }
     fn create(&self, rev: &Revision, sealed: &[u8]) -> Result<Created, Error> {
         self.creates.fetch_add(1, Ordering::SeqCst);
+        if let Some(kind) = &self.refusal {
+            return Err(Error::new(kind.clone(), "refused").at_revision(rev));
+        }
         self.backend.create(rev, sealed)
     }
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {

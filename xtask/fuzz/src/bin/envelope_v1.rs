@@ -79,5 +79,5 @@ fn check_file(file: &[u8], hidden: &[u8], public: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn open(ring: &Keyring, file: &[u8]) -> Result<Vec<u8>, Error> {
-    fuzz::open(ring, subject(), file, &[])
+    fuzz::open(ring, subject(), file, file)
 }
