@@ -170,7 +170,7 @@ fn errno(source: &io::Error) -> Option<Errno> {
     source.raw_os_error().map(Errno::from_raw_os_error)
 }
 
-/// Advice about the commonest troubles.
+/// Returns advice about the most common errors.
 fn hint(source: &io::Error) -> &'static str {
     if source.kind() == io::ErrorKind::OutOfMemory {
         return ": there is not enough memory";

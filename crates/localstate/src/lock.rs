@@ -70,7 +70,7 @@ fn busy(directory: &StackDirectory, status: LockStatus) -> TryLock {
     }
 }
 
-/// Returns who holds the lock, and whether the holder lives. It makes no try fail.
+/// Returns who holds the lock, and whether the holder is alive. It makes no try to lock fail.
 pub(crate) fn status(directory: &StackDirectory) -> Result<Option<LockStatus>, Failure> {
     for _ in 0..LOOKS {
         let Some(marker) = Marker::open(directory)? else {

@@ -148,7 +148,7 @@ impl<'a> Marker<'a> {
             Ok(false) => return Ok(Some(LockStatus::new(info, Liveness::Alive))),
             Err(_) => return Ok(Some(LockStatus::new(info, Liveness::Unknown))),
         }
-        // A holder removes the marker before it gives its flock back.
+        // A holder removes the marker before it releases its flock.
         let lies_there = self.directory.stack.leads_to(layout::LOCK, &self.file)?;
         Ok(lies_there.then(|| LockStatus::new(info, Liveness::Dead)))
     }
@@ -186,13 +186,13 @@ impl<'a> NewMarker<'a> {
         }
     }
 
-    /// Makes it the lock marker, under the directory mutex: in the place of the marker of a dead holder, or where there is
-    /// none. The file keeps the flock; `None` when somebody was faster.
+    /// Makes it the lock marker, under the directory mutex: in place of a dead holder's marker, or where there is none. The
+    /// file keeps the flock; `None` if somebody was faster.
     pub(crate) fn publish(mut self, dead: Option<&File>) -> Result<Option<File>, Failure> {
         let stack = &self.directory.stack;
         let is_published = match dead {
             Some(dead) => self.temporary.supplant(layout::LOCK, dead)?,
-            // It fails where the name exists, as unobin's `O_EXCL` does: the two exclude each other.
+            // Linking fails if the name exists, as unobin's `O_EXCL` does: the two exclude each other.
             None => match self.temporary.link(layout::LOCK) {
                 Ok(is_published) => is_published,
                 Err(Errno::NOENT) => false,
@@ -208,7 +208,7 @@ impl<'a> NewMarker<'a> {
     }
 }
 
-/// Some network filesystems know no links: there the marker appears before it is complete.
+/// Makes the marker without a link, for network filesystems that have none: the marker appears before it is complete.
 fn create_without_links(stack: &Directory, content: &[u8]) -> Result<Option<File>, Failure> {
     let file = match stack.create_file(layout::LOCK) {
         Ok(file) => file,
@@ -224,11 +224,11 @@ fn create_without_links(stack: &Directory, content: &[u8]) -> Result<Option<File
     }
 }
 
-/// Removes the marker that says `info`, under the directory mutex; false when none lies there any more.
+/// Removes the marker with the content `info`, under the directory mutex; false if it is no longer there.
 ///
-/// On an untrusted filesystem the mutex keeps nobody out, and another's marker may lie there by now: so the marker is moved
-/// aside, read, and moved back if it is another's. Only if somebody locks in between is the other one evicted: its token lies
-/// nowhere, so it changes nothing.
+/// On an untrusted filesystem the mutex excludes nobody, and another holder's marker may be there by now: so the marker is
+/// moved aside, read, and moved back if it is another holder's. Only if somebody locks in between is that holder evicted: its
+/// token is then stored nowhere, so it can change nothing.
 pub(crate) fn remove(directory: &StackDirectory, info: &LockInfo) -> Result<bool, Failure> {
     let stack = &directory.stack;
     let failure = |errno| stack.failure("remove the lock marker", layout::LOCK, errno);

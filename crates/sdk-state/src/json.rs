@@ -62,7 +62,7 @@ impl Json {
     ///
     /// # Errors
     ///
-    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if `value` cannot be serialized, or has a map whose keys are not
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if `value` cannot be serialised, or has a map whose keys are not
     /// strings.
     pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
         match serde_json::to_string(value) {

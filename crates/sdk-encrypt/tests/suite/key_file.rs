@@ -138,7 +138,7 @@ fn only_a_regular_file_is_a_key_file() {
         // Opening a pipe without a writer would wait for one for ever.
         let (kind, message) = receive.recv_timeout(Duration::from_secs(30)).unwrap();
         assert_eq!(kind, ErrorKind::InvalidKey, "{}", path.display());
-        assert!(message.contains("no regular file"), "{message}");
+        assert!(message.contains("not a regular file"), "{message}");
     }
 }
 
