@@ -81,7 +81,6 @@ mod backend;
 mod catalog;
 pub mod envelope;
 mod error;
-pub mod guarantees;
 mod json;
 mod lock;
 mod memory;
@@ -92,6 +91,9 @@ mod stack_id;
 mod state;
 mod store;
 mod wait;
+
+#[doc = include_str!("guarantees.md")]
+pub mod guarantees {}
 
 pub use backend::{Backend, Created, Expect, Pointer, Prefix, TryLock};
 pub use catalog::{Address, Catalog, Registry};
