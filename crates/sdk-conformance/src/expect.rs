@@ -61,7 +61,11 @@ impl fmt::Display for Violation {
             Flaw::Broken { expected, found } => {
                 write!(f, "{}: expected {expected}; found {found}", self.rule)
             }
-            Flaw::NoHook(hook) => write!(f, "{}: the fixture has no hook `{hook}`", self.rule),
+            Flaw::NoHook(hook) => write!(
+                f,
+                "{}: the fixture has no hook `{hook}`, or it does not apply",
+                self.rule
+            ),
         }
     }
 }

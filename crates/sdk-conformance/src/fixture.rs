@@ -24,12 +24,13 @@ pub trait Fixture: Send + Sync + 'static {
     fn open(&self, id: &StackId) -> Result<Box<dyn Backend>, Error>;
 
     /// How long one round trip to the medium takes. Limits grow with it, and races get smaller: the longer a round trip, the
-    /// fewer threads are needed to meet in the middle of one.
+    /// fewer threads are needed to meet in the middle of one. Nothing by default.
     fn latency(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// How many handles, each with a lock that it may hold, one rule may have open at once. At least 8. Remember that
+    /// How many handles, each with a lock that it may hold, one rule may have open at once. At least 8; any number by
+    /// default. Remember that
     /// `cargo test` runs several rules at the same time.
     fn connections(&self) -> usize {
         usize::MAX

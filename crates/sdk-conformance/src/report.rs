@@ -189,7 +189,7 @@ impl Outcome {
                 violation.expected(),
                 violation.found()
             )),
-            Self::Skipped(hook) => Some(format!("the fixture has no hook `{hook}`")),
+            Self::Skipped(hook) => Some(format!("the fixture has no hook `{hook}`, or it does not apply")),
             Self::Excepted(reason) => Some((*reason).into()),
             Self::KeptAfterAll(reason) => Some(format!("the declared exception is not one: {reason}")),
         }
