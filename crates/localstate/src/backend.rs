@@ -141,7 +141,7 @@ impl LocalBackend {
         })
     }
 
-    /// The same, but makes missing directories.
+    /// Runs `operation` in the directories, and makes those that are missing.
     fn in_made<T>(&self, operation: impl Fn(&Arc<StackDirectory>) -> Result<T, Failure>) -> Result<T, Error> {
         repeat(|| {
             let directory = self.made()?;
@@ -157,12 +157,21 @@ impl LocalBackend {
         })
     }
 
-    /// Runs `operation` as the holder of the lock: if the stack is not at the path, the lock is lost.
-    fn as_holder<T>(
+    /// Runs `operation`, which changes something, in the existing directories.
+    fn change_existing<T>(
         &self,
-        operation: impl Fn(&Arc<StackDirectory>) -> Result<T, Failure>,
+        absent: impl Fn() -> Result<T, Failure>,
+        operation: impl Fn(&StackDirectory) -> Result<T, Failure>,
     ) -> Result<T, Error> {
-        self.in_existing(|| Err(Failure::LockLost), operation)
+        self.in_existing(absent, |directory| {
+            directory.demand_spelling()?;
+            operation(directory)
+        })
+    }
+
+    /// Runs `operation` as the holder of the lock: if the stack is not at the path, the lock is lost.
+    fn as_holder<T>(&self, operation: impl Fn(&StackDirectory) -> Result<T, Failure>) -> Result<T, Error> {
+        self.change_existing(|| Err(Failure::LockLost), operation)
     }
 }
 
@@ -221,7 +230,7 @@ impl Backend for LocalBackend {
         if token.is_some() {
             return self.as_holder(|directory| snapshots::remove(directory, &self.flushes, rev, token));
         }
-        self.in_existing(
+        self.change_existing(
             || Ok(()),
             |directory| {
                 snapshots::remove(directory, &self.flushes, rev, None)?;
@@ -255,7 +264,7 @@ impl Backend for LocalBackend {
     }
 
     fn force_unlock(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
-        self.in_existing(|| Ok(None), |directory| lock::force_unlock(directory, expected))
+        self.change_existing(|| Ok(None), |directory| lock::force_unlock(directory, expected))
     }
 }
 

@@ -49,6 +49,30 @@ fn the_holder_of_a_moved_stack_has_lost_the_lock() {
     }
 }
 
+/// A handle that was open followed the link: the pointer was moved outside of the root.
+#[test]
+fn a_link_in_place_of_a_factory_is_not_followed() {
+    let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let backend = backend(root.path());
+    create(&backend, &nth(1));
+    let (old, token) = lock_and_token(root.path());
+    fs::rename(root.path().join("network"), outside.path().join("network")).unwrap();
+    symlink(outside.path().join("network"), root.path().join("network")).unwrap();
+    let before = support::names_below(outside.path());
+    let refused = |result: Result<(), Error>| {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Damaged);
+        assert_eq!(error.path(), Some(&*root.path().join("network")));
+    };
+    refused(backend.create(&nth(2), b"sealed").map(drop));
+    refused(backend.set_current(Expect::Anything, &nth(1), &token).map(drop));
+    refused(backend.remove(&nth(1), Some(&token)));
+    refused(backend.list().map(drop));
+    lost(old.check());
+    assert_eq!(support::names_below(outside.path()), before);
+    lost(old.unlock());
+}
+
 /// `current` was moved to a revision in the directory that had been moved away.
 #[test]
 fn nothing_in_moved_snapshots_becomes_current() {
