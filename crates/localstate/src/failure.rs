@@ -44,10 +44,9 @@ pub(crate) enum Failure {
         source: Option<io::Error>,
     },
     #[error(
-        "the disk did not confirm an earlier change, so nothing is deleted: after a power cut `current` could name \
-         what was deleted; check the disk and open the store again"
+        "the disk did not confirm an earlier change, so nothing is deleted: check the disk and open the store again"
     )]
-    PointerUnconfirmed(PathBuf),
+    Unconfirmed(PathBuf),
     #[error(
         "the lock, or an answer, was lost during this change, which may have happened anyway: \
          check what is current before you do anything else"
@@ -57,6 +56,11 @@ pub(crate) enum Failure {
         #[source]
         source: Option<io::Error>,
     },
+    #[error(
+        "the directory was moved or removed during this change, which may have happened anyway: \
+         check what is current before you do anything else"
+    )]
+    MovedMeanwhile(Revision),
     #[error("the lock marker is not a regular file: remove what somebody put in its place")]
     MarkerNotPlain(PathBuf),
     #[error("the lock is no longer held: stop, and lock again before you change anything")]
@@ -137,6 +141,7 @@ impl From<Failure> for Error {
                     None => error,
                 }
             }
+            Failure::MovedMeanwhile(rev) => Self::new(ErrorKind::OutcomeUnknown, message).at_revision(&rev),
             Failure::LockLost | Failure::LockOfAnotherProcess => Self::new(ErrorKind::LockLost, message),
             Failure::Locked(info) => Self::locked(*info),
             Failure::Busy { path, .. } | Failure::DirectoryMoved(path) | Failure::InUse(path) => {
@@ -147,7 +152,7 @@ impl From<Failure> for Error {
                 .with_source(source),
             Failure::Unguarded => Self::new(ErrorKind::Unsupported, message),
             Failure::OtherSpelling(path) => Self::new(ErrorKind::InvalidName, message).at_path(path),
-            Failure::PointerUnconfirmed(path) | Failure::NoWorkingDirectory(path) => {
+            Failure::Unconfirmed(path) | Failure::NoWorkingDirectory(path) => {
                 Self::new(ErrorKind::Io, message).at_path(path)
             }
             Failure::Io { path, source, .. } => {

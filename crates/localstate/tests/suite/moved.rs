@@ -1,12 +1,13 @@
 //! Directories that somebody moves, removes or replaces while handles are open: the path decides, not the handle.
 
 use crate::support::{
-    self, Slowed, backend, create, current, holder, lock, lock_and_token, nth, point_at, store,
+    self, LONG, Slowed, backend, create, current, holder, lock, lock_and_token, nth, point_at, store,
 };
 use sdk_state::{Backend as _, Error, ErrorKind, Expect, TryLock};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Instant;
 
 /// Moves a directory away; what it is called then.
 fn move_away(path: &Path) -> std::path::PathBuf {
@@ -191,6 +192,56 @@ fn process_that_moves() {
         Err(error) => support::tell(format!("{:?}", error.kind())),
     }
     assert!(lock.unlock().unwrap_err().is_lock_lost());
+}
+
+/// The stack is moved during the last flush of a change. The holder was told that all went well.
+#[test]
+fn a_change_whose_last_flush_sees_a_move_is_unknown() {
+    // Five flushes make the directories and the lock.
+    for (change, last_flush) in [("move", "8"), ("replace", "7"), ("remove", "7")] {
+        let root = tempfile::tempdir().unwrap();
+        create(&backend(root.path()), &nth(1));
+        let mut command = support::process("moved::process_that_changes", root.path());
+        command.env("CHANGE", change);
+        let Some(mut slowed) = Slowed::start(&command, "fsync", last_flush) else {
+            return;
+        };
+        slowed.partner.expect("begun");
+        let (pointer, snapshot) = (
+            root.path().join("network/prod/current"),
+            support::snapshot_file(root.path(), &nth(1)),
+        );
+        let is_changed = || match change {
+            "move" => pointer.exists(),
+            "replace" => fs::read(&snapshot).unwrap() == b"sealed anew",
+            _ => !snapshot.exists(),
+        };
+        let begun = Instant::now();
+        while !is_changed() {
+            assert!(begun.elapsed() < LONG, "{change}");
+            std::thread::yield_now();
+        }
+        move_away(&root.path().join("network/prod"));
+        slowed.partner.expect("OutcomeUnknown");
+        slowed.partner.end();
+    }
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_changes() {
+    let Some(root) = support::given_root() else { return };
+    let (lock, token) = lock_and_token(&root);
+    let backend = backend(&root);
+    support::tell("begun");
+    let changed = match std::env::var("CHANGE").unwrap().as_str() {
+        "move" => backend.set_current(Expect::Nothing, &nth(1), &token).map(drop),
+        "replace" => backend.replace(&nth(1), b"sealed anew", &token),
+        _ => backend.remove(&nth(1), Some(&token)),
+    };
+    let told = changed.map_or_else(|error| format!("{:?}", error.kind()), |()| "Ok".into());
+    support::tell(told);
+    lost(lock.unlock());
 }
 
 /// The handle of a directory outlives the directory.

@@ -45,7 +45,8 @@ fn a_deletion_without_token_spares_the_holder() {
     assert!(marker.exists());
 }
 
-/// A failed flush was told once: the second deletion flushed nothing that had been dropped, and said that all is well.
+/// A failed flush was told once: the second deletion flushed nothing that had been dropped, and said that all is well. Later
+/// it deleted the revision, and said that it does not know.
 #[test]
 fn a_deletion_after_a_failed_flush_does_not_succeed() {
     let root = tempfile::tempdir().unwrap();
@@ -54,14 +55,17 @@ fn a_deletion_after_a_failed_flush_does_not_succeed() {
     // The flush of the pointer before the deletion, and that of the names after it.
     for failing in 1..=2 {
         create(&backend(root.path()), &nth(2));
+        create(&backend(root.path()), &nth(3));
         let command = support::process("removal::process_that_deletes_twice", root.path());
         let inject = format!("inject=fsync:error=EIO:when={failing}");
         if support::traced(&command, "fsync", &["-e", &inject]).is_none() {
             return;
         }
         assert_eq!(current(root.path()), Some(nth(1)));
+        assert!(support::snapshot_file(root.path(), &nth(3)).exists());
         // A handle that was opened later is told nothing, and deletes.
         backend(root.path()).remove(&nth(2), None).unwrap();
+        backend(root.path()).remove(&nth(3), None).unwrap();
     }
 }
 
@@ -71,11 +75,27 @@ fn process_that_deletes_twice() {
     let Some(root) = support::given_root() else { return };
     let backend = backend(&root);
     backend.remove(&nth(2), None).unwrap_err();
-    let error = backend.remove(&nth(2), None).unwrap_err();
-    assert!(
-        matches!(error.kind(), ErrorKind::Io | ErrorKind::OutcomeUnknown),
-        "{error}"
-    );
+    let error = backend.remove(&nth(3), None).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Io, "{error}");
+}
+
+/// On a filesystem that is blind to case, the current file was removed under another spelling. A hard link looks the same.
+#[test]
+fn the_current_file_is_not_deleted_under_another_name() {
+    let root = tempfile::tempdir().unwrap();
+    let backend = backend(root.path());
+    create(&backend, &nth(1));
+    create(&backend, &nth(2));
+    point_at(root.path(), &nth(1)).unwrap();
+    let spelled = |n| support::revision(&nth(n).to_string().to_lowercase());
+    for n in 1..=2 {
+        let file = |rev| support::snapshot_file(root.path(), rev);
+        fs::hard_link(file(&nth(n)), file(&spelled(n))).unwrap();
+    }
+    let error = backend.remove(&spelled(1), None).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::RevisionIsCurrent);
+    backend.remove(&spelled(2), None).unwrap();
+    assert_eq!(backend.list().unwrap().len(), 3);
 }
 
 #[test]
