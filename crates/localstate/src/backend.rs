@@ -18,7 +18,12 @@ const ATTEMPTS: u32 = 8;
 ///
 /// Opening it touches nothing; the first write or lock makes the directories. They stay open, and each use first checks that
 /// the path still leads to them. If somebody has moved or removed them, the holder of a lock gets
-/// [`LockLost`](sdk_state::ErrorKind::LockLost), and every other call uses the directories that the path leads to now.
+/// [`LockLost`](sdk_state::ErrorKind::LockLost), and every other call uses the directories that the path leads to now. If they
+/// are moved during a change, the change is [`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown); a write is made again
+/// where the path leads, and may leave its first file in the directories that were moved.
+///
+/// On a filesystem that is blind to case, a change needs the factory, the stack and the revision as they are spelled there;
+/// reading does not.
 ///
 /// A full disk, a denied permission and the like are [`Io`](sdk_state::ErrorKind::Io) with a hint, and change nothing. If a
 /// file server has a lease on a file, a call waits for the file, up to five seconds.

@@ -18,7 +18,7 @@ const CLEANING_TIME: Duration = Duration::from_millis(100);
 pub(crate) struct StackDirectory {
     id: StackId,
     root: Directory,
-    factory: Directory,
+    pub(crate) factory: Directory,
     /// Holds `current` and `lock`.
     pub(crate) stack: Directory,
     /// Holds the snapshots; missing where unobin has only locked so far.

@@ -1,11 +1,12 @@
 //! Deleting snapshots and whole stacks.
 
 use crate::support::{
-    self, backend, create, current, lock, lock_and_token, nth, point_at, stack_directory, store,
+    self, LONG, Slowed, backend, create, current, lock, lock_and_token, nth, point_at, stack_directory, store,
 };
 use localstate::LocalCatalog;
 use sdk_state::{Backend as _, Catalog as _, ErrorKind, StackId};
 use std::fs;
+use std::time::Instant;
 
 #[test]
 fn the_current_revision_is_not_deleted_and_an_absent_one_may_be() {
@@ -157,4 +158,40 @@ fn a_stack_that_is_locked_or_has_foreign_files_is_not_removed() {
     assert_eq!(current(root.path()), Some(nth(1)));
     catalog.remove(&id).unwrap();
     assert_eq!(catalog.stacks().unwrap(), []);
+}
+
+/// Somebody locks the stack after `current` is gone. The error said that it is locked, as if nothing had been removed.
+#[test]
+fn a_removal_that_a_lock_interrupts_says_that_it_began() {
+    let root = tempfile::tempdir().unwrap();
+    create(&backend(root.path()), &nth(1));
+    point_at(root.path(), &nth(1)).unwrap();
+    let command = support::process("removal::process_that_removes_the_stack", root.path());
+    // The flush after the removal of `current`.
+    let Some(mut slowed) = Slowed::start(&command, "fsync", "1") else {
+        return;
+    };
+    let begun = Instant::now();
+    while current(root.path()).is_some() {
+        assert!(begun.elapsed() < LONG, "nothing is removed");
+        std::thread::yield_now();
+    }
+    let held = lock(root.path());
+    slowed.partner.expect("Unavailable");
+    slowed.partner.end();
+    held.check().unwrap();
+    assert_eq!(backend(root.path()).list().unwrap(), [nth(1)]);
+    held.unlock().unwrap();
+    LocalCatalog::new(root.path())
+        .remove(&"network/prod".parse().unwrap())
+        .unwrap();
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_removes_the_stack() {
+    let Some(root) = support::given_root() else { return };
+    let id = "network/prod".parse().unwrap();
+    let error = LocalCatalog::new(root).remove(&id).unwrap_err();
+    support::tell(format!("{:?}", error.kind()));
 }
