@@ -191,7 +191,8 @@ fn process_that_moves() {
         Ok(pointer) => support::tell(format!("{pointer:?}")),
         Err(error) => support::tell(format!("{:?}", error.kind())),
     }
-    assert!(lock.unlock().unwrap_err().is_lock_lost());
+    let error = lock.unlock().unwrap_err();
+    assert!(error.is_lock_lost(), "{error:?}");
 }
 
 /// The stack is moved during the last flush of a change. The holder was told that all went well.
