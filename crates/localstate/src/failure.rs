@@ -56,11 +56,6 @@ pub(crate) enum Failure {
         #[source]
         source: Option<io::Error>,
     },
-    #[error(
-        "the directory was moved or removed during this change, which may have happened anyway: \
-         check what is current before you do anything else"
-    )]
-    MovedMeanwhile(Revision),
     #[error("the lock marker is not a regular file: remove what somebody put in its place")]
     MarkerNotPlain(PathBuf),
     #[error("the lock is no longer held: stop, and lock again before you change anything")]
@@ -75,6 +70,11 @@ pub(crate) enum Failure {
     Busy { path: PathBuf, seconds: u64 },
     #[error("the path now leads to another directory: somebody is moving the store, try again")]
     DirectoryMoved(PathBuf),
+    #[error(
+        "the directory was moved or removed during this change, which may have happened anyway: \
+         check what is current before you do anything else"
+    )]
+    MovedMeanwhile(Revision),
     #[error("on a network filesystem this needs the lock: take the lock first")]
     Unguarded,
     #[error("a part of the path is a symbolic link or not a directory: only the root may be a link")]
@@ -141,7 +141,6 @@ impl From<Failure> for Error {
                     None => error,
                 }
             }
-            Failure::MovedMeanwhile(rev) => Self::new(ErrorKind::OutcomeUnknown, message).at_revision(&rev),
             Failure::LockLost | Failure::LockOfAnotherProcess => Self::new(ErrorKind::LockLost, message),
             Failure::Locked(info) => Self::locked(*info),
             Failure::Busy { path, .. } | Failure::DirectoryMoved(path) | Failure::InUse(path) => {
@@ -152,6 +151,7 @@ impl From<Failure> for Error {
                 .with_source(source),
             Failure::Unguarded => Self::new(ErrorKind::Unsupported, message),
             Failure::OtherSpelling(path) => Self::new(ErrorKind::InvalidName, message).at_path(path),
+            Failure::MovedMeanwhile(rev) => Self::new(ErrorKind::OutcomeUnknown, message).at_revision(&rev),
             Failure::Unconfirmed(path) | Failure::NoWorkingDirectory(path) => {
                 Self::new(ErrorKind::Io, message).at_path(path)
             }
