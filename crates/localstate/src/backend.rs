@@ -18,7 +18,12 @@ const ATTEMPTS: u32 = 8;
 ///
 /// Opening it touches nothing; the first write or lock makes the directories. They stay open, and each use first checks that
 /// the path still leads to them. If somebody has moved or removed them, the holder of a lock gets
-/// [`LockLost`](sdk_state::ErrorKind::LockLost), and every other call uses the directories that the path leads to now.
+/// [`LockLost`](sdk_state::ErrorKind::LockLost), and every other call uses the directories that the path leads to now. If they
+/// are moved during a change, the change is [`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown); a write is made again
+/// where the path leads, and may leave its first file in the directories that were moved.
+///
+/// On a filesystem that is blind to case, a change needs the factory, the stack and the revision as they are spelled there;
+/// reading does not.
 ///
 /// A full disk, a denied permission and the like are [`Io`](sdk_state::ErrorKind::Io) with a hint, and change nothing. If a
 /// file server has a lease on a file, a call waits for the file, up to five seconds.
@@ -141,7 +146,7 @@ impl LocalBackend {
         })
     }
 
-    /// The same, but makes missing directories.
+    /// Runs `operation` in the directories, and makes those that are missing.
     fn in_made<T>(&self, operation: impl Fn(&Arc<StackDirectory>) -> Result<T, Failure>) -> Result<T, Error> {
         repeat(|| {
             let directory = self.made()?;
@@ -157,12 +162,21 @@ impl LocalBackend {
         })
     }
 
-    /// Runs `operation` as the holder of the lock: if the stack is not at the path, the lock is lost.
-    fn as_holder<T>(
+    /// Runs `operation`, which changes something, in the existing directories.
+    fn change_existing<T>(
         &self,
-        operation: impl Fn(&Arc<StackDirectory>) -> Result<T, Failure>,
+        absent: impl Fn() -> Result<T, Failure>,
+        operation: impl Fn(&StackDirectory) -> Result<T, Failure>,
     ) -> Result<T, Error> {
-        self.in_existing(|| Err(Failure::LockLost), operation)
+        self.in_existing(absent, |directory| {
+            directory.demand_spelling()?;
+            operation(directory)
+        })
+    }
+
+    /// Runs `operation` as the holder of the lock: if the stack is not at the path, the lock is lost.
+    fn as_holder<T>(&self, operation: impl Fn(&StackDirectory) -> Result<T, Failure>) -> Result<T, Error> {
+        self.change_existing(|| Err(Failure::LockLost), operation)
     }
 }
 
@@ -221,7 +235,7 @@ impl Backend for LocalBackend {
         if token.is_some() {
             return self.as_holder(|directory| snapshots::remove(directory, &self.flushes, rev, token));
         }
-        self.in_existing(
+        self.change_existing(
             || Ok(()),
             |directory| {
                 snapshots::remove(directory, &self.flushes, rev, None)?;
@@ -255,7 +269,7 @@ impl Backend for LocalBackend {
     }
 
     fn force_unlock(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
-        self.in_existing(|| Ok(None), |directory| lock::force_unlock(directory, expected))
+        self.change_existing(|| Ok(None), |directory| lock::force_unlock(directory, expected))
     }
 }
 

@@ -17,6 +17,9 @@ const ATTEMPTS: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The catalog of the stacks below a root directory, which the address `local:DIR` opens.
+///
+/// If somebody locks a stack while it is removed, the removal stops with [`Unavailable`](sdk_state::ErrorKind::Unavailable):
+/// `current` is gone then, and some of the snapshots. Remove the stack again once the lock is free.
 #[derive(Debug, Clone)]
 pub struct LocalCatalog(PathBuf);
 
@@ -51,8 +54,8 @@ impl LocalCatalog {
         }
     }
 
-    /// One try to remove a stack; false when somebody used it meanwhile.
-    fn try_remove(&self, id: &StackId) -> Result<bool, Failure> {
+    /// One try to remove a stack; false when somebody used it meanwhile. `has_begun` becomes true once something is removed.
+    fn try_remove(&self, id: &StackId, has_begun: &mut bool) -> Result<bool, Failure> {
         let Some(found) = StackDirectory::open(&self.0, id)? else {
             return Ok(true);
         };
@@ -62,10 +65,11 @@ impl LocalCatalog {
         let Some(directory) = StackDirectory::open(&self.0, id)? else {
             return Ok(true);
         };
+        directory.demand_spelling()?;
         let stack = &directory.stack;
         {
             let _mutex = exclusion.enter(&directory)?;
-            remove_file(stack, layout::CURRENT)?;
+            *has_begun |= remove_file(stack, layout::CURRENT)?;
         }
         stack
             .sync()
@@ -77,55 +81,10 @@ impl LocalCatalog {
                 if stack.stat(layout::CURRENT)?.is_some() {
                     return Ok(false);
                 }
-                remove_file(snapshots, &name)?;
+                *has_begun |= remove_file(snapshots, &name)?;
             }
         }
-        self.remove_directories(id, &directory, exclusion)
-    }
-
-    /// Removes the directories once they contain nothing but a lock marker.
-    fn remove_directories(
-        &self,
-        id: &StackId,
-        directory: &StackDirectory,
-        exclusion: Exclusion,
-    ) -> Result<bool, Failure> {
-        let stack = &directory.stack;
-        let Some(root) = Directory::open_root(&self.0)? else {
-            return Ok(true);
-        };
-        let Some(factory) = root.open_directory(id.factory())? else {
-            return Ok(true);
-        };
-        let mutex = exclusion.enter(directory)?;
-        if stack.stat(layout::CURRENT)?.is_some()
-            || directory.snapshots().is_some() && !remove_directory(stack, layout::SNAPSHOTS)?
-        {
-            return Ok(false);
-        }
-        for name in file_names(stack)? {
-            if name != layout::LOCK || matches!(exclusion, Exclusion::Mutex) {
-                remove_file(stack, &name)?;
-            }
-        }
-        let _mutex = match exclusion {
-            Exclusion::Mutex => Some(mutex),
-            Exclusion::Lock(lock) => {
-                drop(mutex);
-                lock.unlock().map_err(Failure::Contract)?;
-                None
-            }
-        };
-        if !remove_directory(&factory, id.stack())? {
-            return Ok(false);
-        }
-        match factory.sync() {
-            Ok(()) => Ok(true),
-            Err(source) => Err(Failure::RemovalUnknown {
-                path: stack.path().into(),
-                source,
-            }),
-        }
+        remove_directories(id, &directory, exclusion)
     }
 }
 
@@ -158,10 +117,14 @@ impl Catalog for LocalCatalog {
     }
 
     fn remove(&self, id: &StackId) -> Result<(), Error> {
+        let mut has_begun = false;
         for _ in 0..ATTEMPTS {
-            match self.try_remove(id) {
+            match self.try_remove(id, &mut has_begun) {
                 Ok(true) => return Ok(()),
                 Ok(false) | Err(Failure::DirectoryMoved(_)) => Wait::forever().pause(PAUSE),
+                // Somebody locked what is left: that the lock is held would mean that nothing was removed.
+                Err(Failure::Locked(_) | Failure::LockLost) if has_begun => break,
+                Err(Failure::Contract(error)) if has_begun && error.is_lock_lost() => break,
                 Err(failure) => return Err(failure.into()),
             };
         }
@@ -199,6 +162,44 @@ impl Exclusion {
             Self::Lock(held) => lock::demand_token(directory, held.token().map_err(Failure::Contract)?)?,
         }
         Ok(mutex)
+    }
+}
+
+/// Removes the directories once they contain nothing but a lock marker.
+fn remove_directories(
+    id: &StackId,
+    directory: &StackDirectory,
+    exclusion: Exclusion,
+) -> Result<bool, Failure> {
+    let stack = &directory.stack;
+    let mutex = exclusion.enter(directory)?;
+    if stack.stat(layout::CURRENT)?.is_some()
+        || directory.snapshots().is_some() && !remove_directory(stack, layout::SNAPSHOTS)?
+    {
+        return Ok(false);
+    }
+    for name in file_names(stack)? {
+        if name != layout::LOCK || matches!(exclusion, Exclusion::Mutex) {
+            remove_file(stack, &name)?;
+        }
+    }
+    let _mutex = match exclusion {
+        Exclusion::Mutex => Some(mutex),
+        Exclusion::Lock(lock) => {
+            drop(mutex);
+            lock.unlock().map_err(Failure::Contract)?;
+            None
+        }
+    };
+    if !remove_directory(&directory.factory, id.stack())? {
+        return Ok(false);
+    }
+    match directory.factory.sync() {
+        Ok(()) => Ok(true),
+        Err(source) => Err(Failure::RemovalUnknown {
+            path: stack.path().into(),
+            source,
+        }),
     }
 }
 
@@ -250,9 +251,11 @@ fn file_names(directory: &Directory) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-fn remove_file(directory: &Directory, name: &str) -> Result<(), Failure> {
+/// False when there is none.
+fn remove_file(directory: &Directory, name: &str) -> Result<bool, Failure> {
     match directory.unlink(name) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(directory.failure("remove the file", name, errno)),
     }
 }

@@ -95,10 +95,7 @@ impl Directory {
         }
         let missing = || self.failure("open the directory", name, Errno::NOENT);
         let directory = self.open_directory(name)?.ok_or_else(missing)?;
-        // A filesystem that is blind to case opens `prod` for `Prod`.
-        if !self.lists_exactly(name)? {
-            return Err(Failure::OtherSpelling(self.path.join(name)));
-        }
+        self.demand_spelling(name, &directory)?;
         // Also when another process made it: it may not have flushed it yet.
         self.sync().map_err(|source| Failure::Io {
             action: "flush the directory",
@@ -170,9 +167,29 @@ impl Directory {
         Ok(self.stat(name)?.map(Inode::from) == Some(directory.inode))
     }
 
-    /// Returns whether its path still leads here. Its last name is no link then.
+    /// Returns whether its path, which may end in a link, still leads here.
     pub(crate) fn is_at_its_path(&self) -> Result<bool, Failure> {
-        Ok(lstat(&self.path)?.map(Inode::from) == Some(self.inode))
+        match retry_on_intr(|| rustix::fs::stat(&self.path)) {
+            Ok(stat) => Ok(Inode::from(stat) == self.inode),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
+            Err(errno) => Err(self.own_failure("look at", errno)),
+        }
+    }
+
+    pub(crate) fn inode(&self) -> Inode {
+        self.inode
+    }
+
+    /// Fails if `directory`, which was opened as `name`, is stored under another spelling: a filesystem that is blind to case
+    /// opens `prod` for `Prod`.
+    pub(crate) fn demand_spelling(&self, name: &str, directory: &Self) -> Result<(), Failure> {
+        if self.lists_exactly(name)? {
+            return Ok(());
+        }
+        Err(match self.leads_to_directory(name, directory)? {
+            true => Failure::OtherSpelling(directory.path.clone()),
+            false => Failure::DirectoryMoved(directory.path.clone()),
+        })
     }
 
     /// Gives a file a new name in this directory, in place of whatever has it.
@@ -269,22 +286,14 @@ impl Directory {
         io_failure(action, self.path.clone(), source)
     }
 
-    fn lists_exactly(&self, name: &str) -> Result<bool, Failure> {
+    /// Returns whether a file has this very name. That takes as long as there are files.
+    pub(crate) fn lists_exactly(&self, name: &str) -> Result<bool, Failure> {
         for entry in self.entries()? {
             if entry?.file_name().to_bytes() == name.as_bytes() {
                 return Ok(true);
             }
         }
         Ok(false)
-    }
-}
-
-/// The status of a path, of a link itself if it ends in one; `None` when it leads nowhere.
-fn lstat(path: &Path) -> Result<Option<Stat>, Failure> {
-    match retry_on_intr(|| rustix::fs::lstat(path)) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
-        Err(errno) => Err(io_failure("look at", path.into(), errno)),
     }
 }
 
@@ -346,4 +355,24 @@ fn is_unsupported(error: &io::Error) -> bool {
         error.raw_os_error().map(Errno::from_raw_os_error),
         Some(Errno::INVAL | Errno::NOTSUP)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A filesystem that is blind to case opens a directory under names that it does not list. So does `./prod` anywhere.
+    #[test]
+    fn a_directory_under_another_spelling_is_refused() {
+        let path = tempfile::tempdir().unwrap();
+        let parent = Directory::open_root(path.path()).unwrap().unwrap();
+        let prod = parent.make_directory("prod").unwrap();
+        parent.demand_spelling("prod", &prod).unwrap();
+        let other = parent.demand_spelling("./prod", &prod);
+        assert!(matches!(other, Err(Failure::OtherSpelling(at)) if at == path.path().join("prod")));
+        // Somebody renamed it after it was opened, which says nothing about its spelling.
+        std::fs::rename(path.path().join("prod"), path.path().join("moved")).unwrap();
+        let moved = parent.demand_spelling("prod", &prod);
+        assert!(matches!(moved, Err(Failure::DirectoryMoved(_))));
+    }
 }

@@ -44,10 +44,9 @@ pub(crate) enum Failure {
         source: Option<io::Error>,
     },
     #[error(
-        "the disk did not confirm an earlier change, so nothing is deleted: after a power cut `current` could name \
-         what was deleted; check the disk and open the store again"
+        "the disk did not confirm an earlier change, so nothing is deleted: check the disk and open the store again"
     )]
-    PointerUnconfirmed(PathBuf),
+    Unconfirmed(PathBuf),
     #[error(
         "the lock, or an answer, was lost during this change, which may have happened anyway: \
          check what is current before you do anything else"
@@ -71,6 +70,11 @@ pub(crate) enum Failure {
     Busy { path: PathBuf, seconds: u64 },
     #[error("the path now leads to another directory: somebody is moving the store, try again")]
     DirectoryMoved(PathBuf),
+    #[error(
+        "the directory was moved or removed during this change, which may have happened anyway: \
+         check what is current before you do anything else"
+    )]
+    MovedMeanwhile(Revision),
     #[error("on a network filesystem this needs the lock: take the lock first")]
     Unguarded,
     #[error("a part of the path is a symbolic link or not a directory: only the root may be a link")]
@@ -147,7 +151,8 @@ impl From<Failure> for Error {
                 .with_source(source),
             Failure::Unguarded => Self::new(ErrorKind::Unsupported, message),
             Failure::OtherSpelling(path) => Self::new(ErrorKind::InvalidName, message).at_path(path),
-            Failure::PointerUnconfirmed(path) | Failure::NoWorkingDirectory(path) => {
+            Failure::MovedMeanwhile(rev) => Self::new(ErrorKind::OutcomeUnknown, message).at_revision(&rev),
+            Failure::Unconfirmed(path) | Failure::NoWorkingDirectory(path) => {
                 Self::new(ErrorKind::Io, message).at_path(path)
             }
             Failure::Io { path, source, .. } => {

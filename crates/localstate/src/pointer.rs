@@ -81,6 +81,7 @@ pub(crate) fn set(
     loop {
         // Asked twice: now, so that a mover that has lost touches nothing, and under the mutex, where it counts.
         demand(directory, expect, rev, token)?;
+        snapshots::demand_spelling(directory, rev)?;
         let durable = snapshots::durable(directory, flushes, rev)?;
         let temporary = Temporary::write(stack, directory.filesystem, Purpose::Current, content.as_bytes())?;
         let mutex = DirectoryMutex::lock(directory)?;
@@ -94,10 +95,11 @@ pub(crate) fn set(
             lock::demand_token(directory, token)?;
             Ok(read(stack)?.as_ref() == Some(rev))
         })?;
-        return match mutex.unlock_and_sync() {
-            Ok(()) => Ok(to(rev.clone())),
-            Err(source) => Err(flushes.note_unconfirmed_pointer(rev, source)),
-        };
+        mutex
+            .unlock_and_sync()
+            .map_err(|source| flushes.note_unconfirmed_pointer(rev, source))?;
+        snapshots::demand_found(directory, rev)?;
+        return Ok(to(rev.clone()));
     }
 }
 

@@ -59,7 +59,7 @@ impl Flushes {
         // Held while flushing: see `durable`.
         let mut known = self.known();
         if known.has_failed_for_pointer {
-            return Err(Failure::PointerUnconfirmed(stack.path().into()));
+            return Err(Failure::Unconfirmed(stack.path().into()));
         }
         stack.sync().map_err(|source| {
             known.has_failed_for_pointer = true;
@@ -111,8 +111,8 @@ pub(crate) fn create(
     match directory.is_at_its_path() {
         Ok(true) => {}
         Ok(false) => {
-            // Nobody would find the file at its present place.
-            let _ = snapshots.unlink(&name);
+            // What cannot be taken back is one more revision, at a place where nobody looks for it.
+            let _ = take_back(directory, flushes, rev, &file);
             return Err(Failure::DirectoryMoved(directory.stack.path().into()));
         }
         Err(failure) => return Err(failure.after_the_change(rev)),
@@ -121,6 +121,65 @@ pub(crate) fn create(
     known.note(flushed, rev)?;
     known.durable = Some((rev.clone(), Arc::new(file)));
     Ok(Created::Created)
+}
+
+/// Removes a snapshot that was just made in directories that somebody moved meanwhile, unless `current` there names it, or may
+/// name it again after a power cut.
+fn take_back(
+    directory: &StackDirectory,
+    flushes: &Flushes,
+    rev: &Revision,
+    file: &File,
+) -> Result<(), Failure> {
+    let (stack, snapshots, name) = (&directory.stack, existing(directory, rev)?, layout::snapshot(rev));
+    let pointer = PointerFile::open(stack)?;
+    flushes.make_pointer_durable(stack)?;
+    let _mutex = DirectoryMutex::lock_wherever(directory)?;
+    // Without the mutex, and in snapshots whose `current` is another one, somebody may make it current at this moment.
+    if directory.filesystem.is_trusted()
+        && stack.leads_to_directory(layout::SNAPSHOTS, snapshots)?
+        && snapshots.leads_to(&name, file)?
+        && pointer.is_unmoved(stack)?
+        && !is_current(pointer.read(stack)?.as_ref(), snapshots, rev)?
+    {
+        snapshots
+            .unlink(&name)
+            .map_err(|errno| snapshots.failure("remove the snapshot", &name, errno))?;
+    }
+    Ok(())
+}
+
+/// Returns whether a revision is the file that `current` names. A filesystem that is blind to case knows one file by several
+/// names.
+fn is_current(current: Option<&Revision>, snapshots: &Directory, rev: &Revision) -> Result<bool, Failure> {
+    match current {
+        Some(current) if current == rev => Ok(true),
+        Some(current) if current.to_string().eq_ignore_ascii_case(&rev.to_string()) => {
+            let names = [current, rev].map(layout::snapshot);
+            Ok(match (snapshots.stat(&names[0])?, snapshots.stat(&names[1])?) {
+                (Some(current), Some(named)) => Inode::from(current) == Inode::from(named),
+                _ => false,
+            })
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Fails unless a snapshot is stored under the very name that `current` would get. A time has one spelling.
+pub(crate) fn demand_spelling(directory: &StackDirectory, rev: &Revision) -> Result<(), Failure> {
+    match rev.is_writable() || existing(directory, rev)?.lists_exactly(&layout::snapshot(rev))? {
+        true => Ok(()),
+        false => Err(Failure::NoSuchRevision(rev.clone())),
+    }
+}
+
+/// Checks a change that was made and flushed: once the path leads elsewhere nobody may find it.
+pub(crate) fn demand_found(directory: &StackDirectory, rev: &Revision) -> Result<(), Failure> {
+    match directory.is_at_its_path() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::MovedMeanwhile(rev.clone())),
+        Err(failure) => Err(failure.after_the_change(rev)),
+    }
 }
 
 /// Replaces the bytes of a snapshot, for re-keying.
@@ -152,7 +211,8 @@ pub(crate) fn replace(
     })?;
     drop(mutex);
     let flushed = directory::sync(&names);
-    flushes.known().note(flushed, rev)
+    flushes.known().note(flushed, rev)?;
+    demand_found(directory, rev)
 }
 
 /// Reads as many bytes as the file has, after comparing that with the limit.
@@ -205,6 +265,9 @@ pub(crate) fn remove(
     let names = snapshots.reopen()?;
     loop {
         demand_lock()?;
+        if flushes.known().has_failed {
+            return Err(Failure::Unconfirmed(snapshots.path().into()));
+        }
         // Somebody may have moved `current` away from this revision and not have flushed that yet: were it removed now,
         // a power cut could leave `current` naming it. So the pointer that is compared under the mutex was flushed before.
         let flushed = PointerFile::open(stack)?;
@@ -217,7 +280,7 @@ pub(crate) fn remove(
             false => PointerFile::open(stack)?,
         };
         demand_lock()?;
-        if pointer.read(stack)?.as_ref() == Some(rev) {
+        if is_current(pointer.read(stack)?.as_ref(), snapshots, rev)? {
             return Err(Failure::IsCurrent(rev.clone()));
         }
         let unlinked = match snapshots.unlink(&name) {
@@ -230,18 +293,19 @@ pub(crate) fn remove(
         })?;
         break;
     }
-    let mut known = flushes.known();
-    let source = match directory::sync(&names) {
-        Ok(()) if !known.has_failed => return Ok(()),
-        // The kernel reports a failure once, and the names that it could not write may have been those of this deletion.
-        Ok(()) => None,
-        Err(source) => Some(source),
-    };
-    known.has_failed = true;
-    Err(Failure::DeletionUnknown {
-        rev: rev.clone(),
-        source,
-    })
+    {
+        let mut known = flushes.known();
+        let flushed = directory::sync(&names);
+        // Another thread may have been told: the names that could not be written may have been those of this deletion.
+        if known.has_failed || flushed.is_err() {
+            known.has_failed = true;
+            return Err(Failure::DeletionUnknown {
+                rev: rev.clone(),
+                source: flushed.err(),
+            });
+        }
+    }
+    demand_found(directory, rev)
 }
 
 /// Names only: no file is opened.
@@ -355,4 +419,69 @@ fn existing<'a>(directory: &'a StackDirectory, rev: &Revision) -> Result<&'a Dir
     directory
         .snapshots()
         .ok_or_else(|| Failure::NoSuchRevision(rev.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filesystem::Filesystem;
+    use std::fs;
+
+    /// A write took its file out of a directory that had been moved, whatever `current` said there.
+    #[test]
+    fn a_write_takes_back_only_what_is_not_current() {
+        let rev: Revision = "2026-07-10T12:00:00Z".parse().unwrap();
+        for (current, filesystem, stays) in [
+            (None, Filesystem::Trusted, false),
+            (Some("2026-07-10T11:00:00Z"), Filesystem::Trusted, false),
+            (Some("2026-07-10T12:00:00Z"), Filesystem::Trusted, true),
+            (Some("damaged pointer"), Filesystem::Trusted, true),
+            (None, Filesystem::Untrusted, true),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let id = "network/prod".parse().unwrap();
+            let mut directory = StackDirectory::make(root.path(), &id).unwrap();
+            directory.filesystem = filesystem;
+            let moved = root.path().join("moved");
+            fs::rename(root.path().join("network"), &moved).unwrap();
+            if let Some(current) = current {
+                fs::write(moved.join("prod/current"), current).unwrap();
+            }
+            let created = create(&directory, &Flushes::default(), &rev, b"sealed");
+            assert!(matches!(created, Err(Failure::DirectoryMoved(_))));
+            let file = moved.join("prod/snapshots").join(layout::snapshot(&rev));
+            assert_eq!(file.exists(), stays, "{current:?} on {filesystem:?}");
+        }
+    }
+
+    /// The snapshots went to another stack, whose directory mutex the write does not have.
+    #[test]
+    fn a_write_takes_nothing_back_from_another_stack() {
+        let rev: Revision = "2026-07-10T12:00:00Z".parse().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let directory = StackDirectory::make(root.path(), &"network/prod".parse().unwrap()).unwrap();
+        let other = root.path().join("network/test");
+        fs::create_dir(&other).unwrap();
+        fs::rename(
+            root.path().join("network/prod/snapshots"),
+            other.join("snapshots"),
+        )
+        .unwrap();
+        let created = create(&directory, &Flushes::default(), &rev, b"sealed");
+        assert!(matches!(created, Err(Failure::DirectoryMoved(_))));
+        assert!(other.join("snapshots").join(layout::snapshot(&rev)).exists());
+    }
+
+    /// The last look came before the flush: a change in a directory that was moved then was a success.
+    #[test]
+    fn a_change_in_a_moved_directory_is_no_success() {
+        let rev: Revision = "2026-07-10T12:00:00Z".parse().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let directory = StackDirectory::make(root.path(), &"network/prod".parse().unwrap()).unwrap();
+        demand_found(&directory, &rev).unwrap();
+        fs::rename(root.path().join("network"), root.path().join("moved")).unwrap();
+        let error = sdk_state::Error::from(demand_found(&directory, &rev).unwrap_err());
+        assert!(error.is_outcome_unknown());
+        assert_eq!(error.revision(), Some(&rev));
+    }
 }

@@ -171,6 +171,44 @@ fn process_that_removes_a_stack() {
     LocalCatalog::new(&a).remove(&id).unwrap();
 }
 
+/// The stack was renamed between the steps of opening it. The inode numbers differed, and were taken for useless: the handle
+/// stayed in the renamed directory for ever.
+#[test]
+fn a_rename_while_a_share_is_opened_is_noticed() {
+    in_a_share("mounts::process_that_renames_a_stack");
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_renames_a_stack() {
+    let Some(root) = support::given_root() else { return };
+    let (a, _) = clients(&root);
+    create(&backend(&a), &nth(1));
+    let command = support::process("mounts::process_that_lists", &a);
+    // The one before the last step of opening.
+    let Some(mut slowed) = Slowed::start(&command, "fstatfs", "1") else {
+        return;
+    };
+    slowed.await_call("/network/prod>");
+    fs::rename(a.join("network/prod"), a.join("network/moved")).unwrap();
+    create(&backend(&a), &nth(2));
+    slowed.partner.expect("opened");
+    slowed.partner.tell();
+    slowed.partner.expect(&format!("{:?}", [nth(2)]));
+    slowed.partner.end();
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_lists() {
+    let Some(root) = support::given_root() else { return };
+    let backend = backend(&root);
+    let _ = backend.list().unwrap();
+    support::tell("opened");
+    support::hear();
+    support::tell(format!("{:?}", backend.list().unwrap()));
+}
+
 /// Between its last look at the lock and the move a holder was evicted from another client: it was told that it had moved
 /// `current`, after the next holder had begun.
 #[test]

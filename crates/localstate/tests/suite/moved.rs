@@ -1,12 +1,13 @@
 //! Directories that somebody moves, removes or replaces while handles are open: the path decides, not the handle.
 
 use crate::support::{
-    self, Slowed, backend, create, current, holder, lock, lock_and_token, nth, point_at, store,
+    self, LONG, Slowed, backend, create, current, holder, lock, lock_and_token, nth, point_at, store,
 };
 use sdk_state::{Backend as _, Error, ErrorKind, Expect, TryLock};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Instant;
 
 /// Moves a directory away; what it is called then.
 fn move_away(path: &Path) -> std::path::PathBuf {
@@ -47,6 +48,30 @@ fn the_holder_of_a_moved_stack_has_lost_the_lock() {
         new.check().unwrap();
         new.unlock().unwrap();
     }
+}
+
+/// A handle that was open followed the link: the pointer was moved outside of the root.
+#[test]
+fn a_link_in_place_of_a_factory_is_not_followed() {
+    let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let backend = backend(root.path());
+    create(&backend, &nth(1));
+    let (old, token) = lock_and_token(root.path());
+    fs::rename(root.path().join("network"), outside.path().join("network")).unwrap();
+    symlink(outside.path().join("network"), root.path().join("network")).unwrap();
+    let before = support::names_below(outside.path());
+    let refused = |result: Result<(), Error>| {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Damaged);
+        assert_eq!(error.path(), Some(&*root.path().join("network")));
+    };
+    refused(backend.create(&nth(2), b"sealed").map(drop));
+    refused(backend.set_current(Expect::Anything, &nth(1), &token).map(drop));
+    refused(backend.remove(&nth(1), Some(&token)));
+    refused(backend.list().map(drop));
+    lost(old.check());
+    assert_eq!(support::names_below(outside.path()), before);
+    lost(old.unlock());
 }
 
 /// `current` was moved to a revision in the directory that had been moved away.
@@ -166,7 +191,58 @@ fn process_that_moves() {
         Ok(pointer) => support::tell(format!("{pointer:?}")),
         Err(error) => support::tell(format!("{:?}", error.kind())),
     }
-    assert!(lock.unlock().unwrap_err().is_lock_lost());
+    let error = lock.unlock().unwrap_err();
+    assert!(error.is_lock_lost(), "{error:?}");
+}
+
+/// The stack is moved during the last flush of a change. The holder was told that all went well.
+#[test]
+fn a_change_whose_last_flush_sees_a_move_is_unknown() {
+    // Five flushes make the directories and the lock.
+    for (change, last_flush) in [("move", "8"), ("replace", "7"), ("remove", "7")] {
+        let root = tempfile::tempdir().unwrap();
+        create(&backend(root.path()), &nth(1));
+        let mut command = support::process("moved::process_that_changes", root.path());
+        command.env("CHANGE", change);
+        let Some(mut slowed) = Slowed::start(&command, "fsync", last_flush) else {
+            return;
+        };
+        slowed.partner.expect("begun");
+        let (pointer, snapshot) = (
+            root.path().join("network/prod/current"),
+            support::snapshot_file(root.path(), &nth(1)),
+        );
+        let is_changed = || match change {
+            "move" => pointer.exists(),
+            "replace" => fs::read(&snapshot).unwrap() == b"sealed anew",
+            _ => !snapshot.exists(),
+        };
+        let begun = Instant::now();
+        while !is_changed() {
+            assert!(begun.elapsed() < LONG, "{change}");
+            std::thread::yield_now();
+        }
+        move_away(&root.path().join("network/prod"));
+        slowed.partner.expect("OutcomeUnknown");
+        slowed.partner.end();
+    }
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_changes() {
+    let Some(root) = support::given_root() else { return };
+    let (lock, token) = lock_and_token(&root);
+    let backend = backend(&root);
+    support::tell("begun");
+    let changed = match std::env::var("CHANGE").unwrap().as_str() {
+        "move" => backend.set_current(Expect::Nothing, &nth(1), &token).map(drop),
+        "replace" => backend.replace(&nth(1), b"sealed anew", &token),
+        _ => backend.remove(&nth(1), Some(&token)),
+    };
+    let told = changed.map_or_else(|error| format!("{:?}", error.kind()), |()| "Ok".into());
+    support::tell(told);
+    lost(lock.unlock());
 }
 
 /// The handle of a directory outlives the directory.
