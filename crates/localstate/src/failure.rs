@@ -57,6 +57,10 @@ pub(crate) enum Failure {
         #[source]
         source: Option<io::Error>,
     },
+    #[error(
+        "the answer of the filesystem was lost, so this may be stored: look whether it exists before you repeat the write"
+    )]
+    PublicationUnknown { path: PathBuf, source: io::Error },
     #[error("the lock marker is not a regular file: remove what somebody put in its place")]
     MarkerNotPlain(PathBuf),
     #[error("the lock is no longer held: stop, and lock again before you change anything")]
@@ -142,9 +146,12 @@ impl From<Failure> for Error {
             Failure::Busy { path, .. } | Failure::DirectoryMoved(path) | Failure::InUse(path) => {
                 Self::new(ErrorKind::Unavailable, message).at_path(path)
             }
-            Failure::RemovalUnknown { path, source } => Self::new(ErrorKind::OutcomeUnknown, message)
-                .at_path(path)
-                .with_source(source),
+            Failure::RemovalUnknown { path, source }
+            | Failure::PublicationUnknown { path, source } => {
+                Self::new(ErrorKind::OutcomeUnknown, message)
+                    .at_path(path)
+                    .with_source(source)
+            }
             Failure::Unguarded => Self::new(ErrorKind::Unsupported, message),
             Failure::OtherSpelling(path) => Self::new(ErrorKind::InvalidName, message).at_path(path),
             Failure::PointerUnconfirmed(path) | Failure::NoWorkingDirectory(path) => {
