@@ -95,8 +95,14 @@ pub(crate) fn force_unlock(
     if expected.is_some() && info.token.as_ref() != expected {
         return Err(Failure::Locked(Box::new(info)));
     }
-    marker::remove(directory, &info)?;
-    Ok(Some(info))
+    match marker::remove(directory, &info)? {
+        Some(removed) if expected.is_some() && removed.token.as_ref() != expected => {
+            Err(Failure::EvictedAnother(Box::new(removed)))
+        }
+        Some(removed) => Ok(Some(removed)),
+        // Somebody else removed it at the same time.
+        None => Ok(Some(info)),
+    }
 }
 
 /// Fails unless the marker carries this token. Call it under the directory mutex.
@@ -159,10 +165,9 @@ impl LocalLock {
         // Also in directories that somebody has moved away: a marker that stays would be found once they are moved back.
         let mutex = DirectoryMutex::lock_wherever(&self.directory)?;
         demand_token(&self.directory, token)?;
-        match marker::remove(&self.directory, &self.info) {
-            Ok(true) => {}
-            Ok(false) | Err(Failure::Locked(_)) => return Err(Failure::LockLost),
-            Err(failure) => return Err(failure),
+        let removed = marker::remove(&self.directory, &self.info)?;
+        if removed.is_none_or(|removed| removed.token != self.info.token) {
+            return Err(Failure::LockLost);
         }
         drop(mutex);
         self.demand_at_the_path()?;
@@ -361,19 +366,23 @@ mod tests {
         assert!(try_to_lock(&directory).is_some());
     }
 
-    /// On an untrusted filesystem the marker may be another's by the time that it is removed: the next holder's was.
+    /// On an untrusted filesystem the marker may be another's by the time that it is removed. It was put back; a third holder
+    /// that had locked and unlocked in between, and the second one, then moved `current` from the same revision.
     #[test]
-    fn removing_an_old_marker_spares_the_next_holders() {
+    fn a_marker_that_was_moved_aside_is_never_put_back() {
         let root = tempfile::tempdir().unwrap();
         let directory = directory(root.path(), Filesystem::Untrusted);
         let old = try_to_lock(&directory).unwrap();
         force_unlock(&directory, None).unwrap();
         let new = try_to_lock(&directory).unwrap();
-        let error = marker::remove(&directory, old.info()).unwrap_err();
-        assert!(matches!(error, Failure::Locked(info) if info.token == new.info().token));
-        new.check().unwrap();
+        let removed = marker::remove(&directory, old.info()).unwrap().unwrap();
+        assert_eq!(removed.token, new.info().token);
+        assert_eq!(names(&directory), [layout::SNAPSHOTS]);
+        let third = try_to_lock(&directory).unwrap();
+        assert!(Error::is_lock_lost(&new.check().unwrap_err()));
+        assert!(Error::is_lock_lost(&new.unlock().unwrap_err()));
         assert!(Error::is_lock_lost(&old.unlock().unwrap_err()));
-        new.unlock().unwrap();
+        third.unlock().unwrap();
         assert_eq!(names(&directory), [layout::SNAPSHOTS]);
     }
 
