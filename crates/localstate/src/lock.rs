@@ -16,6 +16,8 @@ use std::time::Duration;
 const LOOKS: u32 = 16;
 /// How long one try waits for the directory mutex. The next try comes soon.
 const MUTEX_PATIENCE: Duration = Duration::from_millis(10);
+/// What somebody does who has the directory mutex and no lock.
+const IN_A_CHANGE: &str = "in the middle of a change";
 /// Waking up and looking cost some 20 microseconds, most of them for waking up, so a waiter that looks this often needs less
 /// than a hundredth of a core. With the jitter it finds a free lock within 3.2 milliseconds.
 const POLL: Duration = Duration::from_micros(2500);
@@ -24,6 +26,11 @@ const POLL_UNTRUSTED: Duration = Duration::from_millis(100);
 /// One try to take the lock; see `docs/architecture.md`, "The lock".
 pub(crate) fn try_lock(directory: &Arc<StackDirectory>, holder: &Holder) -> Result<TryLock, Failure> {
     let unknown = || LockStatus::new(LockInfo::default(), Liveness::Unknown);
+    let in_a_change = || {
+        let mut status = unknown();
+        status.info.holder.operation = IN_A_CHANGE.to_owned();
+        status
+    };
     for _ in 0..LOOKS {
         // Without the directory mutex, because a waiter looks often and usually finds the lock held.
         let dead = match Marker::try_open(directory)? {
@@ -39,7 +46,7 @@ pub(crate) fn try_lock(directory: &Arc<StackDirectory>, holder: &Holder) -> Resu
         let new = NewMarker::write(directory, &info)?;
         let Some(mutex) = DirectoryMutex::try_for(MUTEX_PATIENCE, directory)? else {
             let status = dead.map(|(_, info)| LockStatus::new(info, Liveness::Dead));
-            return Ok(busy(directory, status.unwrap_or_else(unknown)));
+            return Ok(busy(directory, status.unwrap_or_else(in_a_change)));
         };
         directory.demand_at_its_path()?;
         let published = new.publish(dead.as_ref().map(|(file, _)| file))?;
@@ -326,6 +333,21 @@ mod tests {
         drop(mutex);
         assert_eq!(names(&directory), [layout::LOCK, layout::SNAPSHOTS]);
         assert!(try_to_lock(&directory).unwrap().took_over().is_some());
+    }
+
+    /// It was reported as a lock that somebody held, while `lock_status` showed nobody.
+    #[test]
+    fn a_free_lock_behind_a_held_mutex_is_told_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = directory(root.path(), Filesystem::Trusted);
+        let mutex = DirectoryMutex::lock(&directory).unwrap();
+        let TryLock::Busy { status, .. } = try_lock(&directory, &holder()).unwrap() else {
+            panic!("it was locked");
+        };
+        drop(mutex);
+        assert_eq!(status.info.to_string(), "somebody (in the middle of a change)");
+        assert_eq!(status.liveness, Liveness::Unknown);
+        assert!(try_to_lock(&directory).is_some());
     }
 
     #[test]
