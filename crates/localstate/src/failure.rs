@@ -56,6 +56,12 @@ pub(crate) enum Failure {
         #[source]
         source: Option<io::Error>,
     },
+    #[error(
+        "the answer of the filesystem was lost, so this may be stored: look whether it exists before you repeat the write"
+    )]
+    PublicationUnknown { path: PathBuf, source: io::Error },
+    #[error("the answer of the filesystem was lost, so the lock may be held still: look who holds it")]
+    RemovalOfMarkerUnknown { path: PathBuf, source: io::Error },
     #[error("the lock marker is not a regular file: remove what somebody put in its place")]
     MarkerNotPlain(PathBuf),
     #[error("the lock is no longer held: stop, and lock again before you change anything")]
@@ -64,6 +70,9 @@ pub(crate) enum Failure {
     LockOfAnotherProcess,
     #[error("the lock is held")]
     Locked(Box<LockInfo>),
+    /// An untrusted filesystem cannot compare and evict in one step.
+    #[error("{0} locked at the same time and was evicted instead: tell them that their lock is lost")]
+    EvictedAnother(Box<LockInfo>),
     #[error(
         "another process has kept this stack busy for {seconds} seconds: if it is stopped, resume or end it, then try again"
     )]
@@ -143,12 +152,17 @@ impl From<Failure> for Error {
             }
             Failure::LockLost | Failure::LockOfAnotherProcess => Self::new(ErrorKind::LockLost, message),
             Failure::Locked(info) => Self::locked(*info),
+            Failure::EvictedAnother(info) => Self::new(ErrorKind::Locked(info), message),
             Failure::Busy { path, .. } | Failure::DirectoryMoved(path) | Failure::InUse(path) => {
                 Self::new(ErrorKind::Unavailable, message).at_path(path)
             }
-            Failure::RemovalUnknown { path, source } => Self::new(ErrorKind::OutcomeUnknown, message)
-                .at_path(path)
-                .with_source(source),
+            Failure::RemovalUnknown { path, source }
+            | Failure::PublicationUnknown { path, source }
+            | Failure::RemovalOfMarkerUnknown { path, source } => {
+                Self::new(ErrorKind::OutcomeUnknown, message)
+                    .at_path(path)
+                    .with_source(source)
+            }
             Failure::Unguarded => Self::new(ErrorKind::Unsupported, message),
             Failure::OtherSpelling(path) => Self::new(ErrorKind::InvalidName, message).at_path(path),
             Failure::MovedMeanwhile(rev) => Self::new(ErrorKind::OutcomeUnknown, message).at_revision(&rev),

@@ -35,7 +35,7 @@
 //! # Guarantees
 //!
 //! On a *trusted* filesystem (ext2, ext3, ext4, xfs, btrfs, f2fs, zfs, tmpfs, overlayfs without `volatile`, apfs, hfs+) whose
-//! disk honours flushes (a tmpfs does not survive a reboot):
+//! disk honours flushes (a tmpfs does not survive a reboot), in directories that every process uses by the same path:
 //!
 //! * A write that has returned survives a kill, a kernel crash and a power cut ([W1](sdk_state::guarantees)). A write appears whole or not at all
 //!   ([W2](sdk_state::guarantees)), and replaces nothing ([W3](sdk_state::guarantees)).
@@ -52,11 +52,17 @@
 //!
 //! * Linux, and macOS by construction (untested). Revisions contain colons, which Windows does not allow in file names.
 //! * On other filesystems, such as network filesystems and FUSE, a dead holder's lock stays until somebody evicts the holder,
-//!   and every deletion needs the lock. The server and its clients may see events in different orders there: a change whose
-//!   lock was lost meanwhile is reported as [`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown), and may have been made.
-//!   An eviction can also hit another holder that takes the lock at the same time.
-//! * On overlayfs, a process that uses the upper directory directly does not see the locks of processes that use the merged
-//!   directory, and takes over a lock that a running container holds. Always use the same path to a stack.
+//!   every deletion needs the lock, and leftover files stay. No check and change are one step there. A change whose lock was
+//!   lost meanwhile is reported as [`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown), never as a success, and may have
+//!   been made: so an evicted holder may still have moved `current`, over what the next holder has made of it.
+//! * An unlock or eviction on such a filesystem removes whatever marker is there. If somebody else evicts the holder and a
+//!   third one locks at that moment, the third one is evicted, although nobody meant it, and may not be told before its next
+//!   change or check, which fails as [`LockLost`](sdk_state::ErrorKind::LockLost).
+//! * Use one path to a stack. On overlayfs, a process that uses the upper directory directly does not see the locks of
+//!   processes that use the merged directory, and takes over a lock that a running container holds. Nor may the server of a
+//!   share use the exported directory itself while clients use it: let it mount the share. Server and clients do not see each
+//!   other's directory mutex, so each may remove the other's lock when it unlocks or evicts, a deletion without the lock on
+//!   the server may leave `current` dangling, and an evicted holder may have moved `current` as on any share.
 //! * Two running machines must not mount one local disk.
 //! * Files belong to the user who wrote them, and nobody else reads them: after one `sudo`, the owner of the directory can
 //!   neither read the new files nor tell whether their lock is held. Give the files back with `chown`.
@@ -64,7 +70,9 @@
 //!   put back under that name opens as the new revision.
 //! * Nobody notices that the whole directory was put back to an older state.
 //! * A process that is stopped (`SIGSTOP`, a debugger) inside a change that takes microseconds keeps the others out: after ten
-//!   seconds they fail as [`Unavailable`](sdk_state::ErrorKind::Unavailable). On a filesystem that is frozen (`fsfreeze`) or
+//!   seconds their changes fail as [`Unavailable`](sdk_state::ErrorKind::Unavailable). A process that wants the lock waits
+//!   until its own deadline and fails as [`Locked`](sdk_state::ErrorKind::Locked), by somebody "in the middle of a change",
+//!   while [`Store::lock_status`] shows nobody. End or resume the stopped process. On a filesystem that is frozen (`fsfreeze`) or
 //!   whose server does not answer, a call returns when the kernel does, whatever the deadline of a wait.
 //! * The kernel frees the lock of a dead process once it has freed its memory, which takes up to 0.6 s for 6 GB.
 //!

@@ -16,6 +16,8 @@ use std::time::Duration;
 const LOOKS: u32 = 16;
 /// How long one try waits for the directory mutex. The next try comes soon.
 const MUTEX_PATIENCE: Duration = Duration::from_millis(10);
+/// What somebody does who has the directory mutex and no lock.
+const IN_A_CHANGE: &str = "in the middle of a change";
 /// Waking up and looking cost some 20 microseconds, most of them for waking up, so a waiter that looks this often needs less
 /// than a hundredth of a core. With the jitter it finds a free lock within 3.2 milliseconds.
 const POLL: Duration = Duration::from_micros(2500);
@@ -24,6 +26,11 @@ const POLL_UNTRUSTED: Duration = Duration::from_millis(100);
 /// One try to take the lock; see `docs/architecture.md`, "The lock".
 pub(crate) fn try_lock(directory: &Arc<StackDirectory>, holder: &Holder) -> Result<TryLock, Failure> {
     let unknown = || LockStatus::new(LockInfo::default(), Liveness::Unknown);
+    let in_a_change = || {
+        let mut status = unknown();
+        status.info.holder.operation = IN_A_CHANGE.to_owned();
+        status
+    };
     for _ in 0..LOOKS {
         // Without the directory mutex, because a waiter looks often and usually finds the lock held.
         let dead = match Marker::try_open(directory)? {
@@ -39,7 +46,7 @@ pub(crate) fn try_lock(directory: &Arc<StackDirectory>, holder: &Holder) -> Resu
         let new = NewMarker::write(directory, &info)?;
         let Some(mutex) = DirectoryMutex::try_for(MUTEX_PATIENCE, directory)? else {
             let status = dead.map(|(_, info)| LockStatus::new(info, Liveness::Dead));
-            return Ok(busy(directory, status.unwrap_or_else(unknown)));
+            return Ok(busy(directory, status.unwrap_or_else(in_a_change)));
         };
         directory.demand_at_its_path()?;
         let published = new.publish(dead.as_ref().map(|(file, _)| file))?;
@@ -95,8 +102,14 @@ pub(crate) fn force_unlock(
     if expected.is_some() && info.token.as_ref() != expected {
         return Err(Failure::Locked(Box::new(info)));
     }
-    marker::remove(directory, &info)?;
-    Ok(Some(info))
+    match marker::remove(directory, &info)? {
+        Some(removed) if expected.is_some() && removed.token.as_ref() != expected => {
+            Err(Failure::EvictedAnother(Box::new(removed)))
+        }
+        Some(removed) => Ok(Some(removed)),
+        // Somebody else removed it at the same time.
+        None => Ok(Some(info)),
+    }
 }
 
 /// Fails unless the marker carries this token. Call it under the directory mutex.
@@ -159,10 +172,9 @@ impl LocalLock {
         // Also in directories that somebody has moved away: a marker that stays would be found once they are moved back.
         let mutex = DirectoryMutex::lock_wherever(&self.directory)?;
         demand_token(&self.directory, token)?;
-        match marker::remove(&self.directory, &self.info) {
-            Ok(true) => {}
-            Ok(false) | Err(Failure::Locked(_)) => return Err(Failure::LockLost),
-            Err(failure) => return Err(failure),
+        let removed = marker::remove(&self.directory, &self.info)?;
+        if removed.is_none_or(|removed| removed.token != self.info.token) {
+            return Err(Failure::LockLost);
         }
         drop(mutex);
         self.demand_at_the_path()?;
@@ -323,6 +335,21 @@ mod tests {
         assert!(try_to_lock(&directory).unwrap().took_over().is_some());
     }
 
+    /// It was reported as a lock that somebody held, while `lock_status` showed nobody.
+    #[test]
+    fn a_free_lock_behind_a_held_mutex_is_told_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = directory(root.path(), Filesystem::Trusted);
+        let mutex = DirectoryMutex::lock(&directory).unwrap();
+        let TryLock::Busy { status, .. } = try_lock(&directory, &holder()).unwrap() else {
+            panic!("it was locked");
+        };
+        drop(mutex);
+        assert_eq!(status.info.to_string(), "somebody (in the middle of a change)");
+        assert_eq!(status.liveness, Liveness::Unknown);
+        assert!(try_to_lock(&directory).is_some());
+    }
+
     #[test]
     fn of_many_who_adopt_a_dead_lock_one_has_it() {
         let root = tempfile::tempdir().unwrap();
@@ -361,19 +388,23 @@ mod tests {
         assert!(try_to_lock(&directory).is_some());
     }
 
-    /// On an untrusted filesystem the marker may be another's by the time that it is removed: the next holder's was.
+    /// On an untrusted filesystem the marker may be another's by the time that it is removed. It was put back; a third holder
+    /// that had locked and unlocked in between, and the second one, then moved `current` from the same revision.
     #[test]
-    fn removing_an_old_marker_spares_the_next_holders() {
+    fn a_marker_that_was_moved_aside_is_never_put_back() {
         let root = tempfile::tempdir().unwrap();
         let directory = directory(root.path(), Filesystem::Untrusted);
         let old = try_to_lock(&directory).unwrap();
         force_unlock(&directory, None).unwrap();
         let new = try_to_lock(&directory).unwrap();
-        let error = marker::remove(&directory, old.info()).unwrap_err();
-        assert!(matches!(error, Failure::Locked(info) if info.token == new.info().token));
-        new.check().unwrap();
+        let removed = marker::remove(&directory, old.info()).unwrap().unwrap();
+        assert_eq!(removed.token, new.info().token);
+        assert_eq!(names(&directory), [layout::SNAPSHOTS]);
+        let third = try_to_lock(&directory).unwrap();
+        assert!(Error::is_lock_lost(&new.check().unwrap_err()));
+        assert!(Error::is_lock_lost(&new.unlock().unwrap_err()));
         assert!(Error::is_lock_lost(&old.unlock().unwrap_err()));
-        new.unlock().unwrap();
+        third.unlock().unwrap();
         assert_eq!(names(&directory), [layout::SNAPSHOTS]);
     }
 

@@ -22,6 +22,7 @@ pub(crate) const BYTES_UNTRUSTED: usize = BYTES - 1;
 const LONGEST_TEXT: usize = 128;
 /// Room for the decimal digits of a process id, and two line feeds.
 const FRAME_BYTES: usize = 12;
+const REMOVE: &str = "remove the lock marker";
 /// No more than this is read of a foreign marker.
 const LONGEST_MARKER: u64 = 4096;
 
@@ -218,61 +219,89 @@ fn create_without_links(stack: &Directory, content: &[u8]) -> Result<Option<File
     match file.write_all_at(content, 0).and_then(|()| file.sync_all()) {
         Ok(()) => Ok(Some(file)),
         Err(source) => {
-            let _ = stack.unlink(layout::LOCK);
+            remove_incomplete(stack, &file);
             Err(stack.failure("write the lock marker", layout::LOCK, source))
         }
     }
 }
 
-/// Removes the marker with the content `info`, under the directory mutex; false if it is no longer there.
+/// Removes a marker that could not be completed. Its holder may have been evicted meanwhile: another's marker stays, and where
+/// inode numbers cannot be compared the incomplete one does, until somebody evicts its holder.
+fn remove_incomplete(stack: &Directory, file: &File) {
+    if stack.leads_to(layout::LOCK, file).unwrap_or(false) {
+        let _ = stack.unlink(layout::LOCK);
+    }
+}
+
+/// Removes the marker, which said `info` a moment ago, under the directory mutex. Returns what the removed marker said; `None`
+/// if it was gone.
 ///
 /// On an untrusted filesystem the mutex excludes nobody, and another holder's marker may be there by now: so the marker is
-/// moved aside, read, and moved back if it is another holder's. Only if somebody locks in between is that holder evicted: its
-/// token is then stored nowhere, so it can change nothing.
-pub(crate) fn remove(directory: &StackDirectory, info: &LockInfo) -> Result<bool, Failure> {
+/// moved aside and read. It is never put back: others may have locked and unlocked meanwhile, and with a token that comes back
+/// two moves of `current` from one revision could both succeed. So that holder is evicted.
+pub(crate) fn remove(directory: &StackDirectory, info: &LockInfo) -> Result<Option<LockInfo>, Failure> {
     let stack = &directory.stack;
-    let failure = |errno| stack.failure("remove the lock marker", layout::LOCK, errno);
-    let gone = |removed| match removed {
-        Ok(()) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
-        Err(errno) => Err(failure(errno)),
-    };
     if directory.filesystem.is_trusted() {
-        return gone(stack.unlink(layout::LOCK));
+        return match stack.unlink(layout::LOCK) {
+            Ok(()) => Ok(Some(info.clone())),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(stack.failure(REMOVE, layout::LOCK, errno)),
+        };
     }
     let aside = layout::temporary(Purpose::Lock)
         .map_err(|source| stack.own_failure("draw a random name in", source))?;
-    if !gone(stack.rename(layout::LOCK, &aside))? {
-        return Ok(false);
-    }
-    let found = stack
-        .open_file(&aside)
-        .map_err(io::Error::from)
-        .and_then(|file| read(&file));
-    let other = match found {
-        // Long texts are cut in the marker, and unobin's has no token.
-        Ok(found) if found == *info || info.token.is_some() && found.token == info.token => {
-            stack.unlink(&aside).map_err(failure)?;
-            return Ok(true);
-        }
-        Ok(found) => Failure::Locked(Box::new(found)),
-        Err(source) => stack.failure("read the lock marker", layout::LOCK, source),
+    let moved = stack.rename(layout::LOCK, &aside);
+    remove_aside(directory, info, &aside, moved)
+}
+
+/// Removes the marker that has the name `aside`, if it was moved there: an error may stand for an answer that was lost.
+fn remove_aside(
+    directory: &StackDirectory,
+    info: &LockInfo,
+    aside: &str,
+    moved: Result<(), Errno>,
+) -> Result<Option<LockInfo>, Failure> {
+    let stack = &directory.stack;
+    let unknown = |source: io::Error| Failure::RemovalOfMarkerUnknown {
+        path: stack.path_of(layout::LOCK),
+        source,
     };
-    match stack.rename_new(&aside, layout::LOCK) {
-        Ok(()) => {}
-        Err(errno) => {
-            if matches!(errno, Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) {
-                let _ = stack.link(&aside, layout::LOCK);
+    let opened = match (stack.open_file(aside), moved) {
+        (Err(Errno::NOENT), Err(errno)) => return judge_unmoved(directory, info, errno, unknown),
+        (opened, _) => opened,
+    };
+    let found = opened.map_err(io::Error::from).and_then(|file| read(&file));
+    // The lock is free. If the file stays, it is a leftover file.
+    let _ = stack.unlink(aside);
+    found.map(Some).map_err(unknown)
+}
+
+/// Says what became of the marker after a move that failed with `errno`.
+fn judge_unmoved(
+    directory: &StackDirectory,
+    info: &LockInfo,
+    errno: Errno,
+    unknown: impl Fn(io::Error) -> Failure,
+) -> Result<Option<LockInfo>, Failure> {
+    match Marker::open(directory) {
+        Ok(None) if errno == Errno::NOENT => Ok(None),
+        // It was there before the move.
+        Ok(None) => Ok(Some(info.clone())),
+        Ok(Some(marker)) => match marker.read() {
+            Ok(found) if found == *info || found.token.is_some() && found.token == info.token => {
+                Err(directory.stack.failure(REMOVE, layout::LOCK, errno))
             }
-            let _ = stack.unlink(&aside);
-        }
+            Ok(_) => Ok(None),
+            Err(_) => Err(unknown(errno.into())),
+        },
+        Err(_) => Err(unknown(errno.into())),
     }
-    Err(other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filesystem::Filesystem;
     use sdk_state::{Holder, LockToken, Provenance};
     use std::fs;
     use time::OffsetDateTime;
@@ -352,5 +381,57 @@ mod tests {
         assert!(create(b"second").is_none());
         let content = fs::read(directory.stack.path_of(layout::LOCK)).unwrap();
         assert_eq!(content, b"first");
+    }
+
+    /// A marker that could not be completed was removed by its name, which was another's by then.
+    #[test]
+    fn giving_up_a_marker_spares_the_next_holders() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = StackDirectory::make(root.path(), &"network/prod".parse().unwrap()).unwrap();
+        let path = directory.stack.path_of(layout::LOCK);
+        let create = || create_without_links(&directory.stack, b"").unwrap().unwrap();
+        let incomplete = create();
+        fs::remove_file(&path).unwrap();
+        let next = create();
+        remove_incomplete(&directory.stack, &incomplete);
+        assert!(path.exists());
+        remove_incomplete(&directory.stack, &next);
+        assert!(!path.exists());
+    }
+
+    /// The answer to a move was lost, and the lock was reported as held although it was free.
+    #[test]
+    fn a_lost_answer_to_a_removal_is_looked_up() {
+        let root = tempfile::tempdir().unwrap();
+        let mut directory = StackDirectory::make(root.path(), &"network/prod".parse().unwrap()).unwrap();
+        directory.filesystem = Filesystem::Untrusted;
+        let own = info();
+        let path = directory.stack.path_of(layout::LOCK);
+        let aside = directory.stack.path_of("aside");
+        let remove = |errno| remove_aside(&directory, &own, "aside", Err(errno));
+        let token = |removed: Result<Option<LockInfo>, Failure>| removed.unwrap().and_then(|info| info.token);
+
+        for errno in [Errno::IO, Errno::NOENT] {
+            fs::write(&aside, encode(&own)).unwrap();
+            assert_eq!(token(remove(errno)), own.token);
+            assert!(!aside.exists());
+        }
+        // Gone.
+        assert_eq!(token(remove(Errno::IO)), own.token);
+        assert!(remove(Errno::NOENT).unwrap().is_none());
+        // Another's.
+        fs::write(&path, encode(&info())).unwrap();
+        assert!(remove(Errno::IO).unwrap().is_none());
+        // Still there.
+        fs::write(&path, encode(&own)).unwrap();
+        assert!(matches!(remove(Errno::IO), Err(Failure::Io { .. })));
+        assert!(path.exists());
+        // Unreadable.
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(matches!(
+            remove(Errno::IO),
+            Err(Failure::RemovalOfMarkerUnknown { .. })
+        ));
     }
 }

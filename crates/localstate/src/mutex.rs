@@ -15,8 +15,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 /// The directory mutex, an exclusive flock on the stack's directory: makes a check and a change one step among our processes.
 ///
 /// The directory is opened again each time, because an flock does not keep two users of one handle apart. Nothing is flushed
-/// while it is held, so it is held for microseconds. On an untrusted filesystem several processes may hold it at once;
-/// changes that depend on it are checked a second time there.
+/// while it is held, so it is held for microseconds. On an untrusted filesystem several processes may hold it at once, and to
+/// the clients of a share the server's is unknown: changes that depend on it are checked a second time.
 #[derive(Debug)]
 #[must_use = "dropping it unlocks the directory"]
 pub(crate) struct DirectoryMutex(File);

@@ -3,6 +3,7 @@ use crate::failure::Failure;
 use crate::filesystem::Filesystem;
 use crate::flock;
 use crate::layout::{self, Purpose};
+use crate::untrusted;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Write as _;
@@ -19,6 +20,7 @@ pub(crate) struct Temporary<'a> {
     // Dropped first: the name is removed while the file is still locked.
     name: TemporaryName<'a>,
     file: File,
+    filesystem: Filesystem,
 }
 
 /// The answer of [`Temporary::publish`].
@@ -58,7 +60,11 @@ impl<'a> Temporary<'a> {
             Err(source) => return Err(directory.failure("lock the file", &name.name, source)),
         }
         match (&file).write_all(content).and_then(|()| file.sync_all()) {
-            Ok(()) => Ok(Self { name, file }),
+            Ok(()) => Ok(Self {
+                name,
+                file,
+                filesystem,
+            }),
             Err(source) => Err(directory.failure("write the file", &name.name, source)),
         }
     }
@@ -72,15 +78,37 @@ impl<'a> Temporary<'a> {
                 Ok(Published::Done)
             }
             Err(Errno::EXIST) => Ok(Published::NameTaken),
-            Err(Errno::NOENT) => Ok(Published::Gone),
             // Where a rename cannot refuse to replace, a link can.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match self.link(name) {
                 Ok(true) => Ok(Published::Done),
                 Ok(false) => Ok(Published::NameTaken),
-                Err(Errno::NOENT) => Ok(Published::Gone),
-                Err(errno) => Err(directory.failure("publish the file", name, errno)),
+                Err(errno) => self.judge_publication(name, errno),
             },
-            Err(errno) => Err(directory.failure("publish the file", name, errno)),
+            Err(errno) => self.judge_publication(name, errno),
+        }
+    }
+
+    /// Says whether the file has its real name after an error, which may stand for an answer that was lost: a request that is
+    /// repeated finds the temporary name gone.
+    fn judge_publication(&self, name: &str, errno: Errno) -> Result<Published, Failure> {
+        let directory = self.name.directory;
+        let failure = directory.failure("publish the file", name, errno);
+        let unknown = || Failure::PublicationUnknown {
+            path: directory.path_of(name),
+            source: errno.into(),
+        };
+        let exists = match directory.leads_to(name, &self.file) {
+            Ok(true) => return Ok(Published::Done),
+            Ok(false) => directory.stat(name).map_err(|_| unknown())?.is_some(),
+            Err(_) if untrusted::is_refusal(&errno.into()) => return Err(failure),
+            Err(_) => return Err(unknown()),
+        };
+        match errno {
+            // Under its real name the file may have another inode number.
+            Errno::NOENT if exists && !self.filesystem.is_trusted() => Err(unknown()),
+            Errno::NOENT => Ok(Published::Gone),
+            _ if self.filesystem.is_trusted() || untrusted::is_refusal(&errno.into()) => Err(failure),
+            _ => Err(unknown()),
         }
     }
 
@@ -185,6 +213,8 @@ impl Drop for TemporaryName<'_> {
 }
 
 /// Removes leftover files: temporary files of ours by name that are old and locked by nobody. Stops at the deadline.
+///
+/// On an untrusted filesystem they stay: nothing proves there that nobody works on them, and its clock is another's.
 pub(crate) fn remove_stale(
     directory: &Directory,
     filesystem: Filesystem,
@@ -340,6 +370,42 @@ mod tests {
         assert_eq!(removed.publish("other").unwrap(), Published::Gone);
         assert_eq!(names(root.path()), ["name"]);
         assert_eq!(fs::read(root.path().join("name")).unwrap(), b"first");
+    }
+
+    /// The answer to a rename was lost, and the repeated request found no temporary file: the write believed that another one
+    /// had the name.
+    #[test]
+    fn a_lost_answer_to_a_publication_is_looked_up() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = open(root.path());
+        let write = |filesystem| Temporary::write(&directory, filesystem, Purpose::Snapshot, b"").unwrap();
+        let unknown = |answer| matches!(answer, Err(Failure::PublicationUnknown { .. }));
+        for filesystem in [Filesystem::Trusted, Filesystem::Untrusted] {
+            for errno in [Errno::NOENT, Errno::IO] {
+                let mut ours = write(filesystem);
+                directory.rename(&ours.name.name, "name").unwrap();
+                assert_eq!(ours.judge_publication("name", errno).unwrap(), Published::Done);
+                // The whole call finds its own file too.
+                assert_eq!(ours.publish("name").unwrap(), Published::Done);
+                assert_eq!(
+                    ours.judge_publication("free", Errno::NOENT).unwrap(),
+                    Published::Gone
+                );
+            }
+        }
+        let local = write(Filesystem::Trusted);
+        assert_eq!(
+            local.judge_publication("name", Errno::NOENT).unwrap(),
+            Published::Gone
+        );
+        let failed = local.judge_publication("name", Errno::IO);
+        assert!(matches!(failed, Err(Failure::Io { .. })));
+        let remote = write(Filesystem::Untrusted);
+        assert!(unknown(remote.judge_publication("name", Errno::NOENT)));
+        assert!(unknown(remote.judge_publication("free", Errno::IO)));
+        let refused = remote.judge_publication("free", Errno::NOSPC);
+        assert!(matches!(refused, Err(Failure::Io { .. })));
+        fs::remove_file(root.path().join("name")).unwrap();
     }
 
     /// Two links of a file were taken as a proof that the second one is the real name. A backup that is made of links, of

@@ -4,23 +4,22 @@ use rustix::io::Errno;
 use sdk_state::Revision;
 use std::io;
 
-/// Judges a change that was made under the directory mutex. On a trusted filesystem the mutex kept everybody else out, and
-/// the answer is right.
+/// Judges a change that was made under the directory mutex, which keeps out our processes on a trusted filesystem. Another
+/// machine, for which this directory is a share, may have evicted the holder between the last look and the change. So
+/// `is_seen` looks a second time: if the marker still carries the holder's token, the lock was held all the time, because no
+/// token is used twice.
 ///
-/// On an untrusted filesystem, neither is certain: another machine may have evicted the holder between the last look and the
-/// change, and the answer to a change that happened may have been lost. There `is_seen` looks a second time. If the marker
-/// still carries the holder's token, the lock was held all the time, because no token is used twice.
+/// An error is certain on a trusted filesystem. On another one the answer to a change that happened may have been lost, so
+/// the second look decides.
 pub(crate) fn second_look(
     directory: &StackDirectory,
     rev: &Revision,
     changed: Result<(), Failure>,
     is_seen: impl FnOnce() -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
-    if directory.filesystem.is_trusted() {
-        return changed;
-    }
     let source = match changed {
         Ok(()) => None,
+        Err(failure) if directory.filesystem.is_trusted() => return Err(failure),
         // The server refused it.
         Err(Failure::Io { source, action, path }) if is_refusal(&source) => {
             return Err(Failure::Io { action, path, source });
@@ -37,7 +36,8 @@ pub(crate) fn second_look(
     }
 }
 
-fn is_refusal(source: &io::Error) -> bool {
+/// Returns whether a filesystem says with this error that it changed nothing.
+pub(crate) fn is_refusal(source: &io::Error) -> bool {
     matches!(
         source.raw_os_error().map(Errno::from_raw_os_error),
         Some(Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::NOSPC | Errno::DQUOT | Errno::NAMETOOLONG)
@@ -77,10 +77,27 @@ mod tests {
         );
         // The server refused it.
         assert_eq!(judge(failed(Errno::ROFS), Ok(true)), Err(ErrorKind::Io));
+    }
 
+    /// The client of a share evicted a holder on the server, whose move was not looked at again: it was told that all went
+    /// well.
+    #[test]
+    fn a_change_on_the_server_of_a_share_is_looked_at_again() {
+        let root = tempfile::tempdir().unwrap();
+        let rev: Revision = "2026-07-10T12:00:00Z".parse().unwrap();
+        let mut directory = StackDirectory::make(root.path(), &"network/prod".parse().unwrap()).unwrap();
         directory.filesystem = Filesystem::Trusted;
-        let looked = second_look(&directory, &rev, Ok(()), || panic!("it looked"));
-        assert!(looked.is_ok());
+        let judge = |changed, seen| second_look(&directory, &rev, changed, || seen);
+        assert!(judge(Ok(()), Ok(true)).is_ok());
+        for seen in [Ok(false), Err(Failure::LockLost)] {
+            assert!(matches!(
+                judge(Ok(()), seen),
+                Err(Failure::ChangedWithoutLock { .. })
+            ));
+        }
+        // A local error is certain.
+        let failed = Err(directory.stack.failure("replace the file", "current", Errno::IO));
+        assert!(matches!(judge(failed, Ok(true)), Err(Failure::Io { .. })));
     }
 }
 
