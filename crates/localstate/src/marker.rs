@@ -117,8 +117,12 @@ impl<'a> Marker<'a> {
             }
             Err(errno) => return Err(stack.failure("open the lock marker", layout::LOCK, errno)),
         };
-        let stat = directory::stat(&file)
-            .map_err(|errno| stack.failure("look at the lock marker", layout::LOCK, errno))?;
+        let stat = match directory::stat(&file) {
+            Ok(stat) => stat,
+            // Another client of a share has removed it since: FUSE asks by the name, NFS by a handle that is gone.
+            Err(Errno::NOENT | Errno::STALE) => return Ok(Found::Nothing),
+            Err(errno) => return Err(stack.failure("look at the lock marker", layout::LOCK, errno)),
+        };
         if !Directory::is_plain(&stat) {
             return Err(Failure::MarkerNotPlain(stack.path_of(layout::LOCK)));
         }
