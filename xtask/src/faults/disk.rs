@@ -266,7 +266,8 @@ impl Watch {
         result
             .map_err(|error| {
                 self.findings.refused += 1;
-                if error.kind() != &ErrorKind::Io || !error.to_string().contains("disk is full") {
+                let says_why = |why| error.to_string().contains(why);
+                if error.kind() != &ErrorKind::Io || !(says_why("disk is full") || says_why("ulimit -f")) {
                     self.problem(format!(
                         "{context}: {change} fails with {:?}: {error}",
                         error.kind()

@@ -103,6 +103,12 @@ impl Fault {
             }
             // It asks after the change whether the directories are still at their paths, and gets no answer.
             ("newfstatat" | "fstat", Stage::After) if operation.writes() => &["OutcomeUnknown", "Ok"],
+            // So does a change of what is there, and it looks once more at the lock and at what is current.
+            ("newfstatat" | "fstat" | "openat" | "read", Stage::After)
+                if operation.moves() || matches!(operation, Operation::Delete | Operation::Replace) =>
+            {
+                &["OutcomeUnknown", "Ok"]
+            }
             ("newfstatat" | "fstat", Stage::After) if *operation == Operation::Unlock => &["Io", "Ok"],
             // If it cannot see whose lock it is, it gives the lock back, and the next holder takes it over.
             ("newfstatat" | "fstat", Stage::After) if *operation == Operation::Adopt => &["Io", "Ok"],
