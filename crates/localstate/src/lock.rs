@@ -19,7 +19,7 @@ const MUTEX_PATIENCE: Duration = Duration::from_millis(10);
 /// What somebody does who has the directory mutex and no lock.
 const IN_A_CHANGE: &str = "in the middle of a change";
 /// Waking up and looking cost some 20 microseconds, most of them for waking up, so a waiter that looks this often needs less
-/// than a hundredth of a core. With the jitter it finds a free lock within 3.2 milliseconds.
+/// than two hundredths of a core. With the jitter it finds a free lock within 3.2 milliseconds.
 const POLL: Duration = Duration::from_micros(2500);
 const POLL_UNTRUSTED: Duration = Duration::from_millis(100);
 
