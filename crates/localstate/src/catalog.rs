@@ -251,7 +251,7 @@ fn file_names(directory: &Directory) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// False when there is none.
+/// Returns false if it does not exist.
 fn remove_file(directory: &Directory, name: &str) -> Result<bool, Failure> {
     match directory.unlink(name) {
         Ok(()) => Ok(true),

@@ -126,7 +126,8 @@ impl Directory {
         }
     }
 
-    /// The same without waiting: `EAGAIN` while somebody has a lease on the file, who is asked to give it back.
+    /// Opens it without waiting: `EAGAIN` while another process has a lease on the file. The kernel asks that process to give the
+    /// lease back.
     pub(crate) fn try_open_file(&self, name: &str) -> Result<File, Errno> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         retry_on_intr(|| rustix::fs::openat(&self.handle, name, flags, Mode::empty())).map(File::from)

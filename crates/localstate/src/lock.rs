@@ -16,7 +16,7 @@ use std::time::Duration;
 const LOOKS: u32 = 16;
 /// How long one try waits for the directory mutex. The next try comes soon.
 const MUTEX_PATIENCE: Duration = Duration::from_millis(10);
-/// What somebody does who has the directory mutex and no lock.
+/// The operation of a process that has the directory mutex and not the lock.
 const IN_A_CHANGE: &str = "in the middle of a change";
 /// Waking up and looking cost some 20 microseconds, most of them for waking up, so a waiter that looks this often needs less
 /// than two hundredths of a core. With the jitter it finds a free lock within 3.2 milliseconds.
