@@ -88,7 +88,7 @@ pub(crate) enum Found<'a> {
 }
 
 impl<'a> Marker<'a> {
-    /// Opens the marker; `None` if there is none. Waits until a lease on it is given back.
+    /// Opens the marker; `None` if it does not exist. Waits until a lease on it is given back.
     pub(crate) fn open(directory: &'a StackDirectory) -> Result<Option<Self>, Failure> {
         let opened = directory.stack.open_file(layout::LOCK);
         match Self::of(directory, opened)? {

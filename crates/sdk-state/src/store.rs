@@ -265,8 +265,7 @@ impl<D: Snapshot> Store<D> {
             Some(bytes) if bytes <= sealed.len() => {}
             Some(bytes) => sealed = self.backend().read_prefix(rev, bytes)?.bytes,
             None => {
-                let limit = self.inner.limit.saturating_add(envelope::OVERHEAD);
-                sealed = self.backend().read(rev, limit)?;
+                sealed = self.backend().read(rev, self.sealed_limit())?;
             }
         }
         envelope::header(&sealed).map_err(|error| error.at_revision(rev))
@@ -562,8 +561,12 @@ impl<D: Snapshot> Store<D> {
         envelope::check_beginning(&self.inner.keyring, &beginning.bytes)
             .map_err(|error| error.at_revision(rev))?;
         drop(beginning);
-        self.backend()
-            .read(rev, self.inner.limit.saturating_add(envelope::OVERHEAD))
+        self.backend().read(rev, self.sealed_limit())
+    }
+
+    /// The most bytes of a sealed file: what a reader refuses is not written.
+    fn sealed_limit(&self) -> u64 {
+        self.inner.limit.saturating_add(envelope::OVERHEAD)
     }
 
     /// Returns the document's bytes, after checking every rule that needs no backend.
@@ -607,7 +610,7 @@ impl<D: Snapshot> Store<D> {
             let sealed = seal(&candidate)?;
             let sealed = sealed.as_ref();
             // A reader would refuse such a file. Version 1 adds a third in base64.
-            if sealed.len() as u64 > self.inner.limit.saturating_add(envelope::OVERHEAD) {
+            if sealed.len() as u64 > self.sealed_limit() {
                 return Err(envelope::too_large(sealed.len() as u64, self.inner.limit));
             }
             let created = self.backend().create(&candidate, sealed).map_err(|error| {
