@@ -1,6 +1,8 @@
 use crate::database::{Access, Database, Fallible, Tx};
 use rusqlite::{OptionalExtension as _, Row, types::Value};
-use sdk_state::{Backend, Created, Error, ErrorKind, Expect, Holder, Liveness, LockInfo, LockStatus};
+use sdk_state::{
+    Appended, Backend, Created, Error, ErrorKind, Expect, Holder, Liveness, LockInfo, LockStatus,
+};
 use sdk_state::{LockToken, Pointer, Prefix, Revision, StackId, TryLock};
 
 /// One stack: its rows in the database, and its lock in the directory beside it.
@@ -124,6 +126,17 @@ impl Backend for SqliteBackend {
                 _ => self.pointer(tx)?.ok_or_else(|| Error::not_found(rev).into()),
             }
         })
+    }
+
+    fn append(&self, _: &Pointer, _: u64, _: &[u8], _: &LockToken) -> Result<Appended, Error> {
+        Err(Error::new(
+            sdk_state::ErrorKind::Unsupported,
+            "no journal is kept here",
+        ))
+    }
+
+    fn read_journal(&self, _: &Pointer, _: u64, _: usize) -> Result<Vec<Vec<u8>>, Error> {
+        Ok(Vec::new())
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {

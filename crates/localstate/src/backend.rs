@@ -4,8 +4,8 @@ use crate::stack::StackDirectory;
 use crate::{lock, pointer};
 use rustix::io::Errno;
 use sdk_state::{
-    Backend, Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, Pointer, Prefix, Revision,
-    StackId, TryLock,
+    Appended, Backend, Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, Pointer, Prefix,
+    Revision, StackId, TryLock,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -258,6 +258,17 @@ impl Backend for LocalBackend {
 
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {
         self.as_holder(|directory| pointer::set(directory, &self.flushes, expect, rev, token))
+    }
+
+    fn append(&self, _: &Pointer, _: u64, _: &[u8], _: &LockToken) -> Result<Appended, Error> {
+        Err(Error::new(
+            sdk_state::ErrorKind::Unsupported,
+            "no journal is kept here",
+        ))
+    }
+
+    fn read_journal(&self, _: &Pointer, _: u64, _: usize) -> Result<Vec<Vec<u8>>, Error> {
+        Ok(Vec::new())
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {

@@ -1,6 +1,6 @@
 use sdk_state::{
-    Backend, Created, Error, ErrorKind, Expect, Holder, Lock, LockInfo, LockStatus, LockToken, Pointer,
-    Prefix, Revision, StackId, TryLock, Wait,
+    Appended, Backend, Created, Error, ErrorKind, Expect, Holder, Lock, LockInfo, LockStatus, LockToken,
+    Pointer, Prefix, Revision, StackId, TryLock, Wait,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -53,6 +53,10 @@ pub enum Method {
     Current,
     /// [`Backend::set_current`].
     SetCurrent,
+    /// [`Backend::append`].
+    Append,
+    /// [`Backend::read_journal`].
+    ReadJournal,
     /// [`Backend::try_lock`].
     TryLock,
     /// [`Backend::lock_status`].
@@ -179,6 +183,22 @@ impl<B: Backend> Backend for Faulty<B> {
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {
         let set = || self.inner.set_current(expect, rev, token);
         self.plan.call(Method::SetCurrent, Some(rev), set)
+    }
+
+    fn append(
+        &self,
+        base: &Pointer,
+        index: u64,
+        record: &[u8],
+        token: &LockToken,
+    ) -> Result<Appended, Error> {
+        let append = || self.inner.append(base, index, record, token);
+        self.plan.call(Method::Append, None, append)
+    }
+
+    fn read_journal(&self, base: &Pointer, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Error> {
+        let read = || self.inner.read_journal(base, from, most);
+        self.plan.call(Method::ReadJournal, None, read)
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {

@@ -3,8 +3,8 @@
 use crate::support::Memory;
 use sdk_conformance::{Fixture, Method, RULES, Rule, TransportFault, Violation};
 use sdk_state::{
-    Backend, Catalog, Created, Error, ErrorKind, Expect, Holder, Lock, LockInfo, LockStatus, LockToken,
-    MemoryBackend, Pointer, Prefix, Revision, StackId, TryLock, Wait,
+    Appended, Backend, Catalog, Created, Error, ErrorKind, Expect, Holder, Lock, LockInfo, LockStatus,
+    LockToken, MemoryBackend, Pointer, Prefix, Revision, StackId, TryLock, Wait,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -161,6 +161,20 @@ impl Backend for SlowBackend {
         let found = self.line.trip(|| racy.current())?;
         expect.check(found.as_ref())?;
         self.line.trip(|| racy.set_current(Expect::Anything, rev, token))
+    }
+
+    fn append(
+        &self,
+        base: &Pointer,
+        index: u64,
+        record: &[u8],
+        token: &LockToken,
+    ) -> Result<Appended, Error> {
+        self.line.trip(|| self.inner.append(base, index, record, token))
+    }
+
+    fn read_journal(&self, base: &Pointer, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Error> {
+        self.line.trip(|| self.inner.read_journal(base, from, most))
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {

@@ -19,8 +19,13 @@ use std::time::Duration;
 /// (STACKS-04). The bytes that a [`Store`](crate::Store) seals come back unchanged (SEALED-01), so a file that was changed or
 /// moved does not open (SEALED-02, SEALED-03), and concurrent writers do not disturb each other (SEALED-04).
 ///
-/// **No change is unfenced.** `set_current` and `replace` take the token of the lock and check it in the same step as the
-/// change: once [`try_lock`](Backend::try_lock) has returned, no change of an earlier holder succeeds (GUARD-08).
+/// **No change is unfenced.** `set_current`, `append` and `replace` take the token of the lock and check it in the same step as
+/// the change: once [`try_lock`](Backend::try_lock) has returned, no change of an earlier holder succeeds (GUARD-08).
+///
+/// **The journal.** A stack has at most one journal: the changes of one [`Run`](crate::Run) that no revision holds yet, as
+/// records in order. It belongs to one *base*, the pointer that was current when its first record was written. It is *live*
+/// while its base is current, and *dead* otherwise; a dead journal is never read. A move of `current` ends it. A backend that
+/// cannot keep one returns [`Unsupported`](crate::ErrorKind::Unsupported) from `append`, always, and no records.
 ///
 /// Ids such as CREATE-01, here and at the methods, are rules of the crate `sdk-conformance`, which check these sentences.
 /// Letters such as ([W1](crate::guarantees)) refer to the promises of `docs/guarantees.md` that depend on the sentence. No rule covers what only a
@@ -192,7 +197,11 @@ pub trait Backend: Send + Sync {
     /// ([C1, C2, L4](crate::guarantees)) The checks that `rev` exists, that the lock carries the token and that `current` is as expected, and the
     /// move, are one step. After a crash `current` is the old or the new revision, and the revision that it names is
     /// readable. On return the move and `rev` are durable. A move to the revision that is already current makes that durable,
-    /// too.
+    /// too, and leaves its journal alone.
+    ///
+    /// ([R1, R2](crate::guarantees)) The move ends the journal of the revision that it moves away from, in the same step, and `rev` becomes current
+    /// without a journal: one that was left from an earlier time, when `rev` was current before, is cleared first. After a
+    /// crash a journal is there if its base is current, and is dead otherwise.
     ///
     /// POINTER-02 (absent), POINTER-03 (compares), POINTER-04 (many movers), POINTER-05 (no lost update), POINTER-08 (the
     /// repair), POINTER-09 and POINTER-10 (the version), GUARD-01, GUARD-02 and GUARD-05 (the token), GUARD-04 (racing
@@ -207,6 +216,49 @@ pub trait Backend: Send + Sync {
     /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when `rev`, or the move, may not be durable.
     /// * A [backend error](Backend#backend-errors).
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error>;
+
+    /// Adds `record` to the journal of `base` as the record number `index`, counted from 0.
+    ///
+    /// # Contract
+    ///
+    /// ([R1, L4](crate::guarantees)) The checks that the lock carries the token, that `current` is exactly `base`, and that exactly `index` records
+    /// are in the journal of `base`, and the addition, are one step. The record is durable on return, and so is `base`. With
+    /// `index` 0 the record begins the journal and replaces a dead one.
+    ///
+    /// It is [`Taken`](Appended::Taken) when another number of records is there, and [`Appended`](Appended::Appended) again
+    /// when the last record is number `index` and has exactly these bytes: so a call whose answer was lost can be repeated.
+    ///
+    /// The caller passes 1 to [`MAX_RECORD_BYTES`](crate::MAX_RECORD_BYTES) bytes. The backend must not depend on the content.
+    /// After `OutcomeUnknown`, the record may be there later, whole; no later `append` of this handle succeeds unless it
+    /// stands behind it or repeats it.
+    ///
+    /// # Errors
+    ///
+    /// * [`LockLost`](crate::ErrorKind::LockLost) when `token` is not the token of the lock.
+    /// * [`CurrentMoved`](crate::ErrorKind::CurrentMoved), with both revisions, when `current` is not `base`.
+    /// * [`Damaged`](crate::ErrorKind::Damaged) when the pointer or the journal is damaged.
+    /// * [`Unsupported`](crate::ErrorKind::Unsupported) when this backend keeps no journal here.
+    /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when the record may not be durable.
+    /// * A [backend error](Backend#backend-errors).
+    fn append(&self, base: &Pointer, index: u64, record: &[u8], token: &LockToken)
+    -> Result<Appended, Error>;
+
+    /// Returns records of the journal of `base` in order, beginning with the number `from`: at least one if there is one, and
+    /// more while all but the first have together at most `most` bytes.
+    ///
+    /// # Contract
+    ///
+    /// ([J1, R2](crate::guarantees)) Empty at the end of the journal, and when `current` is not `base` or has no journal. Records come back
+    /// unchanged; one that was never acknowledged and is not whole is not returned. Every length is bounded by
+    /// [`MAX_RECORD_BYTES`](crate::MAX_RECORD_BYTES) before memory is reserved.
+    ///
+    /// Several calls are not one step: a reader that pages ends by reading `current` and record 0 again.
+    ///
+    /// # Errors
+    ///
+    /// * [`Damaged`](crate::ErrorKind::Damaged) when the pointer is damaged, or the journal is no journal.
+    /// * A [backend error](Backend#backend-errors).
+    fn read_journal(&self, base: &Pointer, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Error>;
 
     /// Takes the lock if it is free or its holder is provably dead; returns at once.
     ///
@@ -268,6 +320,19 @@ pub enum Created {
     /// The name is taken; nothing was changed.
     Exists,
 }
+
+/// The answer of [`Backend::append`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Appended {
+    /// The record is in the journal.
+    Appended,
+    /// Another number of records is there; nothing was changed.
+    Taken,
+}
+
+/// The longest record of a journal: 16 MiB. A [`Run`](crate::Run) whose next change is larger writes a revision instead.
+pub const MAX_RECORD_BYTES: usize = 16 << 20;
 
 /// The answer of [`Backend::read_prefix`].
 #[derive(Clone, PartialEq, Eq)]
@@ -428,6 +493,12 @@ macro_rules! forward_backend {
             }
             fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {
                 (**self).set_current(expect, rev, token)
+            }
+            fn append(&self, base: &Pointer, index: u64, record: &[u8], token: &LockToken) -> Result<Appended, Error> {
+                (**self).append(base, index, record, token)
+            }
+            fn read_journal(&self, base: &Pointer, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Error> {
+                (**self).read_journal(base, from, most)
             }
             fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
                 (**self).try_lock(holder)

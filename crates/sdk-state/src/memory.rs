@@ -1,6 +1,6 @@
 use crate::{
-    Backend, Catalog, Created, Error, ErrorKind, Expect, Holder, Liveness, Lock, LockInfo, LockStatus,
-    LockToken, Pointer, Prefix, Revision, StackId, TryLock,
+    Appended, Backend, Catalog, Created, Error, ErrorKind, Expect, Holder, Liveness, Lock, LockInfo,
+    LockStatus, LockToken, Pointer, Prefix, Revision, StackId, TryLock,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +46,13 @@ struct Place {
     /// The bytes of the pointer, which a test may damage.
     current: Option<Vec<u8>>,
     moves: u64,
+    journal: Option<Journal>,
     lock: Option<LockStatus>,
+}
+
+struct Journal {
+    base: Pointer,
+    records: Vec<Vec<u8>>,
 }
 
 /// Sealed bytes may be plaintext, so none of them are printed.
@@ -107,6 +113,16 @@ impl Place {
             Some(bytes) => Ok(bytes),
             None => Err(Error::not_found(rev)),
         }
+    }
+
+    /// The records of the journal of `base`, if `base` is current.
+    fn records(&self, base: &Pointer) -> Result<&[Vec<u8>], Error> {
+        let is_current = self.pointer()?.as_ref() == Some(base);
+        let live = self
+            .journal
+            .as_ref()
+            .filter(|journal| is_current && journal.base == *base);
+        Ok(live.map_or(&[], |journal| &journal.records))
     }
 
     fn demand_token(&self, token: &LockToken) -> Result<(), Error> {
@@ -209,9 +225,57 @@ impl Backend for MemoryBackend {
         if expect.reads_pointer() {
             expect.check(place.pointer()?.as_ref())?;
         }
+        if let Ok(Some(pointer)) = place.pointer()
+            && pointer.revision == *rev
+        {
+            return Ok(pointer);
+        }
         place.current = Some(format!("{rev}\n").into_bytes());
         place.moves += 1;
+        place.journal = None;
         Ok(Pointer::new(rev.clone(), place.moves))
+    }
+
+    fn append(
+        &self,
+        base: &Pointer,
+        index: u64,
+        record: &[u8],
+        token: &LockToken,
+    ) -> Result<Appended, Error> {
+        let mut place = self.place();
+        place.demand_token(token)?;
+        Expect::Pointer(base).check(place.pointer()?.as_ref())?;
+        let records = place.records(base)?;
+        if records.len() as u64 != index {
+            let is_repeated =
+                records.len() as u64 == index + 1 && records.last().is_some_and(|last| last == record);
+            return Ok(if is_repeated {
+                Appended::Appended
+            } else {
+                Appended::Taken
+            });
+        }
+        match &mut place.journal {
+            Some(journal) if index > 0 => journal.records.push(record.to_vec()),
+            journal => {
+                *journal = Some(Journal {
+                    base: base.clone(),
+                    records: vec![record.to_vec()],
+                });
+            }
+        }
+        Ok(Appended::Appended)
+    }
+
+    fn read_journal(&self, base: &Pointer, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Error> {
+        let place = self.place();
+        let mut room = most;
+        let records = place.records(base)?.iter().skip(from as usize).enumerate();
+        let page = records.take_while(|(position, record)| {
+            *position == 0 || room.checked_sub(record.len()).map(|rest| room = rest).is_some()
+        });
+        Ok(page.map(|(_, record)| record.clone()).collect())
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {

@@ -3,8 +3,8 @@
 use localstate::LocalBackend;
 use sdk_state::encrypt::Noop;
 use sdk_state::{
-    Backend, Created, Error, Expect, Holder, Lock, LockInfo, LockStatus, LockToken, Pointer, Prefix,
-    Revision, Snapshot, StackId, Store, TryLock,
+    Appended, Backend, Created, Error, Expect, Holder, Lock, LockInfo, LockStatus, LockToken, Pointer,
+    Prefix, Revision, Snapshot, StackId, Store, TryLock,
 };
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -208,6 +208,20 @@ impl Backend for Watched {
 
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {
         self.inner.set_current(expect, rev, token)
+    }
+
+    fn append(
+        &self,
+        base: &Pointer,
+        index: u64,
+        record: &[u8],
+        token: &LockToken,
+    ) -> Result<Appended, Error> {
+        self.inner.append(base, index, record, token)
+    }
+
+    fn read_journal(&self, base: &Pointer, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Error> {
+        self.inner.read_journal(base, from, most)
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {

@@ -7,8 +7,8 @@ use super::mutation::Mutation;
 use super::place::{Place, Stack, Stacks, Transport, error};
 use sdk_conformance::Method;
 use sdk_state::{
-    Backend, Created, Error, ErrorKind, Expect, Holder, LockInfo, LockStatus, LockToken, Pointer, Prefix,
-    Revision, StackId, TryLock,
+    Appended, Backend, Created, Error, ErrorKind, Expect, Holder, LockInfo, LockStatus, LockToken, Pointer,
+    Prefix, Revision, StackId, TryLock,
 };
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -153,6 +153,14 @@ impl Backend for Mutant {
             (_, Some(found)) if last == own => Ok(found),
             _ => request(),
         }
+    }
+
+    fn append(&self, _: &Pointer, _: u64, _: &[u8], _: &LockToken) -> Result<Appended, Error> {
+        Err(error(ErrorKind::Unsupported))
+    }
+
+    fn read_journal(&self, _: &Pointer, _: u64, _: usize) -> Result<Vec<Vec<u8>>, Error> {
+        Ok(Vec::new())
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {

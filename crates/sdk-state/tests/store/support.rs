@@ -2,8 +2,8 @@
 
 use sdk_state::encrypt::{EnvKey, MasterKey};
 use sdk_state::{
-    Backend, Created, Error, ErrorKind, Expect, Holder, LockInfo, LockStatus, LockToken, MemoryBackend,
-    Pointer, Prefix, Revision, Snapshot, StackId, Store, TryLock,
+    Appended, Backend, Created, Error, ErrorKind, Expect, Holder, LockInfo, LockStatus, LockToken,
+    MemoryBackend, Pointer, Prefix, Revision, Snapshot, StackId, Store, TryLock,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -140,6 +140,20 @@ impl Backend for Watched {
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {
         self.backend.set_current(expect, rev, token)
     }
+    fn append(
+        &self,
+        base: &Pointer,
+        index: u64,
+        record: &[u8],
+        token: &LockToken,
+    ) -> Result<Appended, Error> {
+        self.backend.append(base, index, record, token)
+    }
+
+    fn read_journal(&self, base: &Pointer, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Error> {
+        self.backend.read_journal(base, from, most)
+    }
+
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
         self.backend.try_lock(holder)
     }
