@@ -241,9 +241,9 @@ impl<D: Snapshot> Store<D> {
             revision: rev,
         };
         envelope::open_any(self.zstd()?, &inner.keyring, place, sealed, inner.limit)
-            .and_then(|(payload, plaintext)| {
+            .and_then(|opened| {
                 // Old files of version 1 do not say what they hold.
-                D::decode_payload(payload.as_deref().unwrap_or(D::PAYLOAD), plaintext)
+                D::decode_payload(opened.payload.as_deref().unwrap_or(D::PAYLOAD), opened.plaintext)
             })
             .map_err(|error| error.at_revision(rev))
     }
@@ -326,6 +326,7 @@ impl<D: Snapshot> Store<D> {
                     written_at: now,
                     message: message.as_deref(),
                     parent: current.as_ref(),
+                    ..Origin::new(&inner.provenance, now)
                 };
                 self.create(candidate, |rev| {
                     let subject = Subject {
