@@ -245,10 +245,6 @@ impl Reader {
 }
 
 impl Batch {
-    pub(crate) fn count(&self) -> u32 {
-        self.count
-    }
-
     /// Hands each change to `apply`.
     pub(crate) fn for_each(&self, mut apply: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
         let mut rest = self.bytes.as_slice();
