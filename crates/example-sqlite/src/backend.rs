@@ -58,7 +58,7 @@ impl Backend for SqliteBackend {
         if !rev.is_writable() {
             return Err(Error::new(ErrorKind::InvalidName, "a revision names a time").at_revision(rev));
         }
-        self.database.make()?;
+        self.database.make(Some(rev))?;
         let insert = "INSERT INTO snapshots VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
         self.database.run(Access::Immediate, Some(rev), &|tx| {
             // A taken name is an answer, not an error.
@@ -124,7 +124,7 @@ impl Backend for SqliteBackend {
         let answer = self.locks.try_lock(holder)?;
         if matches!(answer, TryLock::Held(_)) {
             // Changes that began before this lock was taken end first.
-            self.database.make()?;
+            self.database.make(None)?;
         }
         Ok(answer)
     }

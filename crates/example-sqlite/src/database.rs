@@ -26,10 +26,10 @@ pub(crate) struct Database {
 
 impl Database {
     /// Makes the file and its tables. Every change that began before this call has ended when it returns.
-    pub(crate) fn make(&self) -> Result<(), Error> {
+    pub(crate) fn make(&self, rev: Option<&Revision>) -> Result<(), Error> {
         let made =
             Connection::open(&self.path).and_then(|file| file.execute_batch(&[SETTINGS, SCHEMA].concat()));
-        made.map_err(|error| self.described(error.into(), None))
+        made.map_err(|error| self.described(error.into(), rev))
     }
 
     /// Does all of `work`, durably, or nothing after an error, which names `rev`.
