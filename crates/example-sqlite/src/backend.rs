@@ -123,8 +123,9 @@ impl Backend for SqliteBackend {
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
         let answer = self.locks.try_lock(holder)?;
         if matches!(answer, TryLock::Held(_)) {
-            // Changes that began before this lock was taken end first.
             self.database.make(None)?;
+            // Changes that began before this lock was taken end before this transaction.
+            self.database.run(Access::Immediate, None, &|_| Ok(()))?;
         }
         Ok(answer)
     }

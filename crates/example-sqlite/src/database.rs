@@ -25,7 +25,7 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Makes the file and its tables. Every change that began before this call has ended when it returns.
+    /// Makes the file and its tables, whole or not at all.
     pub(crate) fn make(&self, rev: Option<&Revision>) -> Result<(), Error> {
         let made =
             Connection::open(&self.path).and_then(|file| file.execute_batch(&[SETTINGS, SCHEMA].concat()));
