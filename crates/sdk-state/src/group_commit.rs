@@ -25,7 +25,7 @@ pub(crate) struct Progress<D> {
     /// Changes are numbered from 1. How many were submitted, given to a writer, and made durable.
     pub(crate) submitted: u64,
     attempted: u64,
-    pub(crate) durable: u64,
+    durable: u64,
     /// The right to write, which one thread has at a time.
     writer: Option<Box<Writer>>,
     /// Why the changes up to a number are not durable yet.
@@ -33,7 +33,7 @@ pub(crate) struct Progress<D> {
     /// Why the run takes no more changes.
     pub(crate) ended: Option<Error>,
     /// No change may be submitted while the document is replaced.
-    pub(crate) is_replacing: bool,
+    is_replacing: bool,
     wakers: Vec<(u64, Waker)>,
     background: Option<JoinHandle<()>>,
     is_closing: bool,
@@ -90,7 +90,7 @@ impl<D: Snapshot> Core<D> {
         let mut encoded = Vec::new();
         journal::push_change(&mut encoded, |out| change.encode(out))?;
         let mut progress = self.progress();
-        while progress.is_replacing {
+        while progress.is_replacing && progress.ended.is_none() {
             progress = self.wait_for_change(progress);
         }
         self.demand_open(&mut progress)?;
@@ -235,6 +235,32 @@ impl<D: Snapshot> Core<D> {
         Ok(own)
     }
 
+    /// Replaces the document by what `make` has made current. No change may be submitted meanwhile. Returns the run's own
+    /// revision.
+    pub(crate) fn replace_document(
+        &self,
+        mut progress: MutexGuard<'_, Progress<D>>,
+        mut writer: Box<Writer>,
+        make: impl FnOnce(&Owner<D>, &mut Writer, u64) -> Result<Option<Arc<D>>, Problem>,
+    ) -> Result<Option<Revision>, Error> {
+        let number = progress.submitted;
+        progress.is_replacing = true;
+        drop(progress);
+        let panicking = EndOnPanic(self);
+        let made = make(&self.owner, &mut writer, number);
+        drop(panicking);
+        let mut progress = self.progress();
+        progress.is_replacing = false;
+        let made = made.map(|document| {
+            if let Some(document) = document {
+                progress.document = document;
+            }
+        });
+        let own = writer.own.clone();
+        self.settle(progress, writer, number, made)?;
+        Ok(own)
+    }
+
     /// Saves the document of a run that cannot finish, once.
     pub(crate) fn keep_orphan(&self, message: Option<String>) {
         let mut progress = self.progress();
@@ -244,6 +270,13 @@ impl<D: Snapshot> Core<D> {
             .as_ref()
             .is_some_and(|error| error.kind() != &ErrorKind::Finished);
         if !has_ended || progress.orphan.is_some() || progress.submitted == committed {
+            return;
+        }
+        // The run may have ended when a revision with everything was to become current.
+        if let Some(stored) = progress.writer.as_ref().and_then(|writer| writer.orphan.clone())
+            && progress.attempted == progress.submitted
+        {
+            progress.orphan = Some(stored);
             return;
         }
         let base = progress.base.clone();

@@ -200,7 +200,7 @@ impl<D: Snapshot> Run<D> {
     /// * [`Unsupported`](ErrorKind::Unsupported) when the run has changes that are not committed: the document may lack them.
     /// * Those of [`commit`](Run::commit).
     pub fn save(&self, document: D, options: impl Into<WriteOptions>) -> Result<Revision, Error> {
-        let (mut progress, mut writer) = self.core.take_writer()?;
+        let (progress, writer) = self.core.take_writer()?;
         if progress.submitted > writer.committed {
             self.core.give_back(progress, writer);
             return Err(Error::new(
@@ -208,19 +208,15 @@ impl<D: Snapshot> Run<D> {
                 "the run has changes that are not committed, which the document may lack: commit them first",
             ));
         }
-        let number = progress.submitted;
-        progress.is_replacing = true;
-        drop(progress);
         let document = Arc::new(document);
-        let folded = writer.fold(&self.core.owner, &document, number, options.into().message);
-        let mut progress = self.core.progress();
-        progress.is_replacing = false;
-        if folded.is_ok() {
-            progress.document = document;
-        }
-        let revision = writer.own.clone();
-        self.core.settle(progress, writer, number, folded)?;
-        revision.ok_or_else(finished)
+        let message = options.into().message;
+        let own = self
+            .core
+            .replace_document(progress, writer, |owner, writer, number| {
+                writer.fold(owner, &document, number, message)?;
+                Ok(Some(document))
+            });
+        own?.ok_or_else(finished)
     }
 
     /// Commits every change that was submitted, as one revision that becomes current, and returns its name: the run's
@@ -250,12 +246,11 @@ impl<D: Snapshot> Run<D> {
     pub fn finish(&self, options: impl Into<WriteOptions>) -> Result<Option<Revision>, Error> {
         let message = options.into().message;
         let committed = self.core.commit(message.clone());
-        if let Err(error) = committed {
+        if committed.is_err() {
             self.core.keep_orphan(message);
-            return Err(error);
         }
-        self.core.end(finished());
         let revision = committed?;
+        self.core.end(finished());
         let unlocked = guard(&self.core.owner.lock).take().map_or(Ok(()), Lock::unlock);
         unlocked.map_err(|error| {
             let error = revision
@@ -278,19 +273,11 @@ impl<D: Snapshot> Run<D> {
     ///
     /// Those of [`Store::get`] and [`commit`](Run::commit).
     pub fn set_current(&self, rev: &Revision) -> Result<(), Error> {
-        let (mut progress, mut writer) = self.core.take_committed()?;
-        let number = progress.submitted;
-        progress.is_replacing = true;
-        drop(progress);
-        let moved = writer.go_to(&self.core.owner, rev);
-        let mut progress = self.core.progress();
-        progress.is_replacing = false;
-        let moved = moved.map(|document| {
-            if let Some(document) = document {
-                progress.document = Arc::new(document);
-            }
+        let (progress, writer) = self.core.take_committed()?;
+        let moved = self.core.replace_document(progress, writer, |owner, writer, _| {
+            Ok(writer.go_to(owner, rev)?.map(Arc::new))
         });
-        self.core.settle(progress, writer, number, moved)
+        moved.map(drop)
     }
 
     /// Deletes a revision that is not current. It is not an error if it does not exist.

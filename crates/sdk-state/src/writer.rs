@@ -42,6 +42,8 @@ pub(crate) struct Writer {
     pub(crate) backlog: Queue,
     /// False where no journal is kept: then each batch is a revision.
     pub(crate) keeps_journal: bool,
+    /// The document, stored when it could no longer become current.
+    pub(crate) orphan: Option<Revision>,
     /// Geneses of first runs that died.
     leftovers: Vec<Revision>,
 }
@@ -90,6 +92,7 @@ impl Writer {
             pending: None,
             backlog: Queue::default(),
             keeps_journal,
+            orphan: None,
             leftovers,
         }
     }
@@ -251,8 +254,10 @@ impl Writer {
             .move_current(base, &written.revision, token)
             .map_err(|error| {
                 let problem = Problem::of(error.at_revision(&written.revision));
-                if let Problem::Delay(_) = problem {
-                    let _ = owner.store.backend().remove(&written.revision, Some(token));
+                match problem {
+                    Problem::Delay(_) => drop(owner.store.backend().remove(&written.revision, Some(token))),
+                    _ if !mark.is_genesis => self.orphan = Some(written.revision.clone()),
+                    _ => {}
                 }
                 problem
             })?;
