@@ -48,7 +48,7 @@ pub(crate) fn try_lock(directory: &Arc<StackDirectory>, holder: &Holder) -> Resu
             let status = dead.map(|(_, info)| LockStatus::new(info, Liveness::Dead));
             return Ok(busy(directory, status.unwrap_or_else(in_a_change)));
         };
-        directory.demand_at_its_path()?;
+        directory.demand_lock_at_its_path()?;
         let published = new.publish(dead.as_ref().map(|(file, _)| file))?;
         drop(mutex);
         if let Some(file) = published {
