@@ -18,9 +18,9 @@ const LOOKS: u32 = 16;
 const MUTEX_PATIENCE: Duration = Duration::from_millis(10);
 /// The operation of a process that has the directory mutex and not the lock.
 const IN_A_CHANGE: &str = "in the middle of a change";
-/// Waking up and looking cost some 20 microseconds, most of them for waking up, so a waiter that looks this often needs less
-/// than two hundredths of a core. With the jitter it finds a free lock within 3.2 milliseconds.
-const POLL: Duration = Duration::from_micros(2500);
+/// Waking up and looking cost some 30 microseconds, half of them for waking up, so a waiter that looks this often needs less
+/// than a hundredth of a core. With the jitter it finds a free lock within 5 milliseconds.
+const POLL: Duration = Duration::from_millis(4);
 const POLL_UNTRUSTED: Duration = Duration::from_millis(100);
 
 /// One try to take the lock; see `docs/architecture.md`, "The lock".
