@@ -1,11 +1,12 @@
+use crate::appender::{Addition, Appender};
 use crate::failure::Failure;
 use crate::snapshots::{self, Flushes};
 use crate::stack::StackDirectory;
-use crate::{lock, pointer};
+use crate::{journal, lock, pointer};
 use rustix::io::Errno;
 use sdk_state::{
-    Appended, Backend, Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, Pointer, Prefix,
-    Revision, StackId, TryLock,
+    Appended, Backend, Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, MAX_RECORD_BYTES,
+    Pointer, Prefix, Revision, StackId, TryLock,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ const ATTEMPTS: u32 = 8;
 /// Returns whether the path still leads to all directories that a call uses.
 type IsAtItsPath = fn(&StackDirectory) -> Result<bool, Failure>;
 
-/// One stack in a directory: `<root>/<factory>/<stack>/{current, lock, snapshots/<rev>.json.enc}`.
+/// One stack in a directory: `<root>/<factory>/<stack>/{current, journal, lock, snapshots/<rev>.json.enc}`.
 ///
 /// Opening it touches nothing; the first write or lock makes the directories. They stay open, and each use first checks that
 /// the path still leads to them. If somebody has moved or removed them, the holder of a lock gets
@@ -62,6 +63,7 @@ pub struct LocalBackend {
     /// The directories that were last found at the path.
     directory: Mutex<Option<Arc<StackDirectory>>>,
     flushes: Flushes,
+    appender: Appender,
     #[cfg(test)]
     filesystem: Option<crate::filesystem::Filesystem>,
 }
@@ -75,6 +77,7 @@ impl LocalBackend {
             id,
             directory: Mutex::default(),
             flushes: Flushes::default(),
+            appender: Appender::default(),
             #[cfg(test)]
             filesystem: None,
         }
@@ -141,7 +144,7 @@ impl LocalBackend {
     fn in_existing<T>(
         &self,
         absent: impl Fn() -> Result<T, Failure>,
-        operation: impl Fn(&Arc<StackDirectory>) -> Result<T, Failure>,
+        mut operation: impl FnMut(&Arc<StackDirectory>) -> Result<T, Failure>,
     ) -> Result<T, Error> {
         repeat(|| match self.existing()? {
             Some(directory) => operation(&directory),
@@ -193,7 +196,7 @@ pub(crate) fn absolute(root: &Path) -> PathBuf {
     std::path::absolute(root).unwrap_or_else(|_| root.into())
 }
 
-fn repeat<T>(attempt: impl Fn() -> Result<T, Failure>) -> Result<T, Error> {
+fn repeat<T>(mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Error> {
     for _ in 1..ATTEMPTS {
         match attempt() {
             Err(Failure::DirectoryMoved(_)) => {}
@@ -266,18 +269,47 @@ impl Backend for LocalBackend {
     }
 
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {
-        self.as_holder(|directory| pointer::set(directory, &self.flushes, expect, rev, token))
+        let pointer =
+            self.as_holder(|directory| pointer::set(directory, &self.flushes, expect, rev, token))?;
+        self.appender.close_ended(&pointer);
+        Ok(pointer)
     }
 
-    fn append(&self, _: &Pointer, _: u64, _: &[u8], _: &LockToken) -> Result<Appended, Error> {
-        Err(Error::new(
-            sdk_state::ErrorKind::Unsupported,
-            "no journal is kept here",
-        ))
+    fn append(
+        &self,
+        base: &Pointer,
+        index: u64,
+        record: &[u8],
+        token: &LockToken,
+    ) -> Result<Appended, Error> {
+        if !(1..=MAX_RECORD_BYTES).contains(&record.len()) {
+            return Err(Failure::NotARecord(record.len()).into());
+        }
+        let addition = Addition {
+            base,
+            index,
+            record,
+            token,
+        };
+        let mut writer = self.appender.lock();
+        // It checks the path itself.
+        if let Some(appended) = writer.go_on(&addition)? {
+            return Ok(appended);
+        }
+        self.in_existing(
+            || Err(Failure::LockLost),
+            |directory| {
+                directory.demand_spelling()?;
+                writer.look(directory, &self.flushes, &addition)
+            },
+        )
     }
 
-    fn read_journal(&self, _: &Pointer, _: u64, _: usize) -> Result<Vec<Vec<u8>>, Error> {
-        Ok(Vec::new())
+    fn read_journal(&self, base: &Pointer, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Error> {
+        self.in_existing(
+            || Ok(Vec::new()),
+            |directory| journal::read(directory, base, from, most),
+        )
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
