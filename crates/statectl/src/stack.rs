@@ -246,11 +246,16 @@ impl Stack<'_> {
     /// The same for a document of any type, as it was sealed.
     pub(crate) fn document(&self, rev: Option<&Revision>) -> Result<(Revision, Raw), Failure> {
         let (rev, mut document) = self.open::<Raw>(rev)?;
-        // Old files of unobin do not record what they hold.
-        if document.payload == Raw::PAYLOAD && self.is_of_unobin(&rev)? {
-            document.payload = State::PAYLOAD.into();
-        }
+        document.payload = self.payload_of(&rev, &document)?.into();
         Ok((rev, document))
+    }
+
+    /// The type of a document that was opened. Old files of unobin do not record what they hold.
+    pub(crate) fn payload_of<'d>(&self, rev: &Revision, document: &'d Raw) -> Result<&'d str, Failure> {
+        match document.payload == Raw::PAYLOAD && self.is_of_unobin(rev)? {
+            true => Ok(State::PAYLOAD),
+            false => Ok(&document.payload),
+        }
     }
 
     /// The document in the layout of this project; unobin writes another one.
@@ -266,7 +271,7 @@ impl Stack<'_> {
     }
 
     /// Whether a file that was opened may be unobin's. Others are opened only where that is wanted.
-    fn is_of_unobin(&self, rev: &Revision) -> Result<bool, Failure> {
+    pub(crate) fn is_of_unobin(&self, rev: &Revision) -> Result<bool, Failure> {
         Ok(self.keys().accepts_v1() && self.store.header(rev)?.version == 1)
     }
 

@@ -66,8 +66,8 @@ impl SetCurrent {
             None => Expect::Anything,
         };
         let held = held::take(&stack, "set-current")?;
-        stack.store().backend().set_current(expect, &rev, held.token()?)?;
-        held.give_back_after_change(context.output());
+        stack.store().backend().set_current(expect, &rev, held.token())?;
+        held.give_back_after_change(&stack);
         answer(context, &self.stack, &rev)
     }
 

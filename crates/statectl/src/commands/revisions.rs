@@ -113,12 +113,12 @@ impl Delete {
         stack.demand_snapshot()?;
         let existed = stack.store().list()?.contains(&rev);
         match held::join(&stack)? {
-            Some(held) => stack.store().backend().remove(&rev, Some(held.token()?))?,
+            Some(held) => stack.store().backend().remove(&rev, Some(held.token()))?,
             None => match stack.store().delete(&rev) {
                 Err(error) if error.is_locked() && !context.options().wait.is_zero() => {
                     let held = held::take(&stack, "delete")?;
-                    stack.store().backend().remove(&rev, Some(held.token()?))?;
-                    held.give_back_after_change(context.output());
+                    stack.store().backend().remove(&rev, Some(held.token()))?;
+                    held.give_back_after_change(&stack);
                 }
                 result => result?,
             },
