@@ -82,7 +82,9 @@ fn record(run: &Run, options: &Options, next: &AtomicUsize) -> Result<(), Troubl
 fn instance(address: &str, number: usize) -> Result<Entry, sdk_state::Error> {
     // Digits that look random and differ for each resource: the finalizer of splitmix64.
     let draw = |nth: u64| {
-        let seed = (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(nth);
+        let seed = (number as u64 + 1)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .wrapping_add(nth);
         let seed = (seed ^ (seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         (seed ^ (seed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB)
     };

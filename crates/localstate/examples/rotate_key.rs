@@ -22,7 +22,12 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
 
     let before = open(old()?.into())?;
     let run = before.begin("apply", Duration::from_secs(60))?;
-    let vpc = Entry::new("resource.vpc", EntryKind::Leaf, Category::Resource, Binding::new("aws", "vpc"));
+    let vpc = Entry::new(
+        "resource.vpc",
+        EntryKind::Leaf,
+        Category::Resource,
+        Binding::new("aws", "vpc"),
+    );
     run.put(vpc)?;
     let first = run.finish("begin")?.ok_or("nothing was changed")?;
     println!("{first} is sealed for {}", old()?.fingerprint());

@@ -8,7 +8,7 @@ pub(crate) mod workload;
 pub(crate) mod floor;
 
 use sdk_state::encrypt::{EnvKey, MasterKey};
-use sdk_state::{Revision, Snapshot as _, State, Store};
+use sdk_state::{Expect, LockToken, Revision, Snapshot as _, State, Store};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,16 @@ pub(crate) fn rounds(full: usize, quick: usize) -> usize {
 pub(crate) fn store(root: &Path, stack: &str) -> Store {
     let key = EnvKey::new("STATE_KEY", MasterKey::from_base64(KEY).unwrap());
     localstate::open(root, workload::FACTORY, stack, key).unwrap()
+}
+
+/// Writes a state and makes it current.
+pub(crate) fn save(store: &Store, state: &State, token: &LockToken) -> Revision {
+    let revision = store.write(state, None).unwrap();
+    store
+        .backend()
+        .set_current(Expect::Anything, &revision, token)
+        .unwrap();
+    revision
 }
 
 pub(crate) fn state(entries: usize) -> State {
