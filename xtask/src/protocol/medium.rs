@@ -2,6 +2,7 @@
 //! the single steps that a call consists of.
 
 use super::rules::{Rule, World};
+use std::fmt;
 
 /// A set of changes: all that the model knows of a document. Bit 0 is the change c1.
 pub(super) type Document = u8;
@@ -103,6 +104,20 @@ pub(super) enum Call {
     Clear(u8),
 }
 
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create(rev, _) => write!(f, "create r{rev}"),
+            Self::Commit { expect, to } | Self::Rollback { expect, to, .. } => {
+                write!(f, "move r{} to r{to}", expect.rev)
+            }
+            Self::Append { base, record } => write!(f, "append {} to r{}", record.index, base.rev),
+            Self::Remove(rev) => write!(f, "remove r{rev}"),
+            Self::Clear(rev) => write!(f, "clear the journal of r{rev}"),
+        }
+    }
+}
+
 impl Call {
     /// The revision that a move makes current.
     pub(super) fn target(self) -> Option<u8> {
@@ -116,8 +131,15 @@ impl Call {
     pub(super) fn standing_on(self, pointer: Pointer) -> Self {
         match self {
             Self::Commit { to, .. } => Self::Commit { expect: pointer, to },
-            Self::Rollback { to, undoes, .. } => Self::Rollback { expect: pointer, to, undoes },
-            Self::Append { record, .. } => Self::Append { base: pointer, record },
+            Self::Rollback { to, undoes, .. } => Self::Rollback {
+                expect: pointer,
+                to,
+                undoes,
+            },
+            Self::Append { record, .. } => Self::Append {
+                base: pointer,
+                record,
+            },
             other => other,
         }
     }
@@ -126,10 +148,10 @@ impl Call {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Answer {
     Done,
-    NotFound,
     LockLost,
     CurrentMoved,
-    Taken,
+    /// `NotFound` or `Taken`.
+    Refused,
 }
 
 /// What happens at once.
@@ -153,7 +175,14 @@ pub(super) enum Step {
 
 impl Step {
     pub(super) fn checks(self) -> bool {
-        !matches!(self, Self::Create | Self::Clear | Self::FlushDirectory | Self::FlushBeforeReplacing | Self::FlushJournal)
+        !matches!(
+            self,
+            Self::Create
+                | Self::Clear
+                | Self::FlushDirectory
+                | Self::FlushBeforeReplacing
+                | Self::FlushJournal
+        )
     }
 }
 
@@ -167,7 +196,6 @@ fn steps_in_directory(call: Call) -> Steps {
             (Step::Move, None),
             (Step::FlushDirectory, Some(Rule::FlushMove)),
             (Step::UnlinkOfOldBase, None),
-            (Step::FlushDirectory, None),
         ],
         Call::Rollback { .. } => &[
             (Step::FlushDirectory, Some(Rule::FlushBeforeRollback)),
@@ -176,17 +204,13 @@ fn steps_in_directory(call: Call) -> Steps {
             (Step::Move, None),
             (Step::FlushDirectory, Some(Rule::FlushMove)),
             (Step::UnlinkOfOldBase, None),
-            (Step::FlushDirectory, None),
         ],
         Call::Append { record, .. } if record.index == 0 => &[
             (Step::FlushBeforeReplacing, Some(Rule::FlushBeforeReplacing)),
             (Step::Write, None),
             (Step::FlushDirectory, Some(Rule::FlushFirstRecord)),
         ],
-        Call::Append { .. } => &[
-            (Step::Write, None),
-            (Step::FlushJournal, Some(Rule::FlushRecord)),
-        ],
+        Call::Append { .. } => &[(Step::Write, None), (Step::FlushJournal, Some(Rule::FlushRecord))],
         Call::Remove(_) => &[(Step::FlushDirectory, None), (Step::Remove, None)],
         Call::Clear(_) => &[],
     }
@@ -204,7 +228,7 @@ fn steps_in_database(call: Call) -> Steps {
 }
 
 pub(super) fn step(call: Call, number: u8, world: World) -> Option<Step> {
-    let steps = match world.config.is_directory {
+    let steps = match world.is_directory() {
         true => steps_in_directory(call),
         false => steps_in_database(call),
     };
@@ -261,17 +285,52 @@ impl Medium {
         pointer.rev == named.rev && (!by_number || pointer.number == named.number)
     }
 
+    /// What is there, in words.
+    pub(super) fn tell(&self, world: World) -> String {
+        let names = |set: Document| -> String {
+            (0..8)
+                .filter(|bit| set & (1 << bit) != 0)
+                .map(|bit| format!(" c{}", bit + 1))
+                .collect()
+        };
+        let Pointer { rev, number } = self.pointer();
+        let holds = self.revision(rev).document().map_or(" (missing)".into(), names);
+        let journal = &self.journals[usize::from(self.journal)];
+        let records = names(
+            journal
+                .records()
+                .iter()
+                .fold(0, |all, record| all | record.changes),
+        );
+        let state = if self.live(world).is_some() {
+            "live"
+        } else {
+            "dead"
+        };
+        match self.journal {
+            0 => format!("| r{rev} by move {number}:{holds}"),
+            _ => format!(
+                "| r{rev} by move {number}:{holds}; {state} journal of r{}:{records}",
+                journal.base.rev
+            ),
+        }
+    }
+
     /// The journal that is read as the one of the current revision.
     pub(super) fn live(&self, world: World) -> Option<&Journal> {
         let journal = &self.journals[usize::from(self.journal)];
-        let by_number = world.numbers(Rule::AppendNamesMove);
+        let by_number = world.compares_numbers(Rule::AppendNamesMove);
         (self.journal > 0 && self.is_current(journal.base, by_number)).then_some(journal)
     }
 
     pub(super) fn read_record(&self, base: Pointer, index: u8, world: World) -> Option<Record> {
         let journal = self.live(world)?;
-        let is_of_base = self.is_current(base, world.numbers(Rule::AppendNamesMove));
-        journal.records().get(usize::from(index)).filter(|_| is_of_base).copied()
+        let is_of_base = self.is_current(base, world.compares_numbers(Rule::AppendNamesMove));
+        journal
+            .records()
+            .get(usize::from(index))
+            .filter(|_| is_of_base)
+            .copied()
     }
 
     /// What a reader would see in one step: revision and journal. `Err` is damage.
@@ -286,7 +345,8 @@ impl Medium {
 
     /// Whether the visible journal is read although its base was left since.
     pub(super) fn a_dead_journal_lives(&self, world: World) -> bool {
-        self.live(world).is_some_and(|journal| journal.base != self.pointer())
+        self.live(world)
+            .is_some_and(|journal| journal.base != self.pointer())
     }
 
     /// What a step checks before it changes anything.
@@ -298,26 +358,25 @@ impl Medium {
         let is_held = !self.is_free && self.token == token;
         let checked = match (step, call) {
             (Step::Move, Call::Commit { expect, to } | Call::Rollback { expect, to, .. }) => {
-                let is_met = self.is_current(expect, world.numbers(Rule::MoveNamesMove));
+                let is_met = self.is_current(expect, world.compares_numbers(Rule::MoveNamesMove));
                 match self.revision(to).document() {
-                    None => Err(Answer::NotFound),
+                    None => Err(Answer::Refused),
                     Some(_) => demand(Rule::MoveChecksToken, is_held, Answer::LockLost)
                         .and_then(|()| demand(Rule::MoveComparesPointer, is_met, Answer::CurrentMoved)),
                 }
             }
             (Step::Write, Call::Append { base, record }) => {
-                let is_current = self.is_current(base, world.numbers(Rule::AppendNamesMove));
+                let is_current = self.is_current(base, world.compares_numbers(Rule::AppendNamesMove));
                 let records = self.live(world).map_or(&[][..], Journal::records);
                 let is_next = records.len() == usize::from(record.index);
                 let is_repeated =
                     records.len() == usize::from(record.index) + 1 && records.last() == Some(&record);
                 demand(Rule::AppendChecksToken, is_held, Answer::LockLost)
                     .and_then(|()| demand(Rule::AppendChecksBase, is_current, Answer::CurrentMoved))
-                    .and_then(|()| demand(Rule::AppendChecksIndex, is_next || is_repeated, Answer::Taken))
+                    .and_then(|()| demand(Rule::AppendChecksIndex, is_next || is_repeated, Answer::Refused))
             }
-            (Step::UnlinkDeadOfTarget | Step::UnlinkOfOldBase, _) => {
-                demand(Rule::MoveEndsJournal, is_held, Answer::LockLost)
-            }
+            (Step::UnlinkDeadOfTarget, _) => demand(Rule::ClearingChecks, is_held, Answer::LockLost),
+            (Step::UnlinkOfOldBase, _) => demand(Rule::MoveEndsJournal, is_held, Answer::LockLost),
             (Step::Remove, Call::Remove(rev)) => match self.pointer().rev {
                 _ if !is_held => Err(Answer::LockLost),
                 current if current == rev => Err(Answer::CurrentMoved),
@@ -336,14 +395,15 @@ impl Medium {
                     return;
                 }
                 self.move_to(to);
-                if !world.config.is_directory && world.has(Rule::MoveEndsJournal) {
+                if !world.is_directory() && world.has(Rule::MoveEndsJournal) {
                     self.link_journal(0);
                 }
             }
             (Step::Write, Call::Append { base, record }) => self.write(base, record, world),
             (Step::Remove, Call::Remove(rev)) => self.remove(rev),
             (Step::UnlinkDeadOfTarget, Call::Rollback { to, .. }) => {
-                if self.pointer().rev != to || !world.has(Rule::SameRevisionStays) {
+                let is_dead = self.pointer().rev != to;
+                if is_dead || !world.has(Rule::ClearingChecks) || !world.has(Rule::SameRevisionStays) {
                     self.unlink_journal_of(to);
                 }
             }
@@ -363,21 +423,27 @@ impl Medium {
     }
 
     fn write(&mut self, base: Pointer, record: Record, world: World) {
-        if self.live(world).is_some_and(|live| live.records().last() == Some(&record)) {
+        if self
+            .live(world)
+            .is_some_and(|live| live.records().last() == Some(&record))
+        {
             return;
         }
         let open = usize::from(record.journal);
         // A process writes to the file that it opened, whatever has become of its name; rows have no names.
         let written = match self.live(world) {
-            Some(_) if !world.config.is_directory => usize::from(self.journal),
+            Some(_) if !world.is_directory() => usize::from(self.journal),
             _ => open,
         };
-        if record.index == 0 && (world.config.is_directory || written == open) {
-            self.journals[open] = Journal { base, ..Journal::default() };
+        if record.index == 0 && (world.is_directory() || written == open) {
+            self.journals[open] = Journal {
+                base,
+                ..Journal::default()
+            };
             self.link_journal(record.journal);
         }
         self.journals[written].push(record);
-        if record.index == 0 || !world.config.is_directory {
+        if record.index == 0 || !world.is_directory() {
             // Flushed before it gets its name.
             self.journals[written].dirty = 0;
         }
@@ -421,7 +487,7 @@ impl Medium {
 
     /// Forgets what nothing leads to.
     pub(super) fn tidy(&mut self, world: World) {
-        if !world.config.is_directory {
+        if !world.is_directory() {
             self.flush_directory();
         }
         for (id, journal) in self.journals.iter_mut().enumerate() {
@@ -441,7 +507,12 @@ impl Medium {
                 for torn in 0..16_u8 {
                     let file = self.journals[usize::from(journal)];
                     if torn & !file.dirty == 0 {
-                        let mut medium = Self { number, journal, is_free: true, ..*self };
+                        let mut medium = Self {
+                            number,
+                            journal,
+                            is_free: true,
+                            ..*self
+                        };
                         medium.journals[usize::from(journal)] = file.without(torn | file.unwritten);
                         medium.flush_directory();
                         left.push(medium);

@@ -1,7 +1,7 @@
 //! Those who use the stack: runs, a reader, and somebody who removes revisions. And what must hold whatever they do.
 
 use super::medium::{Answer, Call, Document, Medium, Pointer, Record, Revision, Step, step};
-use super::rules::{Rule, World};
+use super::rules::{Rule, With, World};
 use std::fmt;
 
 /// A violated promise.
@@ -95,7 +95,7 @@ struct Used {
     rollbacks: u8,
     faults: u8,
     cuts: u8,
-    removals: u8,
+    has_removed: bool,
 }
 
 /// What an omniscient witness notes.
@@ -154,9 +154,15 @@ pub(super) enum Action {
 impl State {
     pub(super) fn new(world: World) -> Self {
         let config = world.config;
-        let first = (!config.is_fresh).then_some(Revision::Holds(0));
-        let used = Used { revisions: u8::from(!config.is_fresh), ..Used::default() };
-        let notes = Notes { were: 1, ..Notes::default() };
+        let first = (!config.has(With::Fresh)).then_some(Revision::Holds(0));
+        let used = Used {
+            revisions: u8::from(!config.has(With::Fresh)),
+            ..Used::default()
+        };
+        let notes = Notes {
+            were: 1,
+            ..Notes::default()
+        };
         Self {
             medium: Medium::new(first),
             runs: <[Run; 3]>::default(),
@@ -208,11 +214,12 @@ impl State {
                 take(Action::Cut(at), self.cut(medium, world));
             }
         }
-        if config.has_reader {
+        if config.has(With::Reader) {
             take(Action::Read, self.read(world));
         }
         for rev in 1..=self.used.revisions {
-            if (self.remover.rev == rev || self.remover.rev == 0 && self.used.removals < config.removals)
+            if config.has(With::Remover)
+                && (self.remover.rev == rev || self.remover.rev == 0 && !self.used.has_removed)
                 && self.medium.revision(rev).document().is_some()
                 && let Some(state) = self.remove(rev, world)
             {
@@ -227,19 +234,28 @@ impl State {
         if matches!(run.phase, Phase::Absent | Phase::Ended) {
             return;
         }
-        if config.removals > 0 {
+        if config.has(With::Remover) {
             take(Action::Die(at), self.end(at, world));
         }
         if let Some(call) = run.call {
             take(Action::Step(at, Fault::None), self.step(at, Fault::None, world));
             let is_create = matches!(call, Call::Create(..));
             let can_fail = self.used.faults < config.faults && !is_create;
-            if can_fail && !config.is_directory {
-                take(Action::Step(at, Fault::AnswerLost), self.step(at, Fault::AnswerLost, world));
-                take(Action::Step(at, Fault::Delayed), self.step(at, Fault::Delayed, world));
+            if can_fail && !world.is_directory() {
+                take(
+                    Action::Step(at, Fault::AnswerLost),
+                    self.step(at, Fault::AnswerLost, world),
+                );
+                take(
+                    Action::Step(at, Fault::Delayed),
+                    self.step(at, Fault::Delayed, world),
+                );
             }
             if can_fail && step(call, run.step, world) == Some(Step::FlushJournal) {
-                take(Action::Step(at, Fault::FlushFails), self.step(at, Fault::FlushFails, world));
+                take(
+                    Action::Step(at, Fault::FlushFails),
+                    self.step(at, Fault::FlushFails, world),
+                );
             }
             if run.is_unknown
                 && !world.has(Rule::RepeatsUntilKnown)
@@ -247,11 +263,16 @@ impl State {
                 && self.medium.pointer().rev != to
             {
                 let mut state = *self;
-                state.runs[at] = Run { call: None, step: 0, is_unknown: false, ..*run };
+                state.runs[at] = Run {
+                    call: None,
+                    step: 0,
+                    is_unknown: false,
+                    ..*run
+                };
                 take(Action::GiveUp(at), state);
             }
             if run.is_unknown
-                && !world.has(Rule::RepeatsTheBytes)
+                && !world.has(Rule::RepeatKeepsBytes)
                 && let Call::Append { base, mut record } = call
                 && self.used.changes < config.changes
             {
@@ -267,8 +288,12 @@ impl State {
             Phase::Locked => take(Action::Look(at), self.look(at)),
             Phase::Found => {
                 take(Action::Load(at), self.load(at, world));
-                if config.stays {
-                    let call = Call::Rollback { expect: run.base, to: run.base.rev, undoes: 0 };
+                if config.has(With::Stays) {
+                    let call = Call::Rollback {
+                        expect: run.base,
+                        to: run.base.rev,
+                        undoes: 0,
+                    };
                     take(Action::Stay(at), self.call(at, call));
                 }
             }
@@ -280,7 +305,7 @@ impl State {
         let config = world.config;
         let run = self.runs[at];
         let may_change = self.used.changes < config.changes;
-        let keeps_journal = !(config.is_joined && world.has(Rule::JoinedRunsSave));
+        let keeps_journal = !(config.has(With::OneToken) && world.has(Rule::JoinedRunsSave));
         if run.base.rev == 0 {
             if may_change {
                 take(Action::Put(at), self.first_change(at, world));
@@ -288,16 +313,23 @@ impl State {
         } else if may_change && keeps_journal && run.records < 3 {
             take(Action::Put(at), self.put(at, world));
         }
-        let may_save = config.saves || !keeps_journal;
+        let may_save = config.has(With::Saves) || !keeps_journal;
         let is_folded = run.records == 0;
         if may_change && may_save && run.base.rev > 0 && (is_folded || !world.has(Rule::SaveFoldsFirst)) {
             let mut state = *self;
             // The document was made before the changes of the journal.
-            let old = self.medium.revision(run.base.rev).document().unwrap_or(run.document);
+            let old = self
+                .medium
+                .revision(run.base.rev)
+                .document()
+                .unwrap_or(run.document);
             let change = state.new_change();
             state.runs[at].saves = change;
             let document = if is_folded { run.document } else { old };
-            take(Action::Save(at), state.create(at, Revision::Holds(document | change)));
+            take(
+                Action::Save(at),
+                state.create(at, Revision::Holds(document | change)),
+            );
         }
         if !is_folded && self.used.folds < config.folds {
             let mut state = self.create(at, Revision::Holds(run.document));
@@ -310,7 +342,14 @@ impl State {
                     && to != run.base.rev
                 {
                     let undoes = ((1 << self.used.changes) - 1) & !document;
-                    let mut state = self.call(at, Call::Rollback { expect: run.base, to, undoes });
+                    let mut state = self.call(
+                        at,
+                        Call::Rollback {
+                            expect: run.base,
+                            to,
+                            undoes,
+                        },
+                    );
                     state.used.rollbacks += 1;
                     take(Action::Rollback(at, to), state);
                 }
@@ -334,9 +373,12 @@ impl State {
     /// A run that finished, died, or was told that it cannot go on.
     fn end(&self, at: usize, world: World) -> Self {
         let mut state = *self;
-        state.runs[at] = Run { phase: Phase::Ended, ..Run::default() };
+        state.runs[at] = Run {
+            phase: Phase::Ended,
+            ..Run::default()
+        };
         if state.medium.token == token(at, world) {
-            state.medium.is_free = !world.config.is_joined;
+            state.medium.is_free = !world.config.has(With::OneToken);
         }
         state
     }
@@ -349,7 +391,11 @@ impl State {
             state.breaks(Broken::LostPointer);
         }
         let phase = if base.rev == 0 { Phase::Ready } else { Phase::Found };
-        state.runs[at] = Run { phase, base, ..self.runs[at] };
+        state.runs[at] = Run {
+            phase,
+            base,
+            ..self.runs[at]
+        };
         state
     }
 
@@ -357,12 +403,13 @@ impl State {
     fn load(&self, at: usize, world: World) -> Self {
         let mut state = *self;
         let base = self.runs[at].base;
-        let is_held = !self.medium.is_free && self.medium.token == token(at, world);
         let Some(mut document) = self.medium.revision(base.rev).document() else {
-            if is_held || !world.has(Rule::LooksBeforeDamage) {
+            if world.has(Rule::LooksBeforeDamage) && base.rev != self.medium.pointer().rev {
+                state.runs[at].phase = Phase::Locked;
+            } else {
                 state.breaks(Broken::Damage);
             }
-            return state.end(at, world);
+            return state;
         };
         let record = |index| self.medium.read_record(base, index, world);
         let records: Vec<Record> = (0..4).map_while(record).collect();
@@ -384,7 +431,11 @@ impl State {
 
     fn call(&self, at: usize, call: Call) -> Self {
         let mut state = *self;
-        state.runs[at] = Run { call: Some(call), step: 0, ..self.runs[at] };
+        state.runs[at] = Run {
+            call: Some(call),
+            step: 0,
+            ..self.runs[at]
+        };
         state
     }
 
@@ -417,7 +468,12 @@ impl State {
             }
         }
         let (journal, index, base) = (run.journal, run.records, run.base);
-        let record = Record { journal, index, base: base.rev, changes };
+        let record = Record {
+            journal,
+            index,
+            base: base.rev,
+            changes,
+        };
         state.seal(at, index);
         state.call(at, Call::Append { base, record })
     }
@@ -438,11 +494,17 @@ impl State {
     fn change(&mut self, step: Step, call: Call, world: World) {
         let before = self.medium.pointer();
         self.medium.change(step, call, world);
-        if step == Step::Move && before != self.medium.pointer() {
-            let document = self.medium.revision(self.medium.pointer().rev).document().unwrap_or(0);
+        if let (Step::Move, Call::Rollback { to, undoes, .. }) = (step, call)
+            && before != self.medium.pointer()
+        {
+            let document = self.medium.revision(to).document().unwrap_or(0);
+            self.notes.excused |= undoes;
             self.notes.banned &= !document;
-            if let Call::Rollback { undoes, .. } = call {
-                self.notes.excused |= undoes;
+            // What an earlier rollback took back, and is not told yet, may be back.
+            for call in self.runs.iter_mut().filter_map(|run| run.call.as_mut()) {
+                if let Call::Rollback { undoes, .. } = call {
+                    *undoes &= !document;
+                }
             }
         }
     }
@@ -455,8 +517,10 @@ impl State {
         if run.is_unknown && !world.has(Rule::RepeatKeepsPointer) {
             call = call.standing_on(self.medium.pointer());
         }
-        let Some(step) = step(call, run.step, world) else { return state };
-        let is_directory = world.config.is_directory;
+        let Some(step) = step(call, run.step, world) else {
+            return state;
+        };
+        let is_directory = world.is_directory();
         state.used.faults += u8::from(fault != Fault::None);
         state.runs[at].is_unknown = matches!(fault, Fault::AnswerLost | Fault::Delayed);
         if fault == Fault::Delayed {
@@ -497,6 +561,10 @@ impl State {
             state.runs[at].base = state.medium.pointer();
         }
         state.runs[at].step += 1;
+        if step == Step::UnlinkDeadOfTarget && state.medium == self.medium && world.has(Rule::FlushCleared) {
+            // There was none: the flush is left out.
+            state.runs[at].step += 1;
+        }
         if super::medium::step(call, state.runs[at].step, world).is_none() {
             state.done(at, call, world);
         }
@@ -520,19 +588,20 @@ impl State {
                 self.notes.acknowledged |= run.saves;
                 let previous = std::mem::replace(&mut run.previous, to);
                 (run.document, run.saves, run.journal, run.records) = (saved, 0, 0, 0);
-                if !world.has(Rule::MoveEndsJournal) && !world.config.is_directory {
+                if !world.has(Rule::MoveEndsJournal) && !world.is_directory() {
                     run.call = Some(Call::Clear(expect.rev));
-                } else if previous > 0 && world.config.removes_previous {
+                } else if previous > 0 && world.config.has(With::Cleans) {
                     run.call = Some(Call::Remove(previous));
                 }
             }
             Call::Rollback { expect, to, undoes } => {
-                self.notes.banned |= undoes;
+                // A move that found its target current took back nothing.
+                self.notes.banned |= undoes & self.notes.excused;
                 run.document = self.medium.revision(to).document().unwrap_or(0);
                 run.previous = 0;
                 if expect.rev == to {
                     *self = self.end(at, world);
-                } else if !world.has(Rule::MoveEndsJournal) && !world.config.is_directory {
+                } else if !world.has(Rule::MoveEndsJournal) && !world.is_directory() {
                     run.call = Some(Call::Clear(expect.rev));
                 }
             }
@@ -541,7 +610,12 @@ impl State {
     }
 
     fn cut(&self, medium: Medium, world: World) -> Self {
-        let mut state = Self { medium, reader: Reader::default(), remover: Remover::default(), ..*self };
+        let mut state = Self {
+            medium,
+            reader: Reader::default(),
+            remover: Remover::default(),
+            ..*self
+        };
         state.used.cuts += 1;
         for at in 0..usize::from(self.used.runs) {
             state = state.end(at, world);
@@ -560,7 +634,11 @@ impl State {
         let read = |index| self.medium.read_record(reader.base, index, world);
         match reader.at {
             0 => {
-                *reader = Reader { at: 1, opens_all: true, ..Reader::default() };
+                *reader = Reader {
+                    at: 1,
+                    opens_all: true,
+                    ..Reader::default()
+                };
                 reader.base = self.medium.pointer();
                 reader.must = notes.acknowledged & !notes.excused;
             }
@@ -573,7 +651,8 @@ impl State {
                 Some(record) => {
                     reader.first.get_or_insert(record);
                     let is_next = record.index == reader.records;
-                    reader.opens_all &= is_next && reader.first.map(|first| first.journal) == Some(record.journal);
+                    reader.opens_all &=
+                        is_next && reader.first.map(|first| first.journal) == Some(record.journal);
                     reader.records += 1;
                     reader.document |= record.changes;
                 }
@@ -608,11 +687,11 @@ impl State {
                 state.medium.flush_directory();
             }
             state.remover = Remover { rev, saw: pointer };
-            state.used.removals += 1;
+            state.used.has_removed = true;
             return is_allowed.then_some(state);
         }
         state.remover = Remover::default();
-        if !world.has(Rule::RemoveIsOneStep) || is_allowed && self.remover.saw == pointer {
+        if !world.has(Rule::RemovalIsOneStep) || is_allowed && self.remover.saw == pointer {
             state.medium.remove(rev);
         }
         Some(state)
@@ -629,9 +708,22 @@ impl State {
             Revision::Holds(document) | Revision::Removed(document) => *document,
             Revision::Unused | Revision::Genesis => 0,
         };
-        let kept = self.medium.revisions.iter().map(stored).fold(0, |all, one| all | one);
+        let kept = self
+            .medium
+            .revisions
+            .iter()
+            .map(stored)
+            .fold(0, |all, one| all | one);
         let broken = match self.medium.document(world) {
-            Err(()) if self.medium.revision(self.medium.pointer().rev).document().is_none() => Broken::Dangling,
+            Err(())
+                if self
+                    .medium
+                    .revision(self.medium.pointer().rev)
+                    .document()
+                    .is_none() =>
+            {
+                Broken::Dangling
+            }
             Err(()) => Broken::Damage,
             Ok(seen) if notes.acknowledged & !notes.excused & !seen != 0 => Broken::Lost,
             // What a rollback takes back stays in a revision.
@@ -639,7 +731,7 @@ impl State {
             Ok(seen) if notes.banned & seen != 0 => Broken::Undone,
             Ok(_) if self.medium.a_dead_journal_lives(world) => Broken::DeadJournal,
             Ok(seen) => {
-                if world.config.has_reader || world.config.cuts > 0 {
+                if world.config.has(With::Reader) || world.config.cuts > 0 {
                     self.notes.were |= 1 << seen;
                 }
                 return;
@@ -649,9 +741,52 @@ impl State {
     }
 }
 
+impl State {
+    /// What an action does in this state, in words.
+    pub(super) fn tell(&self, action: Action, world: World) -> String {
+        let name = |at: usize| ["A", "B", "C"][at];
+        let change = self.used.changes + 1;
+        match action {
+            Action::Begin(at) if self.medium.is_free => format!("{} takes the lock", name(at)),
+            Action::Begin(at) => format!("{} evicts the holder and takes the lock", name(at)),
+            Action::Look(at) => format!("{} reads current", name(at)),
+            Action::Load(at) => format!("{} reads r{} and its journal", name(at), self.runs[at].base.rev),
+            Action::Put(at) => format!("{} puts c{change}", name(at)),
+            Action::Fold(at) => format!("{} folds its journal", name(at)),
+            Action::Save(at) => format!("{} saves a document with c{change}", name(at)),
+            Action::Rollback(at, to) => format!("{} rolls back to r{to}", name(at)),
+            Action::Stay(at) => format!("{} makes current what is current", name(at)),
+            Action::Finish(at) => format!("{} finishes", name(at)),
+            Action::Die(at) => format!("{} dies", name(at)),
+            Action::GiveUp(at) => format!("{} looks, sees that nothing has happened, and goes on", name(at)),
+            Action::Rebatch(at) => format!("{} adds c{change} to the record that it repeats", name(at)),
+            Action::Late(slot) => match self.late[slot] {
+                Some((_, call)) => format!("a late request arrives: {call}"),
+                None => String::new(),
+            },
+            Action::Cut(_) => "the power is cut".into(),
+            Action::Read => format!("the reader takes its step {}", self.reader.at),
+            Action::Remove(rev) => format!("somebody removes r{rev}"),
+            Action::Step(at, fault) => {
+                let Some(call) = self.runs[at].call else {
+                    return String::new();
+                };
+                let step = step(call, self.runs[at].step, world);
+                let what = match fault {
+                    Fault::None => "",
+                    Fault::AnswerLost => "; the answer is lost",
+                    Fault::Delayed => "; it is delayed",
+                    Fault::FlushFails => "; it fails",
+                };
+                format!("{} {call}: {step:?}{what}", name(at))
+            }
+        }
+    }
+}
+
 /// Children that join a lock have the token of their parent.
 fn token(at: usize, world: World) -> u8 {
-    match world.config.is_joined {
+    match world.config.has(With::OneToken) {
         true => 1,
         false => at as u8 + 1,
     }
