@@ -91,6 +91,8 @@ impl<D: Snapshot> Store<D> {
     }
 
     fn run_under(&self, lock: Box<dyn Lock>, operation: &str, keeps_journal: bool) -> Result<Run<D>, Error> {
+        // Later it would be too late: a change that is in a journal must be readable.
+        self.provenance().check(None)?;
         let Recovered {
             head,
             changes,
