@@ -305,6 +305,7 @@ mod tests {
             held_name.as_str(),
             ".snapshot.0123456789abcdef",
             ".current.0123456789abcdef",
+            ".journal.0123456789abcdef",
             ".lock.0123456789abcdef",
             ".current.tmp",
             ".snapshot.0123456789abcdef.tmp",
