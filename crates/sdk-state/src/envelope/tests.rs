@@ -3,7 +3,7 @@
 use super::compression::Compression;
 use super::data_key::DataKey;
 use super::v2::seal_with;
-use super::{Compressed, DEFAULT_LIMIT, Origin, Subject, header, open};
+use super::{Compressed, DEFAULT_LIMIT, Mark, Origin, Subject, header, open};
 use crate::{Error, ErrorKind, Provenance, StackId};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -41,7 +41,7 @@ struct Vector {
 }
 
 #[derive(Clone, Deserialize)]
-struct VectorRecipient {
+pub(super) struct VectorRecipient {
     name: String,
     body: Value,
     key: String,
@@ -155,9 +155,15 @@ fn sealing_gives_the_published_bytes() {
             id: &id,
             revision: &revision,
         };
+        let mark = Mark {
+            run_id: header.run_id.clone(),
+            replaces: header.replaces.clone(),
+            is_genesis: header.is_genesis,
+        };
         let origin = Origin {
             message: header.message.as_deref(),
             parent: header.parent.as_ref(),
+            mark: &mark,
             ..Origin::new(&header.provenance, header.written_at.unwrap())
         };
         let plaintext = vector.plaintext.clone().unwrap().into_bytes();
@@ -181,7 +187,7 @@ fn sealing_gives_the_published_bytes() {
         assert_eq!(ours, sealed, "{}", vector.name);
         compared += 1;
     }
-    assert!(compared >= 3, "{compared} compared");
+    assert!(compared >= 5, "{compared} compared");
 }
 
 /// ChaCha20-Poly1305 does not commit to its key. Without the header tag, whoever knows two keys could make one file that
@@ -285,7 +291,7 @@ fn a_lack_of_memory_is_not_damage() {
 }
 
 /// Wraps with a nonce that the vector gives, by the formula of `docs/format.md`.
-struct VectorKey {
+pub(super) struct VectorKey {
     recipient: Recipient,
     vector: VectorRecipient,
 }
@@ -338,7 +344,7 @@ impl Encrypter for VectorKey {
     }
 }
 
-fn hex(text: &str) -> Vec<u8> {
+pub(super) fn hex(text: &str) -> Vec<u8> {
     (0..text.len())
         .step_by(2)
         .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
