@@ -268,9 +268,7 @@ fn write_first(root: &Path, entries: usize) {
     let state = support::state(entries);
     let store = support::store(root, workload::STACK);
     let lock = store.lock("bench", Wait::none()).unwrap();
-    store
-        .save(&state, None, Expect::Nothing, lock.token().unwrap())
-        .unwrap();
+    support::save(&store, &state, lock.token().unwrap());
     println!("{}", support::peak_memory().unwrap_or_default());
 }
 
