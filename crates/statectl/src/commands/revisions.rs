@@ -5,6 +5,7 @@ use crate::progress;
 use crate::stack::{Context, Stack};
 use crate::table::{MARK, Table};
 use crate::text::{age, first_line, now, plain, size};
+use crate::unfinished::UnfinishedDocument;
 use clap::Args;
 use sdk_state::Revision;
 use sdk_state::encrypt::Recipient;
@@ -32,6 +33,7 @@ struct Listing {
     current: Option<String>,
     /// A reminder for programs: no header is authenticated.
     headers: &'static str,
+    unfinished: Option<UnfinishedDocument>,
     snapshots: Vec<Row>,
     #[serde(skip)]
     now: OffsetDateTime,
@@ -98,6 +100,7 @@ impl Snapshots {
             stack: self.stack.clone(),
             current: current.as_ref().map(Revision::to_string),
             headers: "unverified",
+            unfinished: current.as_ref().and_then(|_| stack.unfinished()),
             snapshots: progress::each("revisions", revisions, |rev| {
                 Row::of(&stack, &rev, current.as_ref() == Some(&rev))
             }),
