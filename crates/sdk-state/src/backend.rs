@@ -205,7 +205,8 @@ pub trait Backend: Send + Sync {
     ///
     /// POINTER-02 (absent), POINTER-03 (compares), POINTER-04 (many movers), POINTER-05 (no lost update), POINTER-08 (the
     /// repair), POINTER-09 and POINTER-10 (the version), GUARD-01, GUARD-02 and GUARD-05 (the token), GUARD-04 (racing
-    /// `force_unlock`), GUARD-08 (racing the next holder).
+    /// `force_unlock`), GUARD-08 (racing the next holder), JOURNAL-06 (the journal ends), JOURNAL-08 (and stays if nothing
+    /// moves), JOURNAL-10 (racing `append`).
     ///
     /// # Errors
     ///
@@ -232,6 +233,11 @@ pub trait Backend: Send + Sync {
     /// After `OutcomeUnknown`, the record may be there later, whole; no later `append` of this handle succeeds unless it
     /// stands behind it or repeats it.
     ///
+    /// JOURNAL-01 (kept to the byte, in order), JOURNAL-02 (16 MiB), JOURNAL-03 (another number), JOURNAL-04 (a repeat),
+    /// JOURNAL-05 (another base), JOURNAL-07 (after a move), JOURNAL-09 (many appenders), JOURNAL-10 (racing `set_current`),
+    /// JOURNAL-11 (the token), JOURNAL-12 (racing the next holder), JOURNAL-15 (a damaged pointer), JOURNAL-16 (a backend
+    /// without a journal).
+    ///
     /// # Errors
     ///
     /// * [`LockLost`](crate::ErrorKind::LockLost) when `token` is not the token of the lock.
@@ -253,6 +259,9 @@ pub trait Backend: Send + Sync {
     /// [`MAX_RECORD_BYTES`](crate::MAX_RECORD_BYTES) before memory is reserved.
     ///
     /// Several calls are not one step: a reader that pages ends by reading `current` and record 0 again.
+    ///
+    /// JOURNAL-01 (through every handle), JOURNAL-05 and JOURNAL-06 (empty), JOURNAL-13 (pages), JOURNAL-14 (racing `append`),
+    /// JOURNAL-15 (a damaged pointer).
     ///
     /// # Errors
     ///
