@@ -39,8 +39,8 @@ use std::time::Duration;
 /// * [`Unavailable`](crate::ErrorKind::Unavailable): the backend gave up; nothing was changed, and a later try may succeed.
 /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), from a method that changes something: the answer was lost, and the
 ///   backend could not find out what became of the change. It may have happened, may happen later, or may not survive a power
-///   cut. The error names the revision, if there is one. LOST-01, LOST-02, LOST-03, LOST-04, LOST-05 and LOST-06 lose
-///   answers, and compare what is reported with what happened.
+///   cut. The error names the revision, if there is one. LOST-01, LOST-02, LOST-03, LOST-04, LOST-05, LOST-06 and
+///   LOST-07 lose answers, and compare what is reported with what happened.
 /// * [`Damaged`](crate::ErrorKind::Damaged): the place contains something that no backend puts there, such as a link in the
 ///   place of a directory.
 /// * [`InvalidName`](crate::ErrorKind::InvalidName), from a method that would create the stack's place: the medium cannot
