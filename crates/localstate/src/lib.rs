@@ -87,12 +87,14 @@ compile_error!(
     "localstate needs a Unix-like system (Linux or macOS): the names of revisions contain `:`, which Windows does not allow in file names"
 );
 
+mod appender;
 mod backend;
 mod catalog;
 mod directory;
 mod failure;
 mod filesystem;
 mod flock;
+mod journal;
 mod layout;
 mod lock;
 mod marker;
