@@ -3,7 +3,7 @@
 use crate::envelope::journal::{self, Begun, Digest};
 use crate::envelope::{Mark, Origin};
 use crate::group_commit::guard;
-use crate::recovery::until_known;
+use crate::recovery::{is_transient, until_known};
 use crate::{Appended, Error, ErrorKind, Holder, Lock, LockToken, Pointer, Revision, Snapshot, Store};
 use std::sync::Mutex;
 
@@ -318,9 +318,9 @@ impl Queue {
 
 impl Problem {
     pub(crate) fn of(error: Error) -> Self {
-        match error.kind() {
-            ErrorKind::Unavailable | ErrorKind::Io => Self::Delay(error),
-            _ => Self::End(error),
+        match is_transient(&error) {
+            true => Self::Delay(error),
+            false => Self::End(error),
         }
     }
 }
