@@ -293,6 +293,30 @@ impl Writer {
         self.own = None;
         Ok(Some(document))
     }
+
+    /// Replaces the sealed bytes of a revision.
+    pub(crate) fn replace<D: Snapshot>(
+        &mut self,
+        owner: &Owner<D>,
+        rev: &Revision,
+        sealed: &[u8],
+    ) -> Result<(), Problem> {
+        let token = owner.token().map_err(Problem::End)?;
+        let replaced = until_known(|| owner.store.backend().replace(rev, sealed, token));
+        let base = self.base.as_mut().filter(|base| base.pointer.revision == *rev);
+        match (replaced, base) {
+            (Ok(()), Some(base)) => {
+                base.digest = journal::digest(sealed);
+                base.sealed_bytes = sealed.len() as u64;
+                Ok(())
+            }
+            (Ok(()), None) => Ok(()),
+            // A journal records the digest of its base, which is not known now.
+            (Err(error), Some(_)) if error.is_outcome_unknown() => Err(Problem::End(error)),
+            (Err(error), _) if error.is_lock_lost() => Err(Problem::End(error)),
+            (Err(error), _) => Err(Problem::Delay(error)),
+        }
+    }
 }
 
 impl Queue {
