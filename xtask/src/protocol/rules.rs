@@ -67,7 +67,7 @@ pub(super) const SENTENCES: &[Sentence] = sentences! {
     MoveComparesPointer "a move checks that the pointer is the expected one": "C2" in JOINED, Lost.
     MoveNamesMove "a move names the move that it stands on": "V7, L1, Q1" in LATE, Undone; "V7" in LATE, Lost.
     MoveEndsJournal "a move ends the journal in its own step, or checks again": "V5" in EVICTIONS, Lost; "V5" in DIRECTORY, Lost.
-    ClearingChecks "who clears a dead journal checks token and pointer in the same step": "V4" in DIRECTORY, Lost.
+    ClearingChecks "who clears a dead journal checks token and pointer in the same step": "V4" in ROLLBACKS, Lost.
     SameRevisionStays "a move to what is current changes nothing": "V10" in EVICTIONS, Lost; "V10" in DIRECTORY, Lost.
     OneStep "checks and change are one step": "V1, V4" in DIRECTORY, Lost; "V16" in REMOVAL, Dangling.
     RemovalIsOneStep "a removal checks and unlinks in one step": "V16" in REMOVAL, Dangling.
@@ -144,35 +144,27 @@ const fn config(name: &'static str, limits: [u8; 6], with: &'static [With]) -> C
     }
 }
 
-//                                                                     runs, changes, folds, rollbacks, faults, power cuts
-const EVICTIONS: Config = config(
-    "database: evictions",
-    [3, 3, 1, 1, 0, 0],
-    &[Numbers, Saves, Stays, Cleans],
-);
-const LATE: Config = config("database: late requests", [2, 3, 1, 1, 2, 0], &[Numbers]);
-const JOINED: Config = config(
-    "database: joined runs",
-    [2, 3, 1, 1, 1, 0],
-    &[Numbers, OneToken, Cleans],
-);
-const FRESH: Config = config(
-    "database: a fresh stack",
-    [2, 2, 2, 1, 1, 0],
-    &[Numbers, Fresh, Cleans],
-);
-const READER: Config = config("memory: a reader", [2, 4, 2, 1, 0, 0], &[Reader, Cleans]);
-const DIRECTORY: Config = config(
-    "directory: evictions",
-    [2, 3, 2, 2, 0, 0],
-    &[Directory, Stays, Cleans],
-);
-const POWER: Config = config("directory: a power cut", [3, 2, 1, 1, 0, 1], &[Directory]);
-const ROTTEN: Config = config("directory: a failed flush", [2, 3, 1, 0, 1, 1], &[Directory]);
-const REMOVAL: Config = config("directory: a removal", [2, 1, 1, 1, 0, 1], &[Directory, Remover]);
+// Limits: runs, changes, folds, rollbacks, faults, power cuts.
+#[rustfmt::skip]
+mod worlds {
+    use super::{Config, With::*, config};
 
-pub(super) const CONFIGS: [&Config; 9] = [
-    &EVICTIONS, &LATE, &JOINED, &FRESH, &READER, &DIRECTORY, &POWER, &ROTTEN, &REMOVAL,
+    pub(super) const EVICTIONS: Config = config("database: evictions", [3, 2, 1, 1, 0, 0], &[Numbers, Saves, Stays, Cleans]);
+    pub(super) const LATE: Config = config("database: late requests", [2, 3, 1, 1, 2, 0], &[Numbers]);
+    pub(super) const JOINED: Config = config("database: joined runs", [2, 3, 1, 1, 1, 0], &[Numbers, OneToken, Cleans]);
+    pub(super) const FRESH: Config = config("database: a fresh stack", [2, 2, 2, 1, 1, 0], &[Numbers, Fresh, Cleans]);
+    pub(super) const READER: Config = config("memory: a reader", [2, 3, 1, 1, 0, 0], &[Reader, Cleans]);
+    pub(super) const DIRECTORY: Config = config("directory: evictions", [2, 3, 2, 1, 0, 0], &[Directory, Stays, Cleans]);
+    pub(super) const ROLLBACKS: Config = config("directory: two rollbacks", [2, 2, 1, 2, 0, 0], &[Directory]);
+    pub(super) const POWER: Config = config("directory: a power cut", [3, 2, 1, 1, 0, 1], &[Directory]);
+    pub(super) const FIRST: Config = config("directory: a fresh stack, power cuts", [2, 2, 2, 1, 0, 2], &[Directory, Fresh, Cleans]);
+    pub(super) const ROTTEN: Config = config("directory: a failed flush", [2, 3, 1, 0, 1, 1], &[Directory]);
+    pub(super) const REMOVAL: Config = config("directory: a removal", [2, 1, 1, 1, 0, 1], &[Directory, Remover]);
+}
+use worlds::*;
+
+pub(super) const CONFIGS: [&Config; 11] = [
+    &EVICTIONS, &LATE, &JOINED, &FRESH, &READER, &DIRECTORY, &ROLLBACKS, &POWER, &FIRST, &ROTTEN, &REMOVAL,
 ];
 
 impl Config {
