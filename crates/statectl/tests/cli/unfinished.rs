@@ -4,7 +4,9 @@ use crate::sandbox::{SECRET, Sandbox, snapshot};
 use crate::schema::Schema;
 use localstate::LocalBackend;
 use sdk_state::encrypt::KeyFile;
-use sdk_state::{Binding, Category, Entry, EntryKind, Json, Provenance, Run, Store};
+use sdk_state::{
+    Binding, Category, Change, Entry, EntryKind, Error, Json, Provenance, Run, Snapshot, StackId, Store,
+};
 use serde_json::Value;
 use std::env;
 use std::fs;
@@ -175,7 +177,7 @@ fn push_with_a_new_key_keeps_changes_of_the_old_one() {
     sandbox
         .run(&push)
         .expect(5)
-        .says(&["the 2 changes that alice on build-7 has not finished need that key too"]);
+        .says(&["what alice on build-7 has not finished (2 changes) needs that key too"]);
     assert_eq!(sandbox.answer(&["current", PROD]), first);
     sandbox.run(&["recover", PROD]).expect(0);
     sandbox.run(&push).expect(0);
@@ -332,6 +334,89 @@ fn assert_shown_entries(sandbox: &Sandbox, count: usize) {
     let entries = &sandbox.document(&["list", PROD])["entries"];
     assert_eq!(entries.as_array().unwrap().len(), count);
     sandbox.run(&["pull", PROD]).expect(0);
+}
+
+/// The first push that fails leaves the empty document with which it began.
+#[test]
+fn stack_with_an_empty_beginning_counts_as_fresh() {
+    let sandbox = Sandbox::new();
+    sandbox.write("state.json", &snapshot("prod", "first"));
+    sandbox
+        .run(&["push", PROD, "state.json", "--payload", "no name"])
+        .expect(7);
+    assert_shown_entries(&sandbox, 0);
+    let empty = sandbox.answer(&["current", PROD]);
+    assert!(sandbox.answer(&["snapshots", PROD]).contains("(empty: "));
+    let pushed = sandbox
+        .run(&["push", PROD, "state.json", "--expect", "none"])
+        .expect(0)
+        .says(&["stored the first snapshot of demo/prod"]);
+    assert!(pushed.out.trim_end() > empty.as_str());
+    assert!(!pushed.err.contains("warning"), "{}", pushed.err);
+    sandbox
+        .run(&["push", PROD, "state.json", "--expect", "none"])
+        .expect(6);
+}
+
+/// A document of another tool: a number.
+#[derive(Debug, Clone)]
+struct Number(u64);
+
+struct Add(u64);
+
+impl Snapshot for Number {
+    const PAYLOAD: &'static str = "number";
+    type Change = Add;
+
+    fn fresh(_: &StackId) -> Self {
+        Self(0)
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.0.to_string().into())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        Ok(Self(str::from_utf8(bytes).unwrap().parse().unwrap()))
+    }
+}
+
+impl Change<Number> for Add {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), Error> {
+        out.extend(self.0.to_le_bytes());
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        Ok(Self(u64::from_le_bytes(bytes.try_into().unwrap())))
+    }
+
+    fn apply(self, number: &mut Number) {
+        number.0 += self.0;
+    }
+}
+
+/// Only the tool that knows the document can read and commit its changes.
+#[test]
+fn changes_of_another_document_are_left_to_its_tool() {
+    let sandbox = Sandbox::new();
+    sandbox.write("number", "7");
+    let push = ["push", PROD, "number", "--payload", "number"];
+    sandbox.run(&push).expect(0);
+    let store = store_in(&sandbox.path(".unobin/state"), &sandbox.default_key()).document::<Number>();
+    let run = store.begin("count", Duration::ZERO).unwrap();
+    run.apply(Add(2)).unwrap();
+    drop(run);
+    let pulled = sandbox.run(&["pull", PROD, "--raw"]).expect(0);
+    assert_eq!(pulled.out, "7");
+    pulled.says(&["warning", "unfinished changes are not shown"]);
+    for arguments in [&push[..], &["recover", PROD]] {
+        sandbox
+            .run(arguments)
+            .expect(5)
+            .says(&["first commit what alice on build-7 has not finished (1 change)"]);
+    }
+    assert_eq!(store.head().unwrap().unwrap().document.0, 9);
 }
 
 #[test]
