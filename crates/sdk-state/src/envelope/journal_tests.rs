@@ -137,7 +137,10 @@ impl Case {
                 }
             };
             let mut texts = Vec::new();
-            batch.for_each(|change| Ok(texts.push(String::from_utf8_lossy(change).into_owned())))?;
+            batch.for_each(|change| {
+                texts.push(String::from_utf8_lossy(change).into_owned());
+                Ok(())
+            })?;
             changes.push(texts);
         }
         Ok(changes)
@@ -215,7 +218,11 @@ fn sealing_gives_the_published_records() {
         for (number, (changes, published)) in vector.changes.iter().zip(&case.records).enumerate() {
             let mut batch = Vec::new();
             for change in changes {
-                push_change(&mut batch, |out| Ok(out.extend_from_slice(change.as_bytes()))).unwrap();
+                push_change(&mut batch, |out| {
+                    out.extend_from_slice(change.as_bytes());
+                    Ok(())
+                })
+                .unwrap();
             }
             let ours = writer.seal(changes.len() as u32, &batch).unwrap();
             assert_eq!(&ours, published, "{}: record {number}", vector.name);
