@@ -1,11 +1,12 @@
+use crate::appender::{Addition, Appender};
 use crate::failure::Failure;
 use crate::snapshots::{self, Flushes};
 use crate::stack::StackDirectory;
-use crate::{lock, pointer};
+use crate::{journal, lock, pointer};
 use rustix::io::Errno;
 use sdk_state::{
-    Appended, Backend, Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, Pointer, Prefix,
-    Revision, StackId, TryLock,
+    Appended, Backend, Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, MAX_RECORD_BYTES,
+    Pointer, Prefix, Revision, StackId, TryLock,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// How often a call looks again for a stack that somebody moves.
 const ATTEMPTS: u32 = 8;
 
-/// One stack in a directory: `<root>/<factory>/<stack>/{current, lock, snapshots/<rev>.json.enc}`.
+/// Returns whether the path still leads to all directories that a call uses.
+type IsAtItsPath = fn(&StackDirectory) -> Result<bool, Failure>;
+
+/// One stack in a directory: `<root>/<factory>/<stack>/{current, journal, lock, snapshots/<rev>.json.enc}`.
 ///
 /// Opening it touches nothing; the first write or lock makes the directories. They stay open, and each use first checks that
 /// the path still leads to them. If somebody has moved or removed them, the holder of a lock gets
@@ -59,6 +63,7 @@ pub struct LocalBackend {
     /// The directories that were last found at the path.
     directory: Mutex<Option<Arc<StackDirectory>>>,
     flushes: Flushes,
+    appender: Appender,
     #[cfg(test)]
     filesystem: Option<crate::filesystem::Filesystem>,
 }
@@ -72,6 +77,7 @@ impl LocalBackend {
             id,
             directory: Mutex::default(),
             flushes: Flushes::default(),
+            appender: Appender::default(),
             #[cfg(test)]
             filesystem: None,
         }
@@ -88,7 +94,7 @@ impl LocalBackend {
 
     /// The directories, if they exist; `None` if the stack does not exist.
     fn existing(&self) -> Result<Option<Arc<StackDirectory>>, Failure> {
-        if let Some(directory) = self.kept()? {
+        if let Some(directory) = self.kept(StackDirectory::is_at_its_path)? {
             return Ok(Some(directory));
         }
         let opened = StackDirectory::open(&self.root, &self.id)?;
@@ -96,17 +102,17 @@ impl LocalBackend {
     }
 
     /// The directories, made where they are missing.
-    fn made(&self) -> Result<Arc<StackDirectory>, Failure> {
-        match self.kept()? {
+    fn made(&self, is_at_its_path: IsAtItsPath) -> Result<Arc<StackDirectory>, Failure> {
+        match self.kept(is_at_its_path)? {
             Some(directory) if directory.is_durable => Ok(directory),
             _ => Ok(self.keep(StackDirectory::make(&self.root, &self.id)?)),
         }
     }
 
-    fn kept(&self) -> Result<Option<Arc<StackDirectory>>, Failure> {
+    fn kept(&self, is_at_its_path: IsAtItsPath) -> Result<Option<Arc<StackDirectory>>, Failure> {
         let kept = self.guard().clone();
         match kept {
-            Some(kept) if kept.is_at_its_path()? => Ok(Some(kept)),
+            Some(kept) if is_at_its_path(&kept)? => Ok(Some(kept)),
             _ => Ok(None),
         }
     }
@@ -138,7 +144,7 @@ impl LocalBackend {
     fn in_existing<T>(
         &self,
         absent: impl Fn() -> Result<T, Failure>,
-        operation: impl Fn(&Arc<StackDirectory>) -> Result<T, Failure>,
+        mut operation: impl FnMut(&Arc<StackDirectory>) -> Result<T, Failure>,
     ) -> Result<T, Error> {
         repeat(|| match self.existing()? {
             Some(directory) => operation(&directory),
@@ -147,13 +153,17 @@ impl LocalBackend {
     }
 
     /// Runs `operation` in the directories, and makes those that are missing.
-    fn in_made<T>(&self, operation: impl Fn(&Arc<StackDirectory>) -> Result<T, Failure>) -> Result<T, Error> {
+    fn in_made<T>(
+        &self,
+        is_at_its_path: IsAtItsPath,
+        operation: impl Fn(&Arc<StackDirectory>) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
         repeat(|| {
-            let directory = self.made()?;
+            let directory = self.made(is_at_its_path)?;
             operation(&directory).map_err(|failure| match failure {
                 // No file can be made in a directory that was removed.
                 Failure::Io { source, .. }
-                    if is_not_found(&source) && directory.is_at_its_path().is_ok_and(|is| !is) =>
+                    if is_not_found(&source) && is_at_its_path(&directory).is_ok_and(|is| !is) =>
                 {
                     Failure::DirectoryMoved(directory.stack.path().into())
                 }
@@ -186,7 +196,7 @@ pub(crate) fn absolute(root: &Path) -> PathBuf {
     std::path::absolute(root).unwrap_or_else(|_| root.into())
 }
 
-fn repeat<T>(attempt: impl Fn() -> Result<T, Failure>) -> Result<T, Error> {
+fn repeat<T>(mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Error> {
     for _ in 1..ATTEMPTS {
         match attempt() {
             Err(Failure::DirectoryMoved(_)) => {}
@@ -210,7 +220,9 @@ impl Backend for LocalBackend {
         if !rev.is_writable() {
             return Err(Failure::NotWritable(rev.clone()).into());
         }
-        self.in_made(|directory| snapshots::create(directory, &self.flushes, rev, sealed))
+        self.in_made(StackDirectory::is_at_its_path, |directory| {
+            snapshots::create(directory, &self.flushes, rev, sealed)
+        })
     }
 
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
@@ -257,22 +269,53 @@ impl Backend for LocalBackend {
     }
 
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {
-        self.as_holder(|directory| pointer::set(directory, &self.flushes, expect, rev, token))
+        let pointer =
+            self.as_holder(|directory| pointer::set(directory, &self.flushes, expect, rev, token))?;
+        self.appender.close_ended(&pointer);
+        Ok(pointer)
     }
 
-    fn append(&self, _: &Pointer, _: u64, _: &[u8], _: &LockToken) -> Result<Appended, Error> {
-        Err(Error::new(
-            sdk_state::ErrorKind::Unsupported,
-            "no journal is kept here",
-        ))
+    fn append(
+        &self,
+        base: &Pointer,
+        index: u64,
+        record: &[u8],
+        token: &LockToken,
+    ) -> Result<Appended, Error> {
+        if !(1..=MAX_RECORD_BYTES).contains(&record.len()) {
+            return Err(Failure::NotARecord(record.len()).into());
+        }
+        let addition = Addition {
+            base,
+            index,
+            record,
+            token,
+        };
+        let mut writer = self.appender.lock();
+        // It checks the path itself.
+        if let Some(appended) = writer.go_on(&addition)? {
+            return Ok(appended);
+        }
+        self.in_existing(
+            || Err(Failure::LockLost),
+            |directory| {
+                directory.demand_spelling()?;
+                writer.look(directory, &self.flushes, &addition)
+            },
+        )
     }
 
-    fn read_journal(&self, _: &Pointer, _: u64, _: usize) -> Result<Vec<Vec<u8>>, Error> {
-        Ok(Vec::new())
+    fn read_journal(&self, base: &Pointer, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Error> {
+        self.in_existing(
+            || Ok(Vec::new()),
+            |directory| journal::read(directory, base, from, most),
+        )
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
-        self.in_made(|directory| lock::try_lock(directory, holder))
+        self.in_made(StackDirectory::is_lock_at_its_path, |directory| {
+            lock::try_lock(directory, holder)
+        })
     }
 
     fn lock_status(&self) -> Result<Option<LockStatus>, Error> {

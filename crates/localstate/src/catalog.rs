@@ -71,9 +71,19 @@ impl LocalCatalog {
             let _mutex = exclusion.enter(&directory)?;
             *has_begun |= remove_file(stack, layout::CURRENT)?;
         }
-        stack
-            .sync()
-            .map_err(|source| stack.own_failure("flush the directory", source))?;
+        flush(stack)?;
+        // Before the snapshots: the name of its base may be given again once that is gone.
+        let has_journal = {
+            let _mutex = exclusion.enter(&directory)?;
+            if stack.stat(layout::CURRENT)?.is_some() {
+                return Ok(false);
+            }
+            remove_file(stack, layout::JOURNAL)?
+        };
+        if has_journal {
+            *has_begun = true;
+            flush(stack)?;
+        }
         if let Some(snapshots) = directory.snapshots() {
             for name in file_names(snapshots)? {
                 // One by one, so that nobody waits for long.
@@ -212,7 +222,7 @@ fn demand_own_files(directory: &StackDirectory) -> Result<(), Failure> {
     };
     let is_own = |name: &[u8]| {
         is_temporary(name)
-            || [layout::CURRENT, layout::LOCK]
+            || [layout::CURRENT, layout::JOURNAL, layout::LOCK]
                 .iter()
                 .any(|own| own.as_bytes() == name)
     };
@@ -249,6 +259,12 @@ fn file_names(directory: &Directory) -> Result<Vec<String>, Failure> {
         }
     }
     Ok(names)
+}
+
+fn flush(directory: &Directory) -> Result<(), Failure> {
+    directory
+        .sync()
+        .map_err(|source| directory.own_failure("flush the directory", source))
 }
 
 /// Returns false if it does not exist.

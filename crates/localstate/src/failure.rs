@@ -1,5 +1,5 @@
 use rustix::io::Errno;
-use sdk_state::{Error, ErrorKind, LockInfo, Revision};
+use sdk_state::{Error, ErrorKind, LockInfo, MAX_RECORD_BYTES, Revision};
 use std::io;
 use std::path::PathBuf;
 
@@ -44,7 +44,7 @@ pub(crate) enum Failure {
         source: Option<io::Error>,
     },
     #[error(
-        "the disk did not confirm an earlier change, so nothing is deleted: check the disk and open the store again"
+        "the disk did not confirm an earlier change, so nothing is changed: check the disk and open the store again"
     )]
     Unconfirmed(PathBuf),
     #[error(
@@ -62,6 +62,24 @@ pub(crate) enum Failure {
     PublicationUnknown { path: PathBuf, source: io::Error },
     #[error("the answer of the filesystem was lost, so the lock may be held still: look who holds it")]
     RemovalOfMarkerUnknown { path: PathBuf, source: io::Error },
+    #[error("the journal is not a regular file: remove what somebody put in its place")]
+    JournalNotPlain(PathBuf),
+    #[error("the journal is damaged, so the changes in it cannot be read: restore the file from a copy")]
+    JournalDamaged(PathBuf),
+    #[error("a record of a journal has 1 to {MAX_RECORD_BYTES} bytes, and this one has {0}")]
+    NotARecord(usize),
+    #[error("on a network filesystem no journal is kept: write a revision")]
+    NoJournal,
+    #[error(
+        "the disk did not confirm a change of the journal, so it may be gone after a power cut: check the disk, \
+         open the store again and look which changes it has"
+    )]
+    RecordUnknown {
+        path: PathBuf,
+        rev: Revision,
+        #[source]
+        source: Option<io::Error>,
+    },
     #[error("the lock marker is not a regular file: remove what somebody put in its place")]
     MarkerNotPlain(PathBuf),
     #[error("the lock is no longer held: stop, and lock again before you change anything")]
@@ -138,6 +156,8 @@ impl From<Failure> for Error {
             Failure::IsCurrent(rev) => Self::new(ErrorKind::RevisionIsCurrent, message).at_revision(&rev),
             Failure::Contract(error) => error,
             Failure::PointerNotPlain(path)
+            | Failure::JournalNotPlain(path)
+            | Failure::JournalDamaged(path)
             | Failure::MarkerNotPlain(path)
             | Failure::NotADirectory(path)
             | Failure::ForeignFile(path) => Self::new(ErrorKind::Damaged, message).at_path(path),
@@ -150,6 +170,16 @@ impl From<Failure> for Error {
                     None => error,
                 }
             }
+            Failure::RecordUnknown { path, rev, source } => {
+                let error = Self::new(ErrorKind::OutcomeUnknown, message)
+                    .at_revision(&rev)
+                    .at_path(path);
+                match source {
+                    Some(source) => error.with_source(source),
+                    None => error,
+                }
+            }
+            Failure::NotARecord(_) => Self::new(ErrorKind::TooLarge, message),
             Failure::LockLost | Failure::LockOfAnotherProcess => Self::new(ErrorKind::LockLost, message),
             Failure::Locked(info) => Self::locked(*info),
             Failure::EvictedAnother(info) => Self::new(ErrorKind::Locked(info), message),
@@ -163,7 +193,7 @@ impl From<Failure> for Error {
                     .at_path(path)
                     .with_source(source)
             }
-            Failure::Unguarded => Self::new(ErrorKind::Unsupported, message),
+            Failure::Unguarded | Failure::NoJournal => Self::new(ErrorKind::Unsupported, message),
             Failure::OtherSpelling(path) => Self::new(ErrorKind::InvalidName, message).at_path(path),
             Failure::MovedMeanwhile(rev) => Self::new(ErrorKind::OutcomeUnknown, message).at_revision(&rev),
             Failure::Unconfirmed(path) | Failure::NoWorkingDirectory(path) => {

@@ -7,6 +7,8 @@ use std::io;
 
 /// The pointer to the current revision.
 pub(crate) const CURRENT: &str = "current";
+/// The journal of the current revision.
+pub(crate) const JOURNAL: &str = "journal";
 /// The lock marker.
 pub(crate) const LOCK: &str = "lock";
 /// The directory of the snapshots.
@@ -30,14 +32,18 @@ pub(crate) fn revision(file_name: &[u8]) -> Option<Revision> {
 pub(crate) enum Purpose {
     Snapshot,
     Current,
+    Journal,
     Lock,
 }
 
 impl Purpose {
+    const ALL: [Self; 4] = [Self::Snapshot, Self::Current, Self::Journal, Self::Lock];
+
     fn prefix(self) -> &'static str {
         match self {
             Self::Snapshot => ".snapshot.",
             Self::Current => ".current.",
+            Self::Journal => ".journal.",
             Self::Lock => ".lock.",
         }
     }
@@ -54,7 +60,7 @@ pub(crate) fn temporary(purpose: Purpose) -> io::Result<String> {
 
 /// Returns whether a file is one of our temporaries.
 pub(crate) fn is_temporary(file_name: &[u8]) -> bool {
-    [Purpose::Snapshot, Purpose::Current, Purpose::Lock]
+    Purpose::ALL
         .into_iter()
         .filter_map(|purpose| file_name.strip_prefix(purpose.prefix().as_bytes()))
         .any(|random| random.len() == RANDOM_DIGITS && random.iter().all(u8::is_ascii_hexdigit))
@@ -76,13 +82,14 @@ mod tests {
 
     #[test]
     fn a_temporary_is_told_from_snapshots_and_from_unobins() {
-        for purpose in [Purpose::Snapshot, Purpose::Current, Purpose::Lock] {
+        for purpose in Purpose::ALL {
             let name = temporary(purpose).unwrap();
             assert!(is_temporary(name.as_bytes()), "{name}");
             assert!(revision(name.as_bytes()).is_none(), "{name}");
         }
         for name in [
             "current",
+            "journal",
             "lock",
             ".current.tmp",
             ".lock.",

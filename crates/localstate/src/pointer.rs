@@ -1,8 +1,9 @@
 use crate::directory::{self, Directory};
 use crate::failure::Failure;
+use crate::journal::{self, JournalFile};
 use crate::layout::{self, Purpose};
 use crate::mutex::DirectoryMutex;
-use crate::snapshots::{self, Flushes};
+use crate::snapshots::{self, Durable, Flushes};
 use crate::stack::StackDirectory;
 use crate::temporary::Temporary;
 use crate::{lock, untrusted};
@@ -15,6 +16,7 @@ use std::io::Read as _;
 const LONGEST_POINTER: u64 = 4096;
 
 /// The file `current` as it is now. Each move puts another file in its place.
+#[derive(Debug)]
 pub(crate) struct PointerFile(Option<File>);
 
 impl PointerFile {
@@ -49,6 +51,10 @@ impl PointerFile {
             .map_err(|error| Failure::Contract(error.at_path(stack.path_of(layout::CURRENT))))
     }
 
+    pub(crate) fn into_file(self) -> Option<File> {
+        self.0
+    }
+
     /// Returns whether nobody has moved it since it was opened. While it is open no other file gets its number.
     pub(crate) fn is_unmoved(&self, stack: &Directory) -> Result<bool, Failure> {
         match &self.0 {
@@ -68,7 +74,8 @@ pub(crate) fn to(rev: Revision) -> Pointer {
     Pointer::new(rev, 0)
 }
 
-/// Moves `current` durably to a durable revision, in one step with the checks of everything that is expected.
+/// Moves `current` durably to a durable revision, in one step with the checks of everything that is expected, and ends the
+/// journal of the revision that was current.
 pub(crate) fn set(
     directory: &StackDirectory,
     flushes: &Flushes,
@@ -83,6 +90,7 @@ pub(crate) fn set(
         demand(directory, expect, rev, token)?;
         snapshots::demand_spelling(directory, rev)?;
         let durable = snapshots::durable(directory, flushes, rev)?;
+        let ground = Ground::prepare(directory, flushes, rev, &durable)?;
         let temporary = Temporary::write(stack, directory.filesystem, Purpose::Current, content.as_bytes())?;
         let mutex = DirectoryMutex::lock(directory)?;
         demand(directory, expect, rev, token)?;
@@ -91,15 +99,111 @@ pub(crate) fn set(
         if !snapshots::leads_to(directory, rev, &durable)? {
             continue;
         }
-        untrusted::second_look(directory, rev, temporary.replace(layout::CURRENT), || {
-            lock::demand_token(directory, token)?;
-            Ok(read(stack)?.as_ref() == Some(rev))
-        })?;
+        let Some(ended) = ground.find_ended(directory, rev)? else {
+            continue;
+        };
+        untrusted::second_look(
+            directory,
+            rev,
+            temporary.replace(layout::CURRENT).map(drop),
+            || {
+                lock::demand_token(directory, token)?;
+                Ok(read(stack)?.as_ref() == Some(rev))
+            },
+        )?;
+        // Without this handle the journal stays, and is dead.
+        let own = ended.and_then(|ended| Some((ended, PointerFile::open(stack).ok()?)));
         mutex
             .unlock_and_sync()
             .map_err(|source| flushes.note_unconfirmed_pointer(rev, source))?;
+        // Not before the move is durable: a power cut could keep the removal alone.
+        if let Some((ended, own)) = own {
+            journal::remove_ended(directory, flushes, &ended, &own, rev)?;
+        }
         snapshots::demand_found(directory, rev)?;
         return Ok(to(rev.clone()));
+    }
+}
+
+/// What a move to a revision stands on: no journal of an earlier time when that revision was current is there, nor comes back
+/// with a power cut. Another process may have removed one and not have flushed that.
+enum Ground {
+    /// On an untrusted filesystem no journals are kept.
+    Untrusted,
+    /// It holds while this is the pointer: a revision gets a journal only while it is current.
+    While(PointerFile),
+    /// The same for a pointer that is not a regular file.
+    WhileNotPlain,
+}
+
+impl Ground {
+    fn prepare(
+        directory: &StackDirectory,
+        flushes: &Flushes,
+        rev: &Revision,
+        durable: &Durable,
+    ) -> Result<Self, Failure> {
+        let stack = &directory.stack;
+        if !directory.filesystem.is_trusted() {
+            return Ok(Self::Untrusted);
+        }
+        let pointer = match PointerFile::open(stack) {
+            Ok(pointer) => Some(pointer),
+            Err(Failure::PointerNotPlain(_)) => None,
+            Err(failure) => return Err(failure),
+        };
+        // A pointer that is lost or damaged may have named this revision, whose journal then lives.
+        let current = match &pointer {
+            Some(pointer) => known(pointer.read(stack))?,
+            None => None,
+        };
+        if current.as_ref() != Some(rev) {
+            let is_dead = |journal: JournalFile| journal.base.as_ref() == Some(rev);
+            let has_dead = current.is_some() && JournalFile::open(stack)?.is_some_and(is_dead);
+            if has_dead {
+                journal::remove_dead(directory, rev)?;
+            }
+            if has_dead || !durable.is_never_current(stack)? {
+                flushes.make_pointer_durable(stack)?;
+            }
+        }
+        Ok(match pointer {
+            Some(pointer) => Self::While(pointer),
+            None => Self::WhileNotPlain,
+        })
+    }
+
+    /// Returns the journal that the move to `rev` ends, under the directory mutex; `None` if the ground has changed.
+    fn find_ended(
+        &self,
+        directory: &StackDirectory,
+        rev: &Revision,
+    ) -> Result<Option<Option<JournalFile>>, Failure> {
+        let stack = &directory.stack;
+        let is_unmoved = match self {
+            Self::Untrusted => return Ok(Some(None)),
+            Self::While(pointer) => pointer.is_unmoved(stack)?,
+            Self::WhileNotPlain => matches!(PointerFile::open(stack), Err(Failure::PointerNotPlain(_))),
+        };
+        if !is_unmoved {
+            return Ok(None);
+        }
+        match JournalFile::open(stack)? {
+            Some(journal) if journal.base.as_ref() == Some(rev) => match known(read(stack))? {
+                Some(current) if current != *rev => Ok(None),
+                // It goes on.
+                _ => Ok(Some(None)),
+            },
+            journal => Ok(Some(journal)),
+        }
+    }
+}
+
+/// The revision that is known to be current, if one is.
+fn known(read: Result<Option<Revision>, Failure>) -> Result<Option<Revision>, Failure> {
+    match read {
+        Err(Failure::PointerNotPlain(_) | Failure::Contract(_)) => Ok(None),
+        read => read,
     }
 }
 

@@ -24,13 +24,31 @@ pub(crate) struct Flushes(Mutex<Known>);
 struct Known {
     /// The last revision that a write through this handle made durable, and its file. While that is open no other file
     /// gets its number, so it can be told from one that was given the same name after this one was deleted.
-    durable: Option<(Revision, Arc<File>)>,
+    durable: Option<(Revision, Durable)>,
     /// Revisions that are visible and may not be durable. A second flush would wrongly say that they are.
     unknown: BTreeSet<Revision>,
     /// Whether a flush of the snapshots has ever failed: no later one proves anything about older revisions.
     has_failed: bool,
     /// The same for the directory of the pointer.
     has_failed_for_pointer: bool,
+}
+
+/// The file of a revision, whose name is durable.
+#[derive(Debug, Clone)]
+pub(crate) struct Durable {
+    file: Arc<File>,
+    /// The pointer before the revision appeared, if this handle wrote it and knows.
+    pointer_before: Option<Arc<PointerFile>>,
+}
+
+impl Durable {
+    /// Returns whether nobody has moved `current` since before the revision appeared, so that it has never been current.
+    pub(crate) fn is_never_current(&self, stack: &Directory) -> Result<bool, Failure> {
+        match &self.pointer_before {
+            Some(pointer) => pointer.is_unmoved(stack),
+            None => Ok(false),
+        }
+    }
 }
 
 impl Flushes {
@@ -41,10 +59,23 @@ impl Flushes {
 
     /// Remembers that a move of `current` to `rev` was not confirmed.
     pub(crate) fn note_unconfirmed_pointer(&self, rev: &Revision, source: io::Error) -> Failure {
-        self.known().has_failed_for_pointer = true;
+        self.distrust_pointer();
         Failure::DurabilityUnknown {
             rev: rev.clone(),
             source: Some(source),
+        }
+    }
+
+    /// Remembers that the directory of the pointer could not be flushed.
+    pub(crate) fn distrust_pointer(&self) {
+        self.known().has_failed_for_pointer = true;
+    }
+
+    /// Fails if the directory of the pointer could ever not be flushed.
+    pub(crate) fn demand_confirmed_pointer(&self, stack: &Directory) -> Result<(), Failure> {
+        match self.known().has_failed_for_pointer {
+            true => Err(Failure::Unconfirmed(stack.path().into())),
+            false => Ok(()),
         }
     }
 
@@ -54,8 +85,8 @@ impl Flushes {
         self.known().note(Err(io::Error::other("no")), rev).unwrap_err()
     }
 
-    /// Makes the present value of `current` durable, whoever moved it.
-    fn make_pointer_durable(&self, stack: &Directory) -> Result<(), Failure> {
+    /// Makes the present value of `current` durable, whoever moved it, and the removal of journals.
+    pub(crate) fn make_pointer_durable(&self, stack: &Directory) -> Result<(), Failure> {
         // Held while flushing: see `durable`.
         let mut known = self.known();
         if known.has_failed_for_pointer {
@@ -94,6 +125,8 @@ pub(crate) fn create(
     let name = layout::snapshot(rev);
     // An open file keeps its space when it is deleted, and this write may need it.
     flushes.known().durable = None;
+    // Without it, the first move to this revision flushes once more.
+    let pointer_before = PointerFile::open(&directory.stack).ok().map(Arc::new);
     let (names, file) = loop {
         // Only saves writing a file that would not be published: the answer decides nothing.
         if snapshots.stat(&name)?.is_some() {
@@ -119,7 +152,8 @@ pub(crate) fn create(
     }
     let mut known = flushes.known();
     known.note(flushed, rev)?;
-    known.durable = Some((rev.clone(), Arc::new(file)));
+    let file = Arc::new(file);
+    known.durable = Some((rev.clone(), Durable { file, pointer_before }));
     Ok(Created::Created)
 }
 
@@ -205,7 +239,7 @@ pub(crate) fn replace(
         return Err(Failure::NoSuchRevision(rev.clone()));
     }
     lock::demand_token(directory, token)?;
-    untrusted::second_look(directory, rev, temporary.replace(&name), || {
+    untrusted::second_look(directory, rev, temporary.replace(&name).map(drop), || {
         lock::demand_token(directory, token)?;
         Ok(inode()? != before)
     })?;
@@ -335,14 +369,14 @@ pub(crate) fn durable(
     directory: &StackDirectory,
     flushes: &Flushes,
     rev: &Revision,
-) -> Result<Arc<File>, Failure> {
+) -> Result<Durable, Failure> {
     let snapshots = existing(directory, rev)?;
     let written = flushes.known().durable.clone();
-    if let Some((written, file)) = written
+    if let Some((written, durable)) = written
         && written == *rev
-        && leads_to(directory, rev, &file)?
+        && leads_to(directory, rev, &durable)?
     {
-        return Ok(file);
+        return Ok(durable);
     }
     // Held while flushing: the kernel reports a failure to one of the threads that share the handle, and the others must not
     // go on before it has been noted.
@@ -361,16 +395,23 @@ pub(crate) fn durable(
         Err(errno) => return Err(snapshots.failure("open the snapshot", &name, errno)),
     };
     known.note(snapshots.sync(), rev)?;
-    Ok(Arc::new(file))
+    Ok(Durable {
+        file: Arc::new(file),
+        pointer_before: None,
+    })
 }
 
 /// Returns whether a revision is still in this file, and not in another one that was given its name after it was deleted.
-pub(crate) fn leads_to(directory: &StackDirectory, rev: &Revision, file: &File) -> Result<bool, Failure> {
+pub(crate) fn leads_to(
+    directory: &StackDirectory,
+    rev: &Revision,
+    durable: &Durable,
+) -> Result<bool, Failure> {
     // On an untrusted filesystem, a name and a handle of one file may have different inode numbers.
     if !directory.filesystem.is_trusted() {
         return Ok(true);
     }
-    existing(directory, rev)?.leads_to(&layout::snapshot(rev), file)
+    existing(directory, rev)?.leads_to(&layout::snapshot(rev), &durable.file)
 }
 
 /// The open file of a snapshot: plain, and not empty.

@@ -125,13 +125,13 @@ impl<'a> Temporary<'a> {
         }
     }
 
-    /// Puts the file in the place of whatever has the name.
-    pub(crate) fn replace(mut self, name: &str) -> Result<(), Failure> {
+    /// Puts the file in the place of whatever has the name, and returns it, open.
+    pub(crate) fn replace(mut self, name: &str) -> Result<File, Failure> {
         let directory = self.name.directory;
         match directory.rename(&self.name.name, name) {
             Ok(()) => {
                 self.name.is_ours = false;
-                Ok(())
+                Ok(self.file)
             }
             Err(Errno::ISDIR) => self.replace_directory(name),
             Err(errno) => Err(directory.failure("replace the file", name, errno)),
@@ -139,7 +139,7 @@ impl<'a> Temporary<'a> {
     }
 
     /// Puts the file in the place of a directory. One that is not empty stays, under the temporary name.
-    fn replace_directory(mut self, name: &str) -> Result<(), Failure> {
+    fn replace_directory(mut self, name: &str) -> Result<File, Failure> {
         let directory = self.name.directory;
         let aside = &self.name.name;
         directory
@@ -147,7 +147,7 @@ impl<'a> Temporary<'a> {
             .map_err(|errno| directory.failure("replace the directory", name, errno))?;
         let _ = directory.remove_directory(aside);
         self.name.is_ours = false;
-        Ok(())
+        Ok(self.file)
     }
 
     /// Puts the file in the place of `old`; false if `name` leads to another file by now. Call it under the directory mutex,
@@ -305,6 +305,7 @@ mod tests {
             held_name.as_str(),
             ".snapshot.0123456789abcdef",
             ".current.0123456789abcdef",
+            ".journal.0123456789abcdef",
             ".lock.0123456789abcdef",
             ".current.tmp",
             ".snapshot.0123456789abcdef.tmp",

@@ -459,7 +459,7 @@ pub enum TryLock {
         /// The holder, as far as it is known.
         status: Box<LockStatus>,
         /// The longest pause between two tries that suits the backend, never zero: milliseconds if a try is cheap. A store
-        /// begins with shorter pauses, and varies each by a quarter.
+        /// begins with an eighth of it, and varies each pause by a quarter.
         poll: Duration,
     },
 }

@@ -76,6 +76,7 @@ mod backend;
 mod catalog;
 pub mod envelope;
 mod error;
+mod group_commit;
 mod joined;
 mod json;
 mod lock;
@@ -91,6 +92,7 @@ mod state;
 mod store;
 mod ticket;
 mod wait;
+mod writer;
 
 #[doc = include_str!("guarantees.md")]
 pub mod guarantees {}

@@ -35,10 +35,11 @@ pub(crate) struct Recovered<D> {
 }
 
 impl<D: Snapshot> Store<D> {
-    /// Commits what a dead run left unfinished although a part of it is damaged: the changes up to the damage become a
-    /// revision, and the rest is gone for good. Does nothing and returns `None` if nothing is unfinished.
+    /// Commits what a dead run left unfinished although a part of it does not open: the changes up to there become a revision,
+    /// and the rest is gone for good, also if another key would open it. Does nothing and returns `None` if nothing is
+    /// unfinished.
     ///
-    /// Use it when [`begin`](Store::begin) reports damage that no copy can repair. It takes the lock for the duration of the
+    /// Use it when [`begin`](Store::begin) reports damage that no copy can repair, or when the key is lost. It takes the lock for the duration of the
     /// call and does not wait for it.
     ///
     /// # Errors
@@ -55,8 +56,10 @@ impl<D: Snapshot> Store<D> {
         let lost = match self.replay(&mut loaded, &mut None) {
             Ok(()) if loaded.journal.is_none() => return Ok(None),
             Ok(()) => None,
-            Err(error) if is_final(&error) => Some(error),
-            Err(error) => return Err(error),
+            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Io) => {
+                return Err(error);
+            }
+            Err(error) => Some(error),
         };
         let changes = loaded.journal.as_ref().map_or(0, |journal| journal.changes);
         let head = self.commit_recovered(loaded, lock.token()?)?;
@@ -187,17 +190,6 @@ pub(crate) fn until_known<T>(call: impl Fn() -> Result<T, Error>) -> Result<T, E
         };
     }
     call()
-}
-
-/// Whether trying again cannot help: the journal itself is damaged, or belongs elsewhere.
-fn is_final(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Damaged
-            | ErrorKind::Misplaced
-            | ErrorKind::InvalidSnapshot
-            | ErrorKind::OtherPayload { .. }
-    )
 }
 
 fn found(error: &Error) -> Option<&Revision> {

@@ -1,8 +1,8 @@
 //! Reads the head of a stack: the current revision, and the journal that continues it.
 
-use crate::envelope::Mark;
 use crate::envelope::journal::{self, Batch, Begun, Digest, Reader};
-use crate::{Backend, Change as _, Error, ErrorKind, Pointer, Snapshot, Store, Unfinished};
+use crate::envelope::{self, Mark};
+use crate::{Backend, Change as _, Error, ErrorKind, MAX_RECORD_BYTES, Pointer, Snapshot, Store, Unfinished};
 
 /// How much of a journal is read at once.
 const PAGE_BYTES: usize = 4 << 20;
@@ -86,6 +86,10 @@ impl<D: Snapshot> Store<D> {
     pub(crate) fn replay(&self, loaded: &mut Loaded<D>, first: &mut Option<Vec<u8>>) -> Result<(), Error> {
         let mut reader: Option<Reader> = None;
         let (mut number, mut bytes) = (0, 0);
+        // A run folds a journal that is larger than its base, which may be as large as the limit.
+        let limit = self
+            .limit()
+            .saturating_add(envelope::OVERHEAD + MAX_RECORD_BYTES as u64);
         loop {
             let page = self.backend().read_journal(&loaded.pointer, number, PAGE_BYTES)?;
             if page.is_empty() {
@@ -93,8 +97,8 @@ impl<D: Snapshot> Store<D> {
             }
             for record in page {
                 bytes += record.len() as u64;
-                if bytes > self.limit() {
-                    return Err(crate::envelope::too_large(bytes, self.limit()));
+                if bytes > limit {
+                    return Err(envelope::too_large(bytes, limit));
                 }
                 let batch = match &mut reader {
                     Some(reader) => reader.next(record),
@@ -122,8 +126,7 @@ impl<D: Snapshot> Store<D> {
     ) -> Result<Batch, Error> {
         let base = &loaded.pointer.revision;
         let (opened, batch) = Reader::open(self.keyring(), self.id(), base, &loaded.digest, record)?;
-        // The document says which payload type it has: `Raw` has many.
-        if opened.payload() != loaded.document.payload() && !loaded.mark.is_genesis {
+        if opened.payload() != loaded.document.payload() {
             return Err(Error::other_payload(loaded.document.payload(), opened.payload()));
         }
         loaded.journal = Some(Replayed {

@@ -1,19 +1,15 @@
-use crate::envelope::journal::{self, Begun, Digest};
-use crate::envelope::{Mark, Origin};
+use crate::envelope::journal;
+use crate::group_commit::{Core, finished, guard};
 use crate::joined::JoinedLock;
-use crate::recovery::{Recovered, until_known};
+use crate::recovery::Recovered;
 use crate::ticket::{Durability, Ticket};
+use crate::writer::{Base, Owner, Writer};
 use crate::{
-    Appended, Change, Entry, Error, ErrorKind, Holder, Json, Lock, LockInfo, LockToken, Pointer, Revision,
-    Snapshot, State, StateChange, Store, Wait, WriteOptions,
+    Entry, Error, ErrorKind, Holder, Json, Lock, LockInfo, LockToken, Revision, Snapshot, State, StateChange,
+    Store, Wait, WriteOptions,
 };
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
-use std::thread::JoinHandle;
-
-/// A journal of at least this many bytes is folded into a revision once it is larger than its base.
-const FOLD_BYTES: u64 = 1 << 20;
+use std::sync::{Arc, Mutex};
 
 /// One run of a tool, from lock to unlock: it makes changes durable one by one, and leaves one revision.
 ///
@@ -62,91 +58,6 @@ pub struct Run<D: Snapshot = State> {
     recovered: u64,
 }
 
-/// What threads and tickets share.
-struct Core<D: Snapshot> {
-    store: Store<D>,
-    holder: Holder,
-    token: LockToken,
-    run_id: String,
-    /// Taken when the run ends.
-    lock: Mutex<Option<Box<dyn Lock>>>,
-    progress: Mutex<Progress<D>>,
-    changed: Condvar,
-}
-
-struct Progress<D> {
-    /// With every change that was submitted.
-    document: Arc<D>,
-    /// What is current.
-    base: Option<Revision>,
-    queue: Queue,
-    /// Changes are numbered from 1. How many were submitted, given to a writer, and made durable.
-    submitted: u64,
-    attempted: u64,
-    durable: u64,
-    /// The right to write, which one thread has at a time.
-    writer: Option<Box<Writer>>,
-    /// Why the changes up to a number are not durable yet.
-    delayed: Option<(u64, Error)>,
-    /// Why the run takes no more changes.
-    ended: Option<Error>,
-    /// No change may be submitted while the document is replaced.
-    is_replacing: bool,
-    wakers: Vec<(u64, Waker)>,
-    background: Option<JoinHandle<()>>,
-    is_closing: bool,
-    orphan: Option<Revision>,
-}
-
-/// Encoded changes.
-#[derive(Default)]
-struct Queue {
-    bytes: Vec<u8>,
-    count: u32,
-}
-
-/// What the thread that writes knows about the stack.
-struct Writer {
-    base: Option<Base>,
-    /// The run's own revision, which is current, and whether it was made without being asked for.
-    own: Option<Revision>,
-    own_is_automatic: bool,
-    /// How many changes the current revision holds.
-    committed: u64,
-    journal: Option<Journal>,
-    /// A sealed record that is not known to be in the journal. It is appended again as it is.
-    pending: Option<Vec<u8>>,
-    /// Changes that are in no record.
-    backlog: Queue,
-    /// False where no journal is kept: then each batch is a revision.
-    keeps_journal: bool,
-    /// Geneses of first runs that died.
-    leftovers: Vec<Revision>,
-}
-
-struct Base {
-    pointer: Pointer,
-    digest: Digest,
-    sealed_bytes: u64,
-}
-
-struct Journal {
-    sealer: journal::Writer,
-    /// The number of the next record.
-    next: u64,
-    bytes: u64,
-}
-
-/// Why something was not written.
-enum Problem {
-    /// Nothing was changed, and a later try may succeed.
-    Delay(Error),
-    /// The run cannot go on.
-    End(Error),
-    /// The backend keeps no journal.
-    NoJournal,
-}
-
 impl<D: Snapshot> Store<D> {
     /// Takes the lock and begins a run. Nothing is written before the first change.
     ///
@@ -180,13 +91,13 @@ impl<D: Snapshot> Store<D> {
     }
 
     fn run_under(&self, lock: Box<dyn Lock>, operation: &str, keeps_journal: bool) -> Result<Run<D>, Error> {
+        // Later it would be too late: a change that is in a journal must be readable.
+        self.provenance().check(None)?;
         let Recovered {
             head,
             changes,
             leftovers,
         } = self.recover(&*lock)?;
-        let holder = Holder::new(operation).with_provenance(self.provenance().clone());
-        let current = head.as_ref().map(|head| head.pointer.revision.clone());
         let (base, document) = match head {
             Some(head) => {
                 let base = Base {
@@ -198,45 +109,17 @@ impl<D: Snapshot> Store<D> {
             }
             None => (None, D::fresh(self.id())),
         };
-        let writer = Writer {
-            base,
-            own: None,
-            own_is_automatic: false,
-            committed: 0,
-            journal: None,
-            pending: None,
-            backlog: Queue::default(),
-            keeps_journal: keeps_journal && !self.writes_v1(),
-            leftovers,
-        };
-        let core = Core {
+        let took_over = lock.took_over().cloned();
+        let owner = Owner {
             store: self.clone(),
-            holder,
+            holder: Holder::new(operation).with_provenance(self.provenance().clone()),
             token: lock.token()?.clone(),
             run_id: journal::fresh_id()?,
-            progress: Mutex::new(Progress {
-                document: Arc::new(document),
-                base: current,
-                queue: Queue::default(),
-                submitted: 0,
-                attempted: 0,
-                durable: 0,
-                writer: Some(Box::new(writer)),
-                delayed: None,
-                ended: None,
-                is_replacing: false,
-                wakers: Vec::new(),
-                background: None,
-                is_closing: false,
-                orphan: None,
-            }),
-            changed: Condvar::new(),
-            lock: Mutex::default(),
+            lock: Mutex::new(Some(lock)),
         };
-        let took_over = lock.took_over().cloned();
-        *guard(&core.lock) = Some(lock);
+        let writer = Writer::new(base, keeps_journal && !self.writes_v1(), leftovers);
         Ok(Run {
-            core: Arc::new(core),
+            core: Arc::new(Core::new(owner, document, writer)),
             took_over,
             recovered: changes,
         })
@@ -257,7 +140,7 @@ impl<D: Snapshot> Run<D> {
 
     /// Returns the fencing token of the lock.
     pub fn token(&self) -> &LockToken {
-        &self.core.token
+        &self.core.owner.token
     }
 
     /// Returns the revision that is current, on which the run stands; `None` on a fresh stack.
@@ -319,7 +202,7 @@ impl<D: Snapshot> Run<D> {
     /// * [`Unsupported`](ErrorKind::Unsupported) when the run has changes that are not committed: the document may lack them.
     /// * Those of [`commit`](Run::commit).
     pub fn save(&self, document: D, options: impl Into<WriteOptions>) -> Result<Revision, Error> {
-        let (mut progress, mut writer) = self.core.take_writer()?;
+        let (progress, writer) = self.core.take_writer()?;
         if progress.submitted > writer.committed {
             self.core.give_back(progress, writer);
             return Err(Error::new(
@@ -327,21 +210,15 @@ impl<D: Snapshot> Run<D> {
                 "the run has changes that are not committed, which the document may lack: commit them first",
             ));
         }
-        let number = progress.submitted;
-        progress.is_replacing = true;
-        drop(progress);
         let document = Arc::new(document);
-        let folded = self
+        let message = options.into().message;
+        let own = self
             .core
-            .fold(&mut writer, &document, number, options.into().message);
-        let mut progress = self.core.progress();
-        progress.is_replacing = false;
-        if folded.is_ok() {
-            progress.document = document;
-        }
-        let revision = writer.own.clone();
-        self.core.settle(progress, writer, number, folded)?;
-        revision.ok_or_else(finished)
+            .replace_document(progress, writer, |owner, writer, number| {
+                writer.fold(owner, &document, number, message)?;
+                Ok(Some(document))
+            });
+        own?.ok_or_else(finished)
     }
 
     /// Commits every change that was submitted, as one revision that becomes current, and returns its name: the run's
@@ -371,14 +248,12 @@ impl<D: Snapshot> Run<D> {
     pub fn finish(&self, options: impl Into<WriteOptions>) -> Result<Option<Revision>, Error> {
         let message = options.into().message;
         let committed = self.core.commit(message.clone());
-        if let Err(error) = committed {
+        if committed.is_err() {
             self.core.keep_orphan(message);
-            return Err(error);
         }
-        self.core.progress().ended = Some(finished());
-        self.core.changed.notify_all();
         let revision = committed?;
-        let unlocked = guard(&self.core.lock).take().map_or(Ok(()), Lock::unlock);
+        self.core.end(finished());
+        let unlocked = guard(&self.core.owner.lock).take().map_or(Ok(()), Lock::unlock);
         unlocked.map_err(|error| {
             let error = revision
                 .iter()
@@ -400,19 +275,11 @@ impl<D: Snapshot> Run<D> {
     ///
     /// Those of [`Store::get`] and [`commit`](Run::commit).
     pub fn set_current(&self, rev: &Revision) -> Result<(), Error> {
-        let (mut progress, mut writer) = self.core.take_committed()?;
-        let number = progress.submitted;
-        progress.is_replacing = true;
-        drop(progress);
-        let moved = self.core.go_to(&mut writer, rev);
-        let mut progress = self.core.progress();
-        progress.is_replacing = false;
-        let moved = moved.map(|document| {
-            if let Some(document) = document {
-                progress.document = Arc::new(document);
-            }
+        let (progress, writer) = self.core.take_committed()?;
+        let moved = self.core.replace_document(progress, writer, |owner, writer, _| {
+            Ok(writer.go_to(owner, rev)?.map(Arc::new))
         });
-        self.core.settle(progress, writer, number, moved)
+        moved.map(drop)
     }
 
     /// Deletes a revision that is not current. It is not an error if it does not exist.
@@ -422,7 +289,11 @@ impl<D: Snapshot> Run<D> {
     /// Those of [`Backend::remove`](crate::Backend::remove).
     pub fn delete(&self, rev: &Revision) -> Result<(), Error> {
         self.check()?;
-        self.core.store.backend().remove(rev, Some(&self.core.token))
+        self.core
+            .owner
+            .store
+            .backend()
+            .remove(rev, Some(&self.core.owner.token))
     }
 
     /// Replaces the sealed bytes of a revision, for re-keying. Everything that was submitted is committed first, so that no
@@ -434,7 +305,12 @@ impl<D: Snapshot> Run<D> {
     pub fn replace(&self, rev: &Revision, sealed: &[u8]) -> Result<(), Error> {
         let (progress, mut writer) = self.core.take_committed()?;
         drop(progress);
-        let replaced = self.core.store.backend().replace(rev, sealed, &self.core.token);
+        let replaced = self
+            .core
+            .owner
+            .store
+            .backend()
+            .replace(rev, sealed, &self.core.owner.token);
         if let Some(base) = writer.base.as_mut().filter(|base| base.pointer.revision == *rev) {
             base.digest = journal::digest(sealed);
             base.sealed_bytes = sealed.len() as u64;
@@ -453,7 +329,7 @@ impl<D: Snapshot> Run<D> {
         let (progress, mut writer) = self.core.take_committed()?;
         writer.keeps_journal = false;
         self.core.give_back(progress, writer);
-        match &*guard(&self.core.lock) {
+        match &*guard(&self.core.owner.lock) {
             Some(lock) => lock.share_with_children(),
             None => Err(finished()),
         }
@@ -496,548 +372,16 @@ impl Run<State> {
 
 impl<D: Snapshot> Drop for Run<D> {
     fn drop(&mut self) {
-        let mut progress = self.core.progress();
-        progress.is_closing = true;
-        let background = progress.background.take();
-        drop(progress);
-        self.core.changed.notify_all();
-        if let Some(background) = background {
-            let _ = background.join();
-        }
-        // What was submitted and not waited for is written once.
-        if let Ok((progress, writer)) = self.core.take_writer() {
-            let progress = match progress.submitted > progress.durable {
-                true => self.core.write(progress, writer),
-                false => self.core.put_back(progress, writer),
-            };
-            drop(progress);
-        }
-        self.core.end(finished());
-        drop(guard(&self.core.lock).take());
-    }
-}
-
-impl<D: Snapshot> Core<D> {
-    fn progress(&self) -> MutexGuard<'_, Progress<D>> {
-        guard(&self.progress)
-    }
-
-    fn wait_for_change<'a>(&self, progress: MutexGuard<'a, Progress<D>>) -> MutexGuard<'a, Progress<D>> {
-        self.changed
-            .wait(progress)
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn demand_open(&self, progress: &mut Progress<D>) -> Result<(), Error> {
-        if progress.ended.is_none() && guard(&self.lock).as_ref().is_some_and(|lock| lock.is_lost()) {
-            progress.ended = Some(Error::lock_lost());
-        }
-        progress.ended.clone().map_or(Ok(()), Err)
-    }
-
-    /// Makes the change in the document and queues it; returns its number.
-    fn submit(&self, change: D::Change) -> Result<u64, Error> {
-        let mut encoded = Vec::new();
-        journal::push_change(&mut encoded, |out| change.encode(out))?;
-        let mut progress = self.progress();
-        while progress.is_replacing {
-            progress = self.wait_for_change(progress);
-        }
-        self.demand_open(&mut progress)?;
-        change.apply(Arc::make_mut(&mut progress.document));
-        progress.queue.push(&encoded, 1);
-        progress.submitted += 1;
-        let number = progress.submitted;
-        if progress.background.is_some() {
-            self.changed.notify_all();
-        }
-        Ok(number)
-    }
-
-    /// Waits until nobody writes, and takes the right to write.
-    fn take_writer(&self) -> Result<(MutexGuard<'_, Progress<D>>, Box<Writer>), Error> {
-        let mut progress = self.progress();
-        loop {
-            self.demand_open(&mut progress)?;
-            match progress.writer.take() {
-                Some(writer) => return Ok((progress, writer)),
-                None => progress = self.wait_for_change(progress),
-            }
-        }
-    }
-
-    /// The same, with everything that was submitted committed.
-    fn take_committed(&self) -> Result<(MutexGuard<'_, Progress<D>>, Box<Writer>), Error> {
-        loop {
-            self.commit(None)?;
-            let (progress, writer) = self.take_writer()?;
-            if progress.submitted == writer.committed {
-                return Ok((progress, writer));
-            }
-            self.give_back(progress, writer);
-        }
-    }
-
-    fn put_back<'a>(
-        &self,
-        mut progress: MutexGuard<'a, Progress<D>>,
-        writer: Box<Writer>,
-    ) -> MutexGuard<'a, Progress<D>> {
-        progress.writer = Some(writer);
-        self.changed.notify_all();
-        progress
-    }
-
-    fn give_back(&self, progress: MutexGuard<'_, Progress<D>>, writer: Box<Writer>) {
-        drop(self.put_back(progress, writer));
-    }
-
-    /// Writes everything that was submitted, in the thread of the caller.
-    fn write<'a>(
-        &'a self,
-        mut progress: MutexGuard<'a, Progress<D>>,
-        mut writer: Box<Writer>,
-    ) -> MutexGuard<'a, Progress<D>> {
-        loop {
-            writer.backlog.append(&mut progress.queue);
-            let number = progress.submitted;
-            progress.attempted = number;
-            let document = writer.must_fold().then(|| Arc::clone(&progress.document));
-            drop(progress);
-            let panicking = EndOnPanic(self);
-            let written = match document {
-                Some(document) => self.fold(&mut writer, &document, number, None),
-                None => self.append(&mut writer),
-            };
-            drop(panicking);
-            progress = self.progress();
-            if matches!(written, Err(Problem::NoJournal)) {
-                writer.keeps_journal = false;
-                continue;
-            }
-            return self.record(progress, writer, number, written);
-        }
-    }
-
-    /// Notes what became of the changes up to `number`, and lets the next one write.
-    fn record<'a>(
-        &self,
-        mut progress: MutexGuard<'a, Progress<D>>,
-        writer: Box<Writer>,
-        number: u64,
-        written: Result<(), Problem>,
-    ) -> MutexGuard<'a, Progress<D>> {
-        progress.base = writer.base.as_ref().map(|base| base.pointer.revision.clone());
-        match written {
-            Ok(()) => {
-                progress.durable = number;
-                progress.delayed = None;
-            }
-            Err(Problem::Delay(error)) => progress.delayed = Some((number, error)),
-            Err(Problem::End(error)) => progress.ended = Some(error),
-            Err(Problem::NoJournal) => {}
-        }
-        let wakers = std::mem::take(&mut progress.wakers);
-        for (number, waker) in wakers {
-            match progress.answer(number) {
-                Some(_) => waker.wake(),
-                None => progress.wakers.push((number, waker)),
-            }
-        }
-        self.put_back(progress, writer)
-    }
-
-    /// As `record`, and returns the problem to the caller.
-    fn settle(
-        &self,
-        progress: MutexGuard<'_, Progress<D>>,
-        writer: Box<Writer>,
-        number: u64,
-        written: Result<(), Problem>,
-    ) -> Result<(), Error> {
-        let answer = match &written {
-            Err(Problem::Delay(error) | Problem::End(error)) => Err(error.clone()),
-            _ => Ok(()),
-        };
-        drop(self.record(progress, writer, number, written));
-        answer
-    }
-
-    fn commit(&self, message: Option<String>) -> Result<Option<Revision>, Error> {
-        let (mut progress, mut writer) = self.take_writer()?;
-        let number = progress.submitted;
-        let wants_message = writer.own.is_some() && writer.own_is_automatic && message.is_some();
-        if number == writer.committed && !wants_message {
-            let own = writer.own.clone();
-            self.give_back(progress, writer);
-            return Ok(own);
-        }
-        writer.backlog.append(&mut progress.queue);
-        progress.attempted = number;
-        let document = Arc::clone(&progress.document);
-        drop(progress);
-        let panicking = EndOnPanic(self);
-        let folded = self.fold(&mut writer, &document, number, message);
-        drop(panicking);
-        drop(document);
-        let own = writer.own.clone();
-        self.settle(self.progress(), writer, number, folded)?;
-        Ok(own)
-    }
-
-    /// Appends what is pending, then the backlog, to the journal.
-    fn append(&self, writer: &mut Writer) -> Result<(), Problem> {
-        self.demand_base(writer)?;
-        let Some(base) = &writer.base else {
-            return Err(Problem::NoJournal);
-        };
-        loop {
-            let record = match writer.pending.take() {
-                Some(record) => record,
-                None if writer.backlog.count == 0 => return Ok(()),
-                None => {
-                    let record = self
-                        .seal(base, &mut writer.journal, &writer.backlog)
-                        .map_err(Problem::Delay)?;
-                    writer.backlog.clear();
-                    record
-                }
-            };
-            let Some(journal) = &mut writer.journal else {
-                return Err(Problem::NoJournal);
-            };
-            let index = journal.next;
-            let appended = self.token().and_then(|token| {
-                until_known(|| self.store.backend().append(&base.pointer, index, &record, token))
-            });
-            match appended {
-                Ok(Appended::Appended) => {
-                    journal.next += 1;
-                    journal.bytes += record.len() as u64;
-                }
-                Ok(Appended::Taken) => {
-                    let message =
-                        "the journal holds records of somebody else, although this run holds the lock";
-                    return Err(Problem::End(Error::new(ErrorKind::Damaged, message)));
-                }
-                Err(error) => {
-                    writer.pending = Some(record);
-                    return Err(match error.kind() {
-                        ErrorKind::Unsupported => Problem::NoJournal,
-                        _ => Problem::of(error),
-                    });
-                }
-            }
-        }
-    }
-
-    fn seal(&self, base: &Base, journal: &mut Option<Journal>, backlog: &Queue) -> Result<Vec<u8>, Error> {
-        let journal = match journal {
-            Some(journal) => journal,
-            None => {
-                let payload = self.progress().document.payload().to_owned();
-                let place = journal::Place {
-                    payload: &payload,
-                    id: self.store.id(),
-                    base: &base.pointer.revision,
-                    digest: &base.digest,
-                };
-                let begun = Begun {
-                    run_id: self.run_id.clone(),
-                    token: self.token.clone(),
-                    holder: self.holder.clone(),
-                };
-                let sealer = journal::Writer::new(self.store.keyring(), place, &begun, self.store.now())?;
-                journal.insert(Journal {
-                    sealer,
-                    next: 0,
-                    bytes: 0,
-                })
-            }
-        };
-        journal.sealer.seal(backlog.count, &backlog.bytes)
-    }
-
-    /// Writes the document, which holds the changes up to `number`, as the run's revision, and makes it current, which ends
-    /// the journal.
-    fn fold(
-        &self,
-        writer: &mut Writer,
-        document: &D,
-        number: u64,
-        message: Option<String>,
-    ) -> Result<(), Problem> {
-        self.demand_base(writer)?;
-        let mark = Mark {
-            run_id: Some(self.run_id.clone()),
-            replaces: writer.own.clone(),
-            is_genesis: false,
-        };
-        self.write_current(writer, document, message.as_deref(), &mark)?;
-        writer.own_is_automatic = message.is_none();
-        writer.committed = number;
-        writer.journal = None;
-        writer.pending = None;
-        writer.backlog.clear();
-        if let Some(replaced) = mark.replaces {
-            // If it stays, the next run removes it.
-            let _ = self.store.backend().remove(&replaced, Some(&self.token));
-        }
-        Ok(())
-    }
-
-    /// On a fresh stack, makes the genesis current: a first run that dies has then lost no pointer.
-    fn demand_base(&self, writer: &mut Writer) -> Result<(), Problem> {
-        if writer.base.is_some() || self.store.writes_v1() {
-            return Ok(());
-        }
-        let mark = Mark {
-            run_id: Some(self.run_id.clone()),
-            replaces: None,
-            is_genesis: true,
-        };
-        self.write_current(writer, &D::fresh(self.store.id()), None, &mark)?;
-        for leftover in std::mem::take(&mut writer.leftovers) {
-            let _ = self.store.backend().remove(&leftover, Some(&self.token));
-        }
-        Ok(())
-    }
-
-    fn write_current(
-        &self,
-        writer: &mut Writer,
-        document: &D,
-        message: Option<&str>,
-        mark: &Mark,
-    ) -> Result<(), Problem> {
-        let base = writer.base.as_ref().map(|base| &base.pointer);
-        let origin = Origin {
-            message,
-            parent: base.map(|pointer| &pointer.revision),
-            mark,
-            ..Origin::new(self.store.provenance(), self.store.now())
-        };
-        // Whatever becomes of it, nothing that was acknowledged depends on it before it is current.
-        let written = self.store.write_as(document, &origin).map_err(Problem::Delay)?;
-        let token = self.token().map_err(Problem::End)?;
-        let pointer = self
-            .store
-            .move_current(base, &written.revision, token)
-            .map_err(|error| {
-                let problem = Problem::of(error.at_revision(&written.revision));
-                if let Problem::Delay(_) = problem {
-                    let _ = self.store.backend().remove(&written.revision, Some(token));
-                }
-                problem
-            })?;
-        writer.own = Some(written.revision);
-        writer.base = Some(Base {
-            pointer,
-            digest: written.digest,
-            sealed_bytes: written.sealed_bytes,
-        });
-        Ok(())
-    }
-
-    /// Makes another revision current; returns its document unless it is current already.
-    fn go_to(&self, writer: &mut Writer, rev: &Revision) -> Result<Option<D>, Problem> {
-        let base = writer.base.as_ref().map(|base| &base.pointer);
-        if base.is_some_and(|pointer| pointer.revision == *rev) {
-            return Ok(None);
-        }
-        let sealed = self.store.read(rev).map_err(Problem::Delay)?;
-        let (digest, sealed_bytes) = (journal::digest(&sealed), sealed.len() as u64);
-        let (document, _) = self.store.open(rev, sealed).map_err(Problem::Delay)?;
-        let token = self.token().map_err(Problem::End)?;
-        let pointer = self.store.move_current(base, rev, token).map_err(Problem::of)?;
-        writer.base = Some(Base {
-            pointer,
-            digest,
-            sealed_bytes,
-        });
-        writer.own = None;
-        Ok(Some(document))
-    }
-
-    /// The token, unless this is a forked child.
-    fn token(&self) -> Result<&LockToken, Error> {
-        if let Some(lock) = &*guard(&self.lock) {
-            lock.token()?;
-        }
-        Ok(&self.token)
-    }
-
-    /// Saves the document of a run that cannot finish, once.
-    fn keep_orphan(&self, message: Option<String>) {
-        let mut progress = self.progress();
-        let committed = progress.writer.as_ref().map_or(0, |writer| writer.committed);
-        let has_ended = progress
-            .ended
-            .as_ref()
-            .is_some_and(|error| error.kind() != &ErrorKind::Finished);
-        if !has_ended || progress.orphan.is_some() || progress.submitted == committed {
-            return;
-        }
-        let base = progress.writer.as_ref().and_then(|writer| writer.base.as_ref());
-        let base = base.map(|base| base.pointer.revision.clone());
-        let origin = Origin {
-            message: message.as_deref(),
-            parent: base.as_ref(),
-            ..Origin::new(self.store.provenance(), self.store.now())
-        };
-        let written = self.store.write_as(&progress.document, &origin);
-        progress.orphan = written.ok().map(|written| written.revision);
-    }
-
-    /// Ends the run, unless it has ended.
-    fn end(&self, error: Error) {
-        let mut progress = self.progress();
-        progress.ended.get_or_insert(error);
-        for (_, waker) in std::mem::take(&mut progress.wakers) {
-            waker.wake();
-        }
-        drop(progress);
-        self.changed.notify_all();
-    }
-
-    fn start_background(self: &Arc<Self>) -> Result<(), Error> {
-        let mut progress = self.progress();
-        if progress.background.is_some() || progress.is_closing {
-            return Ok(());
-        }
-        let core = Arc::clone(self);
-        let thread = std::thread::Builder::new().name("state-run".into());
-        let thread = thread
-            .spawn(move || core.write_until_closed())
-            .map_err(|source| {
-                Error::new(ErrorKind::Unavailable, "no thread can be started").with_source(source)
-            })?;
-        progress.background = Some(thread);
-        Ok(())
-    }
-
-    fn write_until_closed(&self) {
-        let mut progress = self.progress();
-        while !progress.is_closing && progress.ended.is_none() {
-            let has_work = progress.submitted > progress.attempted;
-            progress = match progress.writer.take_if(|_| has_work) {
-                Some(writer) => self.write(progress, writer),
-                None => self.wait_for_change(progress),
-            };
-        }
-    }
-}
-
-impl<D: Snapshot> Durability for Core<D> {
-    fn wait(&self, number: u64) -> Result<(), Error> {
-        let mut progress = self.progress();
-        loop {
-            if let Some(answer) = progress.answer(number) {
-                return answer;
-            }
-            progress = match progress.writer.take() {
-                Some(writer) => self.write(progress, writer),
-                None => self.wait_for_change(progress),
-            };
-        }
-    }
-
-    fn poll(&self, number: u64, waker: &Waker) -> Poll<Result<(), Error>> {
-        let mut progress = self.progress();
-        match progress.answer(number) {
-            Some(answer) => Poll::Ready(answer),
-            None => {
-                let known = |(other, known): &(u64, Waker)| *other == number && known.will_wake(waker);
-                if !progress.wakers.iter().any(known) {
-                    progress.wakers.push((number, waker.clone()));
-                }
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl<D> Progress<D> {
-    /// Whether the changes up to `number` are durable, if that is known.
-    fn answer(&self, number: u64) -> Option<Result<(), Error>> {
-        if self.durable >= number {
-            return Some(Ok(()));
-        }
-        match (&self.ended, &self.delayed) {
-            (Some(error), _) => Some(Err(error.clone())),
-            (None, Some((delayed, error))) if *delayed >= number => Some(Err(error.clone())),
-            _ => None,
-        }
-    }
-}
-
-impl Queue {
-    fn push(&mut self, bytes: &[u8], count: u32) {
-        self.bytes.extend_from_slice(bytes);
-        self.count += count;
-    }
-
-    fn append(&mut self, other: &mut Self) {
-        if self.count == 0 {
-            std::mem::swap(self, other);
-        } else {
-            self.push(&other.bytes, other.count);
-        }
-        other.clear();
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.count = 0;
-    }
-}
-
-impl Writer {
-    /// Whether the backlog is written as a revision, not to the journal.
-    fn must_fold(&self) -> bool {
-        let journal = self.journal.as_ref().map_or(0, |journal| journal.bytes);
-        let base = self.base.as_ref().map_or(0, |base| base.sealed_bytes);
-        !self.keeps_journal
-            || journal + self.backlog.bytes.len() as u64 > base.max(FOLD_BYTES) && journal > 0
-            || self.backlog.bytes.len() > journal::MAX_BATCH_BYTES
-    }
-}
-
-impl Problem {
-    fn of(error: Error) -> Self {
-        match error.kind() {
-            ErrorKind::Unavailable | ErrorKind::Io => Self::Delay(error),
-            _ => Self::End(error),
-        }
-    }
-}
-
-/// Ends the run if the thread that writes panics: nobody else could write any more.
-struct EndOnPanic<'a, D: Snapshot>(&'a Core<D>);
-
-impl<D: Snapshot> Drop for EndOnPanic<'_, D> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let message = "the thread that wrote the changes panicked";
-            self.0.end(Error::new(ErrorKind::OutcomeUnknown, message));
-        }
+        self.core.close();
+        drop(guard(&self.core.owner.lock).take());
     }
 }
 
 impl<D: Snapshot> fmt::Debug for Run<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run")
-            .field("store", &self.core.store)
-            .field("holder", &self.core.holder)
+            .field("store", &self.core.owner.store)
+            .field("holder", &self.core.owner.holder)
             .finish_non_exhaustive()
     }
-}
-
-fn finished() -> Error {
-    Error::new(ErrorKind::Finished, "the run has ended: begin another one")
-}
-
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each value is consistent whenever its guard is dropped.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 use crate::support::{self, backend, create, holder, lock, nth, point_at, snapshot_file, stack_directory};
 use localstate::LocalCatalog;
 use rustix::fs::{CWD, FileType, Mode};
-use sdk_state::{Backend, Catalog as _, Created, Error, ErrorKind, Expect, LockToken, TryLock};
+use sdk_state::{Backend, Catalog as _, Created, Error, ErrorKind, Expect, LockToken, Pointer, TryLock};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
@@ -41,6 +41,16 @@ fn every_answer(backend: &impl Backend) -> Vec<(&'static str, Result<(), Error>)
             backend
                 .set_current(Expect::Anything, &nth(2), &no_token())
                 .map(drop),
+        ),
+        (
+            "append",
+            backend
+                .append(&Pointer::new(nth(1), 0), 0, b"record", &no_token())
+                .map(drop),
+        ),
+        (
+            "read_journal",
+            backend.read_journal(&Pointer::new(nth(1), 0), 0, 0).map(drop),
         ),
         ("try_lock", lock),
         ("lock_status", backend.lock_status().map(drop)),

@@ -6,6 +6,8 @@ mod damage;
 mod examples;
 mod headers;
 mod hostile;
+mod journal;
+mod journal_file;
 mod leases;
 mod locks;
 mod memory;

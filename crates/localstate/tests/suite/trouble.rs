@@ -117,7 +117,7 @@ fn process_on_a_full_disk() {
 
 /// Takes the last block too: until not even one byte fits into another file. A filesystem that promises space before it
 /// finds some gives a little back at each flush.
-fn fill(root: &Path) {
+pub(crate) fn fill(root: &Path) {
     for number in 0.. {
         let mut filler = File::create(root.join(format!("filler-{number}"))).unwrap();
         let begun = filler.write_all(b"x").and_then(|()| filler.sync_all());

@@ -111,6 +111,7 @@ impl Writer {
         now: OffsetDateTime,
     ) -> Result<Self, Error> {
         wrapping::check_payload_type(place.payload)?;
+        begun.holder.provenance.check(None)?;
         let base_digest = hexadecimal(place.digest);
         let context = context(place.payload, place.id, place.base, &base_digest, &journal_id);
         let header = Header {
@@ -408,6 +409,12 @@ impl Header {
         }
         json::check(text, MAX_DEPTH).map_err(|flaw| damaged(format!("the header has {flaw}")))?;
         let header: Self = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+        // They go into the header of the revision that recovery writes.
+        for (what, id) in [("run-id", &header.run_id), ("lock-token", &header.lock_token)] {
+            if id.parse::<LockToken>().is_err() {
+                return Err(damaged(format!("the header has an invalid {what}")));
+            }
+        }
         check_recipients(header.seal, &header.recipients)?;
         header.provenance.check()?;
         Ok(header)
