@@ -108,6 +108,8 @@ class Journal:
         v2.members(header, MEMBERS)
         for name in set(MEMBERS) - {"journal-version", "recipients", "provenance"}:
             v2.string(header[name])
+        if not v2.RUN_ID.fullmatch(header["run-id"]) or not v2.RUN_ID.fullmatch(header["lock-token"]):
+            raise damaged("no run-id or no lock token")
         v2.validate_recipients(header)
         v2.validate_provenance(header["provenance"])
         if (header["seal"] == "none") != (not ring):
@@ -140,12 +142,6 @@ class Journal:
                 raise damaged("the record was changed") from None
         self.tag, self.number = sealed[-size:], self.number + 1
         return struct.unpack("<I", prefix)[0], batch
-
-    def open_first(self):
-        opened = self.open(self.first)
-        if not v2.RUN_ID.fullmatch(self.header["lock-token"]):
-            raise damaged("no lock token")
-        return opened
 
 
 def each_change(count, batch):
@@ -229,7 +225,7 @@ def replay(records, base, *, factory, stack, ring):
             if journal is None:
                 journal = Journal(data, factory=factory, stack=stack, base=base["revision"],
                                   base_digest=digest(base64.b64decode(base["sealed"])), ring=ring)
-                opened = journal.open_first()
+                opened = journal.open(journal.first)
                 if journal.header["payload-type"] != "state":
                     raise Failure("OtherPayload", journal.header["payload-type"])
             else:
@@ -496,6 +492,8 @@ def vectors():
         "the wrapped key is bound to the journal-id")
     add("another payload type", seal(header_on(payload_type="plan"), DATA_KEY, BATCHES), "OtherPayload",
         "it is not the type of the base")
+    add("another payload type on a genesis", seal(header_on("genesis", payload_type="plan"), DATA_KEY, BATCHES),
+        "OtherPayload", "it is not the type that the reader wants", base="genesis")
     add("the payload type rewritten and tagged anew", rebuilt(lambda h: h.update({"payload-type": "plan"})), "Damaged",
         "the wrapped key is bound to the payload type")
 
@@ -648,6 +646,9 @@ def vectors():
     header_case("a provenance text of 4097 bytes", "4 KiB at most", lambda h: h["provenance"].update(host="é" * 2048 + "x"))
     header_case("a written-at that is no time", "RFC 3339", lambda h: h["provenance"].update({"written-at": "today"}))
     header_case("an unknown seal", "only chacha20-poly1305 and none are known", lambda h: h.update(seal="aes-256-gcm"))
+    header_case("an empty run-id", "1 to 64 letters, digits, - and _", lambda h: h.update({"run-id": ""}))
+    header_case("a run-id with a space", "1 to 64 letters, digits, - and _", lambda h: h.update({"run-id": "r 17"}))
+    header_case("a run-id of 65 digits", "1 to 64 letters, digits, - and _", lambda h: h.update({"run-id": "1" * 65}))
     header_case("an empty lock-token", "1 to 64 letters, digits, - and _", lambda h: h.update({"lock-token": ""}))
     header_case("a lock-token with a slash", "1 to 64 letters, digits, - and _", lambda h: h.update({"lock-token": "a/b"}))
     header_case("a number as operation", "a text is expected", lambda h: h.update(operation=7))
