@@ -304,6 +304,7 @@ def bases():
 
     genesis = {"of_a_run": {"run-id": RUN_ID, "genesis": True}}
     nonce = bytes(12)
+    plain_1 = b64(version_1({"name": "noop", "body": {}}, compact(one)))
     return {
         "sealed": sealed(one),
         "sealed again": sealed(one, data_key=THIRD),
@@ -319,8 +320,8 @@ def bases():
         "version 1": {"revision": REVISION, "document": one, "sealed": b64(version_1(
             {"name": "env-key", "body": {"env-var": "KEY"}},
             nonce + sodium.crypto_aead_aes256gcm_encrypt(compact(one), None, nonce, KEY)))},
-        "version 1, plain": {"revision": REVISION, "document": one, "sealed": b64(version_1(
-            {"name": "noop", "body": {}}, compact(one)))},
+        "version 1, plain": {"revision": REVISION, "document": one, "sealed": plain_1},
+        "version 1, plain, later": {"revision": LATER, "document": one, "sealed": plain_1},
     }
 
 
@@ -484,6 +485,12 @@ def vectors():
             [seal(there, DATA_KEY, BATCHES)[0], *mine[1:]], "Damaged", "record 1 is bound to the begin", 1, base=base, **place)
     add("the journal of another base, not encrypted", plain, "Misplaced", "the header names what it belongs to", key=None,
         base="plain, later")
+    # A file of version 1 does not say where it belongs, so its digest does not, either.
+    on_1 = seal(header_on("version 1, plain", (), None), None, BATCHES)
+    for name, place in [("another base", {"base": "version 1, plain, later"}), ("another stack", {"stack": "dev"}),
+                        ("another factory", {"factory": "Net"})]:
+        add(f"the journal of {name} with the same file of version 1", on_1, "Misplaced", "the digest alone does not tell",
+            key=None, **{"base": "version 1, plain", **place})
     add("the digest in capitals", rebuilt(lambda h: h.update({"base-digest": h["base-digest"].upper()})), "Misplaced",
         "the text is compared")
     add("another place and another key", mine, "Misplaced", "the place is compared before any key is tried", key=OTHER,
