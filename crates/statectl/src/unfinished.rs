@@ -83,9 +83,9 @@ impl UnfinishedDocument {
             .unwrap_or_default();
         let changes = changes(self.changes);
         match self.being_made {
-            true => format!("{changes} being made by {by}{begun}: no revision has them yet"),
+            true => format!("{changes} by {by}{begun}, not yet in a revision: the run goes on"),
             false => format!(
-                "{changes} by {by}{begun}, unfinished: the next command that changes the stack commits them"
+                "{changes} by {by}{begun}, unfinished: the next run, or `statectl recover`, commits them"
             ),
         }
     }

@@ -10,7 +10,7 @@ use std::io::{self, Write as _};
 
 /// Commit the changes that a dead run has left unfinished; print the revision that holds them
 ///
-/// Every command that changes the stack does this first. No change is lost: each one that the run reported as done is in the
+/// `push`, `set-current` and the next run of a tool do this first, too. Each change that the run reported as done is in the
 /// revision, which names the run's author.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl recover network/prod")]

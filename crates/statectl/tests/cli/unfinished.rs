@@ -92,7 +92,10 @@ fn assert_shown(sandbox: &Sandbox, being_made: bool, said: &str) {
         &["show", PROD, "resource.1"],
         &["lock-status", PROD],
     ] {
-        sandbox.run(arguments).expect(0).says(&[said]);
+        sandbox
+            .run(arguments)
+            .expect(0)
+            .says(&["2 changes by alice on build-7, begun ", said]);
         let document = sandbox.document(arguments);
         schema.check(&document);
         assert_unfinished(&document["unfinished"], 2, being_made);
@@ -109,10 +112,14 @@ fn readers_see_unfinished_changes_and_whose_they_are() {
     let (sandbox, rev) = Sandbox::with_snapshot("first");
     let run = begin(&sandbox);
     put(&run, 2);
-    assert_shown(&sandbox, true, "2 changes being made by alice on build-7, begun ");
+    assert_shown(&sandbox, true, "not yet in a revision: the run goes on");
     assert!(sandbox.answer(&["stacks"]).contains("2 changes being made"));
     drop(run);
-    assert_shown(&sandbox, false, "2 changes by alice on build-7, begun ");
+    assert_shown(
+        &sandbox,
+        false,
+        "the next run, or `statectl recover`, commits them",
+    );
     assert!(sandbox.answer(&["stacks"]).contains("2 changes unfinished"));
     // A named revision is what it was.
     let pulled = sandbox.run(&["pull", PROD, "--rev", &rev]).expect(0);
