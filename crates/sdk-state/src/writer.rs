@@ -194,7 +194,7 @@ impl Writer {
         owner: &Owner<D>,
         document: &D,
         number: u64,
-        message: Option<String>,
+        message: Option<&str>,
     ) -> Result<(), Problem> {
         self.demand_base(owner)?;
         let mark = Mark {
@@ -202,7 +202,7 @@ impl Writer {
             replaces: self.own.clone(),
             is_genesis: false,
         };
-        self.write_current(owner, document, message.as_deref(), &mark)?;
+        self.write_current(owner, document, message, &mark)?;
         self.own_is_automatic = message.is_none();
         self.committed = number;
         self.journal = None;
