@@ -10,8 +10,9 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 /// The tasks of this program and their sizes: what shows within minutes that something broke.
-const TASKS: [&str; 6] = [
+const TASKS: [&str; 7] = [
     "instructions",
+    "protocol",
     "props --cases 96",
     "crash",
     "faults",

@@ -6,6 +6,7 @@
 //! | [`crash`] | every state that a power cut can leave |
 //! | [`faults`] | every call to the kernel failed once, full disks |
 //! | [`torture`] | processes that are killed at random moments |
+//! | [`protocol`] | a model of the journal protocol, explored to the end |
 //! | [`fuzz`] | inputs that grow by coverage; the targets lie in `xtask/fuzz` |
 //! | `model`, `history`, `worker` | the model of a store, histories of calls, and those who make them: `props` and `fuzz` share them |
 //! | `unobin` | the stand-in for unobin: `props` and `torture` share it |
@@ -25,6 +26,7 @@ mod model;
 mod oracle;
 mod place;
 pub mod props;
+pub mod protocol;
 pub mod public_api;
 mod report;
 pub mod task;

@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, ci, crash, faults, fuzz, house, instructions, props, public_api, task, torture};
+use xtask::{
+    bench, ci, crash, faults, fuzz, house, instructions, props, protocol, public_api, task, torture,
+};
 
 #[derive(Parser)]
 #[command(
@@ -35,6 +37,8 @@ enum Task {
     Msrv,
     /// Property tests over concurrent writes, revision suffixes, all store operations and the lock
     Props(props::Options),
+    /// Explores a model of the journal protocol, and finds the attack that each rule prevents
+    Protocol(protocol::Options),
     /// Compares the public API of each crate with its listing
     PublicApi(public_api::Options),
     /// Kills processes at random moments and checks what they leave
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Task::MinimalVersions => house::minimal_versions(),
         Task::Msrv => house::msrv(),
         Task::Props(options) => props::run(&options),
+        Task::Protocol(options) => protocol::run(&options),
         Task::PublicApi(options) => public_api::run(&options),
         Task::Torture(options) => torture::run(&options),
         Task::Tree => house::tree(),

@@ -2,7 +2,9 @@
 
 use localstate::LocalBackend;
 use sdk_state::encrypt::Noop;
-use sdk_state::{Error, ErrorKind, Lock, Snapshot, StackId, Store, Wait};
+use sdk_state::{
+    Change, Error, ErrorKind, Expect, Lock, LockToken, Revision, Snapshot, StackId, Store, Wait,
+};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io;
@@ -30,6 +32,11 @@ pub(crate) struct Note(pub(crate) String);
 
 impl Snapshot for Note {
     const PAYLOAD: &'static str = "note";
+    type Change = Line;
+
+    fn fresh(_: &StackId) -> Self {
+        Self(String::new())
+    }
 
     fn encode(&self) -> Result<Vec<u8>, Error> {
         Ok(self.0.clone().into_bytes())
@@ -40,6 +47,39 @@ impl Snapshot for Note {
             Ok(text) => Ok(Self(text.into())),
             Err(_) => Err(Error::new(ErrorKind::InvalidSnapshot, "the note is not UTF-8")),
         }
+    }
+}
+
+/// The change of a note: one more line.
+pub(crate) struct Line(pub(crate) String);
+
+impl Change<Note> for Line {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), Error> {
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        Note::decode(bytes).map(|note| Self(note.0))
+    }
+
+    fn apply(self, note: &mut Note) {
+        note.0.push_str(&self.0);
+        note.0.push('\n');
+    }
+}
+
+/// Writes a note and makes it current, if what is current is as expected. An error names the note that was stored.
+pub(crate) fn save(
+    store: &Store<Note>,
+    text: &str,
+    expect: Expect<'_>,
+    token: &LockToken,
+) -> Result<Revision, Error> {
+    let rev = store.write(&Note(text.into()), None)?;
+    match store.backend().set_current(expect, &rev, token) {
+        Ok(_) => Ok(rev),
+        Err(error) => Err(error.at_revision(&rev)),
     }
 }
 

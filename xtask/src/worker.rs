@@ -2,7 +2,7 @@
 //! be a process of its own.
 
 use crate::model::{CANCELLED, DAMAGED, IS_CURRENT, LOST, MISSING, NONE, OK, UNREADABLE};
-use crate::place::{Note, after_noon};
+use crate::place::{Note, after_noon, save};
 use sdk_state::encrypt::Keyring;
 use sdk_state::{
     Backend, Cancel, Error, ErrorKind, Expect, Lock, LockInfo, LockToken, Provenance, Revision, Store, Wait,
@@ -56,7 +56,7 @@ impl Worker {
             ["save", clock, text, expected, token] => {
                 self.set_clock(clock)?;
                 let token = token.parse()?;
-                let saved = expecting(expected, |expect| store.save(&note(text), None, expect, &token));
+                let saved = expecting(expected, |expect| save(store, text, expect, &token));
                 match saved {
                     Ok(rev) => Ok(rev.to_string()),
                     // Its document is stored all the same.

@@ -1,9 +1,9 @@
-use crate::database::{Access, Database, Fallible, Tx};
-use rusqlite::{OptionalExtension as _, Row, types::Value};
+use crate::database::{Database, Fallible};
+use rusqlite::{OptionalExtension as _, Row, Transaction, TransactionBehavior as Access};
 use sdk_state::{
     Appended, Backend, Created, Error, ErrorKind, Expect, Holder, Liveness, LockInfo, LockStatus,
 };
-use sdk_state::{LockToken, Pointer, Prefix, Revision, StackId, TryLock};
+use sdk_state::{LockToken, MAX_RECORD_BYTES, Pointer, Prefix, Revision, StackId, TryLock};
 
 /// One stack: its rows in the database, and its lock in the directory beside it.
 pub(crate) struct SqliteBackend {
@@ -13,28 +13,31 @@ pub(crate) struct SqliteBackend {
 }
 
 impl SqliteBackend {
-    /// The beginning of a snapshot, or nothing of one above the limit, and how long the whole is.
-    fn select(&self, rev: &Revision, most: u64, limit: u64) -> Result<Prefix, Error> {
-        let query = "SELECT substr(sealed, 1, iif(length(sealed) > ?4, 0, ?3)), length(sealed) FROM snapshots
-            WHERE stack = ?1 AND revision = ?2";
-        let [most, limit] = [most, limit].map(|bytes| bytes.min(1 << 40) as i64);
-        let columns = |row: &Row<'_>| Ok((row.get(0)?, i64::unsigned_abs(row.get(1)?)));
-        self.database.run(Access::Read, Some(rev), &|tx| match tx
-            .query_row(query, (&self.stack, rev.to_string(), most, limit), columns)
-            .optional()?
-        {
-            Some((Value::Blob(bytes), stored_bytes)) => Ok(Prefix { bytes, stored_bytes }),
-            Some(_) => Err(Error::new(ErrorKind::Damaged, "the snapshot is empty or no blob").into()),
-            None => Err(Error::not_found(rev).into()),
+    /// Loads at most the first `most` bytes of a snapshot, and nothing of one above the limit.
+    fn load(&self, rev: &Revision, most: usize, limit: u64) -> Result<Prefix, Error> {
+        let find = "SELECT rowid FROM snapshots WHERE stack = ?1 AND revision = ?2";
+        self.database.run(Access::Deferred, Some(rev), &|tx| {
+            let row = tx.query_one(find, (&self.stack, rev.to_string()), |row| row.get(0))?;
+            let blob = tx.blob_open("main", "snapshots", "sealed", row, true)?;
+            let stored_bytes = blob.len() as u64;
+            if stored_bytes == 0 {
+                return Err(Error::new(ErrorKind::Damaged, "the snapshot is empty").into());
+            }
+            if stored_bytes > limit {
+                return Err(Error::new(ErrorKind::TooLarge, "the snapshot is larger than the limit").into());
+            }
+            let mut bytes = vec![0; blob.len().min(most)];
+            blob.read_at_exact(&mut bytes, 0)?;
+            Ok(Prefix { bytes, stored_bytes })
         })
     }
 
-    fn pointer(&self, tx: &Tx<'_>) -> Fallible<Option<Pointer>> {
-        let query = "SELECT CAST(revision AS BLOB), version FROM pointers WHERE stack = ?1";
-        let columns = |row: &Row<'_>| Ok((row.get(0)?, i64::unsigned_abs(row.get(1)?)));
-        let found: Option<(Vec<u8>, u64)> = tx.query_row(query, [&self.stack], columns).optional()?;
-        let pointer = found.map(|(name, version)| Ok(Pointer::new(Revision::from_pointer(&name)?, version)));
-        pointer.transpose()
+    fn pointer(&self, tx: &Transaction<'_>) -> Fallible<Option<Pointer>> {
+        let mut query = tx.prepare("SELECT revision, version FROM pointers WHERE stack = ?1")?;
+        let mut found = query.query([&self.stack])?;
+        let Some(row) = found.next()? else { return Ok(None) };
+        let revision = Revision::from_pointer(row.get_ref(0)?.as_bytes()?)?;
+        Ok(Some(Pointer::new(revision, i64::unsigned_abs(row.get(1)?))))
     }
 
     /// Called in the transaction of a change. Locks are taken and holders evicted in transactions too: none comes between.
@@ -57,42 +60,36 @@ impl Backend for SqliteBackend {
         if !rev.is_writable() {
             return Err(Error::new(ErrorKind::InvalidName, "a revision names a time").at_revision(rev));
         }
+        self.database.make(Some(rev))?;
         let insert = "INSERT INTO snapshots VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-        self.database.run(Access::Create, Some(rev), &|tx| match tx
-            .execute(insert, (&self.stack, rev.to_string(), sealed))?
-        {
-            0 => Ok(Created::Exists),
-            _ => Ok(Created::Created),
+        self.database.run(Access::Immediate, Some(rev), &|tx| {
+            // A taken name is an answer, not an error.
+            match tx.execute(insert, (&self.stack, rev.to_string(), sealed))? {
+                0 => Ok(Created::Exists),
+                _ => Ok(Created::Created),
+            }
         })
     }
 
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
-        let found = self.select(rev, limit, limit)?;
-        let error =
-            || Error::new(ErrorKind::TooLarge, "the snapshot is larger than the limit").at_revision(rev);
-        (found.stored_bytes <= limit)
-            .then_some(found.bytes)
-            .ok_or_else(error)
+        Ok(self.load(rev, usize::MAX, limit)?.bytes)
     }
 
     fn read_prefix(&self, rev: &Revision, most: usize) -> Result<Prefix, Error> {
-        self.select(rev, most as u64, u64::MAX)
+        self.load(rev, most, u64::MAX)
     }
 
     fn replace(&self, rev: &Revision, sealed: &[u8], token: &LockToken) -> Result<(), Error> {
-        let update = "UPDATE snapshots SET sealed = ?3 WHERE stack = ?1 AND revision = ?2";
-        self.database.run(Access::Change, Some(rev), &|tx| {
+        let update = "UPDATE snapshots SET sealed = ?3 WHERE stack = ?1 AND revision = ?2 RETURNING 1";
+        self.database.run(Access::Immediate, Some(rev), &|tx| {
             self.demand_lock(Some(token))?;
-            match tx.execute(update, (&self.stack, rev.to_string(), sealed))? {
-                0 => Err(Error::not_found(rev).into()),
-                _ => Ok(()),
-            }
+            Ok(tx.query_one(update, (&self.stack, rev.to_string(), sealed), |_| Ok(()))?)
         })
     }
 
     fn remove(&self, rev: &Revision, token: Option<&LockToken>) -> Result<(), Error> {
         let delete = "DELETE FROM snapshots WHERE stack = ?1 AND revision = ?2";
-        self.database.run(Access::Change, Some(rev), &|tx| {
+        self.database.run(Access::Immediate, Some(rev), &|tx| {
             self.demand_lock(token)?;
             if self.pointer(tx)?.is_some_and(|pointer| pointer.revision == *rev) {
                 let message = "the current revision cannot be deleted: make another one current first";
@@ -104,46 +101,92 @@ impl Backend for SqliteBackend {
     }
 
     fn list(&self) -> Result<Vec<Revision>, Error> {
-        let query = "SELECT revision FROM snapshots WHERE stack = ?1";
-        self.database.names(query, [&self.stack])
+        self.database
+            .names("SELECT revision FROM snapshots WHERE stack = ?1", [&self.stack])
     }
 
     fn current(&self) -> Result<Option<Pointer>, Error> {
-        self.database.run(Access::Read, None, &|tx| self.pointer(tx))
+        self.database.run(Access::Deferred, None, &|tx| self.pointer(tx))
     }
 
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {
-        let point =
-            "REPLACE INTO pointers SELECT stack, revision, (SELECT max(number) FROM changes) FROM snapshots
-            WHERE stack = ?1 AND revision = ?2 AND length(sealed) > 0";
-        self.database.run(Access::Change, Some(rev), &|tx| {
+        let point = "INSERT INTO pointers SELECT stack, revision, (SELECT max(number) FROM changes)
+            FROM snapshots WHERE stack = ?1 AND revision = ?2 AND length(sealed) > 0
+            ON CONFLICT DO UPDATE SET revision = excluded.revision,
+                version = iif(revision = excluded.revision, version, excluded.version) RETURNING version";
+        let end = "DELETE FROM records WHERE stack = ?1 AND version <> ?2";
+        self.database.run(Access::Immediate, Some(rev), &|tx| {
             self.demand_lock(Some(token))?;
             if expect.reads_pointer() {
                 expect.check(self.pointer(tx)?.as_ref())?;
             }
-            match tx.execute(point, (&self.stack, rev.to_string()))? {
-                0 => Err(Error::not_found(rev).into()),
-                _ => self.pointer(tx)?.ok_or_else(|| Error::not_found(rev).into()),
+            let version: i64 = tx.query_one(point, (&self.stack, rev.to_string()), |row| row.get(0))?;
+            tx.execute(end, (&self.stack, version))?;
+            Ok(Pointer::new(rev.clone(), version.unsigned_abs()))
+        })
+    }
+
+    fn append(
+        &self,
+        base: &Pointer,
+        index: u64,
+        record: &[u8],
+        token: &LockToken,
+    ) -> Result<Appended, Error> {
+        let last = "SELECT number, record FROM records WHERE stack = ?1 AND version = ?2
+            ORDER BY number DESC LIMIT 1";
+        let insert = "INSERT INTO records VALUES (?1, ?2, ?3, ?4)";
+        self.database.run(Access::Immediate, None, &|tx| {
+            self.demand_lock(Some(token))?;
+            Expect::Pointer(base).check(self.pointer(tx)?.as_ref())?;
+            let version = base.version.cast_signed();
+            let columns = |row: &Row<'_>| Ok((i64::unsigned_abs(row.get(0)?), row.get(1)?));
+            let last: Option<(u64, Vec<u8>)> =
+                tx.query_one(last, (&self.stack, version), columns).optional()?;
+            if last.as_ref().map(|(number, _)| *number) == index.checked_sub(1) {
+                tx.execute(insert, (&self.stack, version, index.cast_signed(), record))?;
+                return Ok(Appended::Appended);
+            }
+            // A repeat of a call whose answer was lost is done already.
+            match last {
+                Some((number, found)) if number == index && found == record => Ok(Appended::Appended),
+                _ => Ok(Appended::Taken),
             }
         })
     }
 
-    fn append(&self, _: &Pointer, _: u64, _: &[u8], _: &LockToken) -> Result<Appended, Error> {
-        Err(Error::new(
-            sdk_state::ErrorKind::Unsupported,
-            "no journal is kept here",
-        ))
-    }
-
-    fn read_journal(&self, _: &Pointer, _: u64, _: usize) -> Result<Vec<Vec<u8>>, Error> {
-        Ok(Vec::new())
+    fn read_journal(&self, base: &Pointer, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Error> {
+        let query = "SELECT iif(length(record) > ?4, NULL, record) FROM records
+            WHERE stack = ?1 AND version = ?2 AND number >= ?3 ORDER BY number";
+        let [from, limit] = [from, MAX_RECORD_BYTES as u64].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+        self.database.run(Access::Deferred, None, &|tx| {
+            let (mut page, mut room) = (Vec::new(), most);
+            if self.pointer(tx)?.as_ref() != Some(base) {
+                return Ok(page);
+            }
+            let mut query = tx.prepare(query)?;
+            let mut rows = query.query((&self.stack, base.version.cast_signed(), from, limit))?;
+            while let Some(row) = rows.next()? {
+                let record: Option<Vec<u8>> = row.get(0)?;
+                let record = record.ok_or_else(|| Error::new(ErrorKind::Damaged, "a record is too long"))?;
+                if !page.is_empty() {
+                    let Some(rest) = room.checked_sub(record.len()) else {
+                        break;
+                    };
+                    room = rest;
+                }
+                page.push(record);
+            }
+            Ok(page)
+        })
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
         let answer = self.locks.try_lock(holder)?;
         if matches!(answer, TryLock::Held(_)) {
+            self.database.make(None)?;
             // Changes that began before this lock was taken end before this transaction.
-            self.database.run(Access::Create, None, &|_| Ok(()))?;
+            self.database.run(Access::Immediate, None, &|_| Ok(()))?;
         }
         Ok(answer)
     }
@@ -153,7 +196,8 @@ impl Backend for SqliteBackend {
     }
 
     fn force_unlock(&self, expected: Option<&LockToken>) -> Result<Option<LockInfo>, Error> {
-        let evict = |_: &Tx<'_>| Ok(self.locks.force_unlock(expected)?);
-        self.database.run(Access::Exclude, None, &evict)
+        self.database.run(Access::Exclusive, None, &|_| {
+            Ok(self.locks.force_unlock(expected)?)
+        })
     }
 }

@@ -5,11 +5,11 @@ mod database;
 
 pub use database::Commit;
 use localstate::LocalCatalog;
+use rusqlite::{Transaction, TransactionBehavior::Immediate};
 use sdk_state::{Address, Backend, Catalog, Error, StackId};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::absolute, sync::Arc};
 
 /// A database of many stacks, with their locks in a directory beside it.
-#[derive(Clone)]
 pub struct SqliteCatalog {
     database: database::Database,
     locks: LocalCatalog,
@@ -23,10 +23,9 @@ impl SqliteCatalog {
     /// [`InvalidAddress`](sdk_state::ErrorKind::InvalidAddress) for an empty path.
     pub fn open(address: &Address) -> Result<Self, Error> {
         // Absolute, so that it is none of the names that mean something to SQLite, such as `:memory:`.
-        let path =
-            std::path::absolute(address.rest()).map_err(|_| address.invalid("sqlite:FILE is expected"))?;
+        let path = absolute(address.rest()).map_err(|_| address.invalid("sqlite:FILE is expected"))?;
         let locks = LocalCatalog::new(path.with_added_extension("locks"));
-        let commit = Arc::new(|tx: database::Tx<'_>| tx.commit());
+        let commit = Arc::new(|tx: Transaction<'_>| tx.commit());
         let database = database::Database { path, commit };
         Ok(Self { database, locks })
     }
@@ -45,27 +44,26 @@ impl Catalog for SqliteCatalog {
     }
 
     fn open(&self, id: &StackId) -> Result<Box<dyn Backend>, Error> {
-        let (database, locks, stack) = (self.database.clone(), self.locks.open(id)?, id.to_string());
-        let backend = backend::SqliteBackend {
-            database,
-            locks,
-            stack,
-        };
-        Ok(Box::new(backend))
+        Ok(Box::new(backend::SqliteBackend {
+            database: self.database.clone(),
+            locks: self.locks.open(id)?,
+            stack: id.to_string(),
+        }))
     }
 
     /// With those that are locked before they have a snapshot.
     fn stacks(&self) -> Result<Vec<StackId>, Error> {
-        let written = self.database.names("SELECT DISTINCT stack FROM snapshots", [])?;
+        let written = self.database.names("SELECT stack FROM snapshots", [])?;
         let stacks: BTreeSet<StackId> = written.into_iter().chain(self.locks.stacks()?).collect();
         Ok(stacks.into_iter().collect())
     }
 
     fn remove(&self, id: &StackId) -> Result<(), Error> {
-        self.database.run(database::Access::Change, None, &|tx| {
+        self.database.run(Immediate, None, &|tx| {
             // It fails while somebody holds the lock.
             self.locks.remove(id)?;
             tx.execute("DELETE FROM pointers WHERE stack = ?1", [id.to_string()])?;
+            tx.execute("DELETE FROM records WHERE stack = ?1", [id.to_string()])?;
             tx.execute("DELETE FROM snapshots WHERE stack = ?1", [id.to_string()])?;
             Ok(())
         })

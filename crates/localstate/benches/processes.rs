@@ -10,7 +10,7 @@ mod support;
 
 use rustix::fs::FlockOperation;
 use rustix::time::{ClockId, clock_gettime};
-use sdk_state::{Expect, Wait};
+use sdk_state::Wait;
 use std::env;
 use std::fs::File;
 use std::hint::black_box;
@@ -268,9 +268,7 @@ fn write_first(root: &Path, entries: usize) {
     let state = support::state(entries);
     let store = support::store(root, workload::STACK);
     let lock = store.lock("bench", Wait::none()).unwrap();
-    store
-        .save(&state, None, Expect::Nothing, lock.token().unwrap())
-        .unwrap();
+    support::save(&store, &state, lock.token().unwrap());
     println!("{}", support::peak_memory().unwrap_or_default());
 }
 

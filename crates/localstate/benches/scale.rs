@@ -179,9 +179,7 @@ fn create(resources: usize, is_timed: bool) {
     let lock = store.lock("bench", Wait::none()).unwrap();
     for entry in source.entries() {
         state.upsert(entry.clone());
-        store
-            .save(&state, None, Expect::Anything, lock.token().unwrap())
-            .unwrap();
+        support::save(&store, &state, lock.token().unwrap());
     }
     lock.unlock().unwrap();
     let time = start.elapsed();

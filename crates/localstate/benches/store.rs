@@ -48,7 +48,7 @@ fn snapshots(entries: usize, rounds: usize) {
             .set_current(Expect::Anything, revision, token)
             .unwrap();
     };
-    let revision = store.save(&state, None, Expect::Nothing, token).unwrap();
+    let revision = support::save(&store, &state, token);
     let file = support::only_file(&support::snapshots(&root, workload::STACK));
     let sealed = fs::read(&file).unwrap();
 
@@ -91,7 +91,7 @@ fn snapshots(entries: usize, rounds: usize) {
 
     let (time, least) = alternate(
         rounds,
-        || timed(|| store.save(&state, None, Expect::Anything, token).unwrap()).0,
+        || timed(|| support::save(&store, &state, token)).0,
         || {
             let name = next_name();
             timed(|| {

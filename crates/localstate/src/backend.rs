@@ -15,6 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// How often a call looks again for a stack that somebody moves.
 const ATTEMPTS: u32 = 8;
 
+/// Returns whether the path still leads to all directories that a call uses.
+type IsAtItsPath = fn(&StackDirectory) -> Result<bool, Failure>;
+
 /// One stack in a directory: `<root>/<factory>/<stack>/{current, journal, lock, snapshots/<rev>.json.enc}`.
 ///
 /// Opening it touches nothing; the first write or lock makes the directories. They stay open, and each use first checks that
@@ -96,7 +99,7 @@ impl LocalBackend {
 
     /// The directories, if they exist; `None` if the stack does not exist.
     fn existing(&self) -> Result<Option<Arc<StackDirectory>>, Failure> {
-        if let Some(directory) = self.kept()? {
+        if let Some(directory) = self.kept(StackDirectory::is_at_its_path)? {
             return Ok(Some(directory));
         }
         let opened = StackDirectory::open(&self.root, &self.id)?;
@@ -104,17 +107,17 @@ impl LocalBackend {
     }
 
     /// The directories, made where they are missing.
-    fn made(&self) -> Result<Arc<StackDirectory>, Failure> {
-        match self.kept()? {
+    fn made(&self, is_at_its_path: IsAtItsPath) -> Result<Arc<StackDirectory>, Failure> {
+        match self.kept(is_at_its_path)? {
             Some(directory) if directory.is_durable => Ok(directory),
             _ => Ok(self.keep(StackDirectory::make(&self.root, &self.id)?)),
         }
     }
 
-    fn kept(&self) -> Result<Option<Arc<StackDirectory>>, Failure> {
+    fn kept(&self, is_at_its_path: IsAtItsPath) -> Result<Option<Arc<StackDirectory>>, Failure> {
         let kept = self.guard().clone();
         match kept {
-            Some(kept) if kept.is_at_its_path()? => Ok(Some(kept)),
+            Some(kept) if is_at_its_path(&kept)? => Ok(Some(kept)),
             _ => Ok(None),
         }
     }
@@ -155,13 +158,17 @@ impl LocalBackend {
     }
 
     /// Runs `operation` in the directories, and makes those that are missing.
-    fn in_made<T>(&self, operation: impl Fn(&Arc<StackDirectory>) -> Result<T, Failure>) -> Result<T, Error> {
+    fn in_made<T>(
+        &self,
+        is_at_its_path: IsAtItsPath,
+        operation: impl Fn(&Arc<StackDirectory>) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
         repeat(|| {
-            let directory = self.made()?;
+            let directory = self.made(is_at_its_path)?;
             operation(&directory).map_err(|failure| match failure {
                 // No file can be made in a directory that was removed.
                 Failure::Io { source, .. }
-                    if is_not_found(&source) && directory.is_at_its_path().is_ok_and(|is| !is) =>
+                    if is_not_found(&source) && is_at_its_path(&directory).is_ok_and(|is| !is) =>
                 {
                     Failure::DirectoryMoved(directory.stack.path().into())
                 }
@@ -218,7 +225,9 @@ impl Backend for LocalBackend {
         if !rev.is_writable() {
             return Err(Failure::NotWritable(rev.clone()).into());
         }
-        self.in_made(|directory| snapshots::create(directory, &self.flushes, rev, sealed))
+        self.in_made(StackDirectory::is_at_its_path, |directory| {
+            snapshots::create(directory, &self.flushes, rev, sealed)
+        })
     }
 
     fn read(&self, rev: &Revision, limit: u64) -> Result<Vec<u8>, Error> {
@@ -309,7 +318,9 @@ impl Backend for LocalBackend {
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
-        self.in_made(|directory| lock::try_lock(directory, holder))
+        self.in_made(StackDirectory::is_lock_at_its_path, |directory| {
+            lock::try_lock(directory, holder)
+        })
     }
 
     fn lock_status(&self) -> Result<Option<LockStatus>, Error> {

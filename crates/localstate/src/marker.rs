@@ -11,6 +11,7 @@ use sdk_state::{Liveness, LockInfo, LockStatus};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
+use std::sync::{Mutex, PoisonError};
 
 /// The length of a marker that its holder keeps flocked. No other marker has this length, unobin's least of all: the length
 /// says whether a missing flock proves that the holder is dead.
@@ -134,11 +135,18 @@ impl<'a> Marker<'a> {
     }
 
     pub(crate) fn read(&self) -> Result<LockInfo, Failure> {
-        read(&self.file).map_err(|source| {
+        // Nobody changes the length of our own markers: a read that asks for no more needs no second one to find the end.
+        let longest = if self.is_proof {
+            BYTES as u64
+        } else {
+            LONGEST_MARKER
+        };
+        let content = content(&self.file, longest).map_err(|source| {
             self.directory
                 .stack
                 .failure("read the lock marker", layout::LOCK, source)
-        })
+        })?;
+        Ok(self.directory.last_marker.decode(content))
     }
 
     /// Returns the holder and whether it is alive; `None` if the lock was given back after the marker was opened. A dead
@@ -159,11 +167,25 @@ impl<'a> Marker<'a> {
     }
 }
 
-/// Reads the marker in an open file.
-pub(crate) fn read(file: &File) -> io::Result<LockInfo> {
-    let mut content = Vec::with_capacity(LONGEST_MARKER as usize);
-    file.take(LONGEST_MARKER).read_to_end(&mut content)?;
-    Ok(decode(&content))
+fn content(file: &File, longest: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::with_capacity(longest as usize);
+    file.take(longest).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// The marker that was read last, and what it says: a waiter reads the same bytes many times and decodes them once.
+#[derive(Debug, Default)]
+pub(crate) struct LastMarker(Mutex<(Vec<u8>, LockInfo)>);
+
+impl LastMarker {
+    fn decode(&self, content: Vec<u8>) -> LockInfo {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.0 != content {
+            let info = decode(&content);
+            *last = (content, info);
+        }
+        last.1.clone()
+    }
 }
 
 /// A marker that is complete, durable and flocked before it appears.
@@ -274,10 +296,12 @@ fn remove_aside(
         (Err(Errno::NOENT), Err(errno)) => return judge_unmoved(directory, info, errno, unknown),
         (opened, _) => opened,
     };
-    let found = opened.map_err(io::Error::from).and_then(|file| read(&file));
+    let found = opened
+        .map_err(io::Error::from)
+        .and_then(|file| content(&file, LONGEST_MARKER));
     // The lock is free. If the file stays, it is a leftover file.
     let _ = stack.unlink(aside);
-    found.map(Some).map_err(unknown)
+    found.map(|content| Some(decode(&content))).map_err(unknown)
 }
 
 /// Says what became of the marker after a move that failed with `errno`.

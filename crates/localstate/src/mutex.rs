@@ -1,4 +1,4 @@
-use crate::directory;
+use crate::directory::{self, Directory};
 use crate::failure::Failure;
 use crate::flock;
 use crate::stack::StackDirectory;
@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Far longer than any change takes: a process that holds the mutex longer is stopped.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than a marker usually takes to be written and flushed.
+const TURN_PATIENCE: Duration = Duration::from_millis(5);
 const FIRST_PAUSE: Duration = Duration::from_micros(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 
@@ -42,7 +44,23 @@ impl DirectoryMutex {
 
     /// `None` if somebody else held it all the time.
     pub(crate) fn try_for(patience: Duration, directory: &StackDirectory) -> Result<Option<Self>, Failure> {
-        let mutex = Self(directory.stack.reopen()?);
+        Self::on(&directory.stack, patience, directory)
+    }
+
+    /// The turn to make a lock marker, which is flushed before the mutex is taken: an exclusive flock on the directory of the
+    /// snapshots. If many find the lock free, one of them flushes a marker. Exclusion does not depend on it: a process that
+    /// does not get it goes on without it.
+    pub(crate) fn turn(directory: &StackDirectory) -> Option<Self> {
+        let snapshots = directory.snapshots()?;
+        Self::on(snapshots, TURN_PATIENCE, directory).ok().flatten()
+    }
+
+    fn on(
+        handle: &Directory,
+        patience: Duration,
+        directory: &StackDirectory,
+    ) -> Result<Option<Self>, Failure> {
+        let mutex = Self(handle.reopen()?);
         let wait = Wait::at_most(patience);
         let mut pause = FIRST_PAUSE;
         loop {
@@ -50,7 +68,7 @@ impl DirectoryMutex {
                 Ok(true) => return Ok(Some(mutex)),
                 Ok(false) => {}
                 Err(_) if !directory.filesystem.is_trusted() => return Ok(Some(mutex)),
-                Err(source) => return Err(directory.stack.own_failure("lock the directory", source)),
+                Err(source) => return Err(handle.own_failure("lock the directory", source)),
             }
             if !wait.pause(pause) {
                 return Ok(None);

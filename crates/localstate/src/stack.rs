@@ -1,6 +1,7 @@
 use crate::directory::{Directory, make_root};
 use crate::failure::Failure;
 use crate::filesystem::Filesystem;
+use crate::marker::LastMarker;
 use crate::{layout, temporary};
 use sdk_state::StackId;
 use std::path::Path;
@@ -24,6 +25,7 @@ pub(crate) struct StackDirectory {
     /// Holds the snapshots; missing where unobin has only locked so far.
     snapshots: Option<Directory>,
     pub(crate) filesystem: Filesystem,
+    pub(crate) last_marker: LastMarker,
     /// Whether each level was made, and made durable, through these handles.
     pub(crate) is_durable: bool,
     /// Whether the factory and the stack are known to be stored under the very names of the id.
@@ -51,6 +53,7 @@ impl StackDirectory {
             root,
             factory,
             stack,
+            last_marker: LastMarker::default(),
             is_durable: false,
             is_spelled: AtomicBool::new(false),
             last_cleaning: Mutex::default(),
@@ -71,6 +74,7 @@ impl StackDirectory {
             factory,
             stack,
             snapshots: Some(snapshots),
+            last_marker: LastMarker::default(),
             is_durable: true,
             is_spelled: AtomicBool::new(true),
             last_cleaning: Mutex::default(),
@@ -134,7 +138,15 @@ impl StackDirectory {
     }
 
     pub(crate) fn demand_at_its_path(&self) -> Result<(), Failure> {
-        match self.is_at_its_path()? {
+        self.demand(self.is_at_its_path()?)
+    }
+
+    pub(crate) fn demand_lock_at_its_path(&self) -> Result<(), Failure> {
+        self.demand(self.is_lock_at_its_path()?)
+    }
+
+    fn demand(&self, is_at_its_path: bool) -> Result<(), Failure> {
+        match is_at_its_path {
             true => Ok(()),
             false => Err(Failure::DirectoryMoved(self.stack.path().into())),
         }

@@ -13,10 +13,9 @@ pub(crate) fn a_store_reads_what_another_one_wrote(place: &Place) -> Check {
     let (writer, reader) = (key.store(place.open()?)?, key.store(place.open()?)?);
     let held = lock(&*backend, "push")?;
     let state = state(writer.id(), "what is written")?;
-    let rev = done(
-        "saving through a store",
-        writer.save(&state, "first", Expect::Nothing, &held.token),
-    )?;
+    let rev = done("writing through a store", writer.write(&state, "first"))?;
+    let moved = backend.set_current(Expect::Nothing, &rev, &held.token);
+    done("making it current", moved).map(drop)?;
     let Some(head) = done("reading the head", reader.head())? else {
         return Err(Flaw::new("a head", "a fresh stack"));
     };

@@ -70,6 +70,8 @@ pub enum ErrorKind {
     /// The lock is no longer the caller's, or not usable in this process: stop changing things. To go on, lock again and read
     /// the head.
     LockLost,
+    /// The run has ended: begin another one.
+    Finished,
     /// The caller cancelled the wait.
     Cancelled,
     /// The name of a factory, stack, revision, payload type or lock token is not allowed: correct it. Also for a clock whose
@@ -162,7 +164,7 @@ impl Error {
         self
     }
 
-    /// Says first what became of a document that was to be saved.
+    /// Says first what became of it, or what it is about.
     pub(crate) fn with_outcome(mut self, outcome: &str) -> Self {
         let inner = Arc::make_mut(&mut self.0);
         inner.message = format!("{outcome}: {}", inner.message);

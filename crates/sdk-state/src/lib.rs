@@ -2,26 +2,21 @@
 //!
 //! ```
 //! use sdk_state::encrypt::{EnvKey, MasterKey};
-//! use sdk_state::{Binding, Category, Entry, EntryKind, MemoryBackend, State, Store};
+//! use sdk_state::{Binding, Category, Entry, EntryKind, MemoryBackend, Store};
 //! use std::time::Duration;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let now = time::OffsetDateTime::UNIX_EPOCH;
 //! // A backend, here one in memory, and a key make a store.
 //! let key = EnvKey::new("STATE_KEY", MasterKey::generate()?);
 //! let store = Store::new(MemoryBackend::new("network/prod".parse()?), key);
 //!
-//! let lock = store.lock("apply", Duration::from_secs(60))?;
-//! let (current, mut state) = match store.head()? {
-//!     Some(head) => (Some(head.revision), head.document),
-//!     None => (None, State::new(store.id(), "v1.2.0", "8c1f", now)?),
-//! };
+//! let run = store.begin("apply", Duration::from_secs(60))?;
+//! // … make the network, then:
 //! let binding = Binding::new("aws", "vpc");
-//! state.upsert(Entry::new("resource.vpc", EntryKind::Leaf, Category::Resource, binding));
-//! let revision = store.save(&state, "made the network", current.as_ref(), lock.token()?)?;
-//! lock.unlock()?;
+//! run.put(Entry::new("resource.vpc", EntryKind::Leaf, Category::Resource, binding))?;
+//! let revision = run.finish("made the network")?;
 //!
-//! assert_eq!(store.current()?, Some(revision));
+//! assert_eq!(store.current()?, revision);
 //! # Ok(())
 //! # }
 //! ```
@@ -34,7 +29,7 @@
 //!
 //! | to | see |
 //! |---|---|
-//! | keep the state of a tool | [`Store`]; [`State`] and [`Entry`], the document |
+//! | keep the state of a tool | [`Store`] and [`Run`]; [`State`] and [`Entry`], the document |
 //! | keep another document | [`Snapshot`], [`Store::document`]; [`Raw`] for bytes that are not interpreted |
 //! | keep it somewhere else | [`Backend`], which a backend author implements; [`Catalog`] and [`Registry`], which offer it by address; the crate `sdk-conformance`, which tests it |
 //! | choose who can open it | [`encrypt`], which is the crate `sdk-encrypt` |
@@ -81,16 +76,23 @@ mod backend;
 mod catalog;
 pub mod envelope;
 mod error;
+mod group_commit;
+mod joined;
 mod json;
 mod lock;
 mod memory;
 mod provenance;
+mod recovery;
+mod replay;
 mod revision;
+mod run;
 mod snapshot;
 mod stack_id;
 mod state;
 mod store;
+mod ticket;
 mod wait;
+mod writer;
 
 #[doc = include_str!("guarantees.md")]
 pub mod guarantees {}
@@ -102,11 +104,14 @@ pub use json::Json;
 pub use lock::{Holder, Liveness, Lock, LockInfo, LockStatus, LockToken};
 pub use memory::{MemoryBackend, MemoryCatalog};
 pub use provenance::Provenance;
+pub use recovery::Salvaged;
 pub use revision::Revision;
+pub use run::Run;
 pub use sdk_encrypt as encrypt;
-pub use snapshot::{Raw, Snapshot};
+pub use snapshot::{Change, NoChange, Raw, Snapshot};
 pub use stack_id::StackId;
-pub use state::{Binding, Category, Entry, EntryKind, Factory, State};
-pub use store::{EnvelopeVersion, Head, Store, WriteOptions};
+pub use state::{Binding, Category, Entry, EntryKind, Factory, State, StateChange};
+pub use store::{EnvelopeVersion, Head, Store, Unfinished, WriteOptions};
+pub use ticket::Ticket;
 pub use time;
 pub use wait::{Cancel, Wait};

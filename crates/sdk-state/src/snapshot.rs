@@ -14,7 +14,7 @@ use crate::{Error, ErrorKind, StackId};
 ///
 /// ```
 /// use sdk_state::encrypt::Noop;
-/// use sdk_state::{Error, ErrorKind, MemoryBackend, Snapshot, Store};
+/// use sdk_state::{Error, ErrorKind, MemoryBackend, NoChange, Snapshot, StackId, Store};
 ///
 /// /// A text that another tool made.
 /// #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +22,11 @@ use crate::{Error, ErrorKind, StackId};
 ///
 /// impl Snapshot for Text {
 ///     const PAYLOAD: &'static str = "text";
+///     type Change = NoChange;
+///
+///     fn fresh(_: &StackId) -> Self {
+///         Self(String::new())
+///     }
 ///
 ///     fn encode(&self) -> Result<Vec<u8>, Error> {
 ///         Ok(self.0.clone().into_bytes())
@@ -46,6 +51,13 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
     /// The payload type that sealed files record, such as `state`: 1 to 64 ASCII letters, digits, `.` and `-`. A file of
     /// another type does not open as this type.
     const PAYLOAD: &'static str;
+
+    /// The changes that a [`Run`](crate::Run) makes to the document, one at a time: [`NoChange`] for a document that is only
+    /// replaced as a whole.
+    type Change: Change<Self>;
+
+    /// Returns the document of a stack on which nothing was built yet.
+    fn fresh(id: &StackId) -> Self;
 
     /// Returns the document's bytes.
     ///
@@ -99,6 +111,52 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
     }
 }
 
+/// One change of a document: what a journal keeps until the next revision.
+///
+/// # Contract
+///
+/// `decode` returns what `encode` was given. `apply` cannot fail and depends on nothing but the change and the document:
+/// whoever replays the changes in order gets the same document.
+pub trait Change<D>: Sized + Send + 'static {
+    /// Appends the change's bytes to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) when the document would break a rule of its format after the change.
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), Error>;
+
+    /// Reads the change back.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) for bytes that are no change.
+    fn decode(bytes: &[u8]) -> Result<Self, Error>;
+
+    /// Makes the change.
+    fn apply(self, document: &mut D);
+}
+
+/// The change of a document that is only replaced as a whole: there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoChange {}
+
+impl<D> Change<D> for NoChange {
+    fn encode(&self, _: &mut Vec<u8>) -> Result<(), Error> {
+        match *self {}
+    }
+
+    fn decode(_: &[u8]) -> Result<Self, Error> {
+        Err(Error::new(
+            ErrorKind::InvalidSnapshot,
+            "a document of this type has no single changes",
+        ))
+    }
+
+    fn apply(self, _: &mut D) {
+        match self {}
+    }
+}
+
 /// The bytes of a document of any payload type, exactly as they were written: for copying documents that a program cannot
 /// read.
 #[derive(Clone, PartialEq, Eq)]
@@ -122,6 +180,14 @@ impl std::fmt::Debug for Raw {
 impl Snapshot for Raw {
     /// The type of bytes whose type is unknown.
     const PAYLOAD: &'static str = "raw";
+    type Change = NoChange;
+
+    fn fresh(_: &StackId) -> Self {
+        Self {
+            payload: Self::PAYLOAD.into(),
+            bytes: Vec::new(),
+        }
+    }
 
     fn encode(&self) -> Result<Vec<u8>, Error> {
         Ok(self.bytes.clone())

@@ -1,3 +1,4 @@
+mod change;
 mod entries;
 mod entry;
 mod member;
@@ -10,9 +11,11 @@ use entries::Entries;
 use entry::is_object;
 use member::{Member, Unknown, object};
 use std::fmt;
+use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub use change::StateChange;
 pub use entry::{Binding, Category, Entry, EntryKind};
 
 object! {
@@ -78,20 +81,9 @@ impl State {
         content_revision: impl Into<String>,
         generated_at: OffsetDateTime,
     ) -> Result<Self, Error> {
-        let mut state = Self {
-            format_version: FormatVersion,
-            factory: Factory {
-                name: id.factory().into(),
-                version: version.into(),
-                content_revision: content_revision.into(),
-                unknown: Unknown::default(),
-            },
-            stack: id.stack().into(),
-            generated_at: String::new(),
-            entries: Entries::default(),
-            outputs: None,
-            unknown: Unknown::default(),
-        };
+        let mut state = Self::fresh(id);
+        state.factory.version = version.into();
+        state.factory.content_revision = content_revision.into();
         state.set_generated_at(generated_at)?;
         Ok(state)
     }
@@ -126,7 +118,11 @@ impl State {
 
     /// Returns the entry with this address.
     pub fn find(&self, address: &str) -> Option<&Entry> {
-        self.entries.find(address)
+        self.entries.find(address).map(|entry| &**entry)
+    }
+
+    pub(crate) fn find_shared(&self, address: &str) -> Option<Arc<Entry>> {
+        self.entries.find(address).cloned()
     }
 
     /// Replaces the entry with the same address and returns the old one, or adds `entry` at the end.
@@ -182,6 +178,23 @@ impl State {
 
 impl Snapshot for State {
     const PAYLOAD: &'static str = "state";
+    type Change = StateChange;
+
+    /// A state without entries, versions and time.
+    fn fresh(id: &StackId) -> Self {
+        Self {
+            format_version: FormatVersion,
+            factory: Factory {
+                name: id.factory().into(),
+                ..Factory::default()
+            },
+            stack: id.stack().into(),
+            generated_at: String::new(),
+            entries: Entries::default(),
+            outputs: None,
+            unknown: Unknown::default(),
+        }
+    }
 
     fn encode(&self) -> Result<Vec<u8>, Error> {
         self.validate()?;

@@ -1,24 +1,25 @@
-use crate::envelope::{self, Origin, Place, Subject, UnverifiedHeader, Zstd};
+use crate::envelope::journal::{self, Digest};
+use crate::envelope::{self, Mark, Origin, Place, Subject, UnverifiedHeader, Zstd};
+use crate::replay;
 use crate::{
-    Backend, Created, Error, ErrorKind, Expect, Holder, Liveness, Lock, LockInfo, LockStatus, LockToken,
-    Provenance, Revision, Snapshot, StackId, State, TryLock, Wait,
+    Backend, Created, Error, ErrorKind, Expect, Holder, Lock, LockInfo, LockStatus, LockToken, Provenance,
+    Revision, Snapshot, StackId, State, TryLock, Wait,
 };
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use sdk_encrypt::{Keyring, LegacyCipher};
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// The pause after the first look at a held lock; it doubles up to the limit that suits the backend.
-const FIRST_PAUSE: Duration = Duration::from_micros(500);
 /// Longer than a header with a few recipients and a short message.
 const USUAL_HEADER_BYTES: usize = 8 << 10;
 /// How much of a snapshot is read before its size is trusted; most snapshots are shorter.
 const FIRST_READ_BYTES: usize = 64 << 10;
+/// A first run that dies leaves one genesis. With more revisions than this and no pointer, none is looked at.
+const MAX_GENESES: usize = 16;
 /// After this many collisions, the range that the next suffix is drawn from no longer grows: 2^20.
 const MAX_SPREAD_BITS: u32 = 20;
 
@@ -29,26 +30,22 @@ const MAX_SPREAD_BITS: u32 = 20;
 /// open on one place; only the backend coordinates them. A store never retries a request: the backend does, within a bounded
 /// time.
 ///
-/// A run of a tool takes the [`lock`](Store::lock), reads the [`head`](Store::head), [`save`](Store::save)s the document
-/// after every change, and [`unlock`](Lock::unlock)s at the end.
+/// A tool that changes something [`begin`](Store::begin)s a [`Run`](crate::Run); everybody else reads the
+/// [`head`](Store::head).
 ///
 /// ```
 /// use sdk_state::encrypt::Noop;
-/// use sdk_state::{MemoryBackend, State, Store};
+/// use sdk_state::{Binding, Category, Entry, EntryKind, MemoryBackend, Store};
 /// use std::time::Duration;
 ///
 /// # fn main() -> Result<(), sdk_state::Error> {
 /// let store = Store::new(MemoryBackend::new("network/prod".parse()?), Noop);
-/// let lock = store.lock("apply", Duration::from_secs(60))?;
-/// let (mut current, state) = match store.head()? {
-///     Some(head) => (Some(head.revision), head.document),
-///     None => (None, State::new(store.id(), "v1", "8c1f", time::OffsetDateTime::UNIX_EPOCH)?),
-/// };
+/// let run = store.begin("apply", Duration::from_secs(60))?;
 /// // … after every resource that changed:
-/// current = Some(store.save(&state, "made the network", current.as_ref(), lock.token()?)?);
+/// run.put(Entry::new("resource.vpc", EntryKind::Leaf, Category::Resource, Binding::new("aws", "vpc")))?;
 /// // … at the end:
-/// lock.unlock()?;
-/// assert_eq!(store.current()?, current);
+/// let revision = run.finish("made the network")?;
+/// assert_eq!(store.current()?, revision);
 /// # Ok(())
 /// # }
 /// ```
@@ -74,8 +71,28 @@ struct Inner {
 pub struct Head<D> {
     /// The revision.
     pub revision: Revision,
-    /// The document.
+    /// The document, with every change that a run had made when it was read.
     pub document: D,
+    /// Who has changes in it that no revision holds yet.
+    pub unfinished: Option<Unfinished>,
+}
+
+/// The changes of a run that has not committed them, or that died before it did: the next command that takes the lock then
+/// commits them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unfinished {
+    /// How many changes.
+    pub changes: u64,
+    /// Who made them.
+    pub by: Holder,
+}
+
+/// A revision that was stored.
+pub(crate) struct Written {
+    pub(crate) revision: Revision,
+    pub(crate) digest: Digest,
+    pub(crate) sealed_bytes: u64,
 }
 
 /// The data that a single write records beside the document, unencrypted. A text converts to a message.
@@ -184,10 +201,11 @@ impl<D: Snapshot> Store<D> {
         &*self.inner.backend
     }
 
-    /// Reads the current revision and its document, which match even while others move `current`; `None` for a fresh stack.
+    /// Reads the current revision and its document, which match even while others change them; `None` for a fresh stack.
     ///
-    /// ([C1, C3](crate::guarantees)) `None` means that there is neither a pointer nor a snapshot, and nothing else. The result may not be durable
-    /// yet if another process wrote it a moment ago.
+    /// ([R2](crate::guarantees)) It waits for no run. The document contains every change that was durable when the call began, also of a run
+    /// that is not finished. ([C1, C3](crate::guarantees)) `None` means that no run has changed anything yet, and nothing else. The
+    /// result may not be durable yet if another process wrote it a moment ago.
     ///
     /// # Errors
     ///
@@ -195,8 +213,24 @@ impl<D: Snapshot> Store<D> {
     /// * [`Damaged`](ErrorKind::Damaged) when `current` is damaged or names a revision that does not exist.
     /// * Those of [`get`](Store::get), except [`NotFound`](ErrorKind::NotFound).
     pub fn head(&self) -> Result<Option<Head<D>>, Error> {
-        let found = self.at_current(|rev| self.get(rev))?;
-        Ok(found.map(|(revision, document)| Head { revision, document }))
+        Ok(self.load()?.map(|loaded| Head {
+            revision: loaded.pointer.revision,
+            document: loaded.document,
+            unfinished: loaded.journal.map(|journal| journal.unfinished()),
+        }))
+    }
+
+    /// Returns what a journal says about its run, without a key; do not trust it. `None` when no run has unfinished changes.
+    ///
+    /// # Errors
+    ///
+    /// * [`Damaged`](ErrorKind::Damaged) when `current` or the journal is damaged.
+    /// * A [backend error](Backend#backend-errors).
+    pub fn unfinished(&self) -> Result<Option<Unfinished>, Error> {
+        match self.backend().current()? {
+            Some(pointer) => replay::unverified(self.backend(), &pointer),
+            None => Ok(None),
+        }
     }
 
     /// Reads which revision is current, and checks that it exists; `None` for a fresh stack. Needs no key.
@@ -235,17 +269,7 @@ impl<D: Snapshot> Store<D> {
     /// * A [backend error](Backend#backend-errors).
     pub fn get(&self, rev: &Revision) -> Result<D, Error> {
         let sealed = self.read(rev)?;
-        let inner = &self.inner;
-        let place = Place {
-            id: self.id(),
-            revision: rev,
-        };
-        envelope::open_any(self.zstd()?, &inner.keyring, place, sealed, inner.limit)
-            .and_then(|(payload, plaintext)| {
-                // Old files of version 1 do not say what they hold.
-                D::decode_payload(payload.as_deref().unwrap_or(D::PAYLOAD), plaintext)
-            })
-            .map_err(|error| error.at_revision(rev))
+        self.open(rev, sealed).map(|(document, _)| document)
     }
 
     /// Reads what the stored file of a revision says about itself, without a key; do not trust it. Reads only the beginning
@@ -304,95 +328,49 @@ impl<D: Snapshot> Store<D> {
     ///   revision was added.
     pub fn write(&self, document: &D, options: impl Into<WriteOptions>) -> Result<Revision, Error> {
         let WriteOptions { message } = options.into();
-        let inner = &*self.inner;
-        inner.provenance.check(message.as_deref())?;
-        let plaintext = self.encode(document)?;
         let current = match self.backend().current() {
             Err(error) if error.is_damaged() => None,
             current => current?.map(|pointer| pointer.revision),
         };
-        let now = (inner.clock)();
-        let candidate = Revision::first_candidate(now, current.as_ref())?;
-        match inner.envelope {
-            EnvelopeVersion::V1 => {
-                let file = envelope::seal_v1(self.legacy_cipher()?, document.payload(), plaintext)?;
-                self.create(candidate, |_| Ok(&file))
-            }
-            EnvelopeVersion::V2 => {
-                let payload = self.zstd()?.compress(&plaintext)?;
-                drop(plaintext);
-                let origin = Origin {
-                    provenance: &inner.provenance,
-                    written_at: now,
-                    message: message.as_deref(),
-                    parent: current.as_ref(),
-                };
-                self.create(candidate, |rev| {
-                    let subject = Subject {
-                        payload: document.payload(),
-                        id: self.id(),
-                        revision: rev,
-                    };
-                    envelope::seal_v2(&inner.keyring, subject, &origin, &payload)
-                })
-            }
-        }
+        let now = self.now();
+        let origin = Origin {
+            message: message.as_deref(),
+            parent: current.as_ref(),
+            ..Origin::new(&self.inner.provenance, now)
+        };
+        self.write_as(document, &origin).map(|written| written.revision)
     }
 
-    /// Stores a document as a new revision and makes it current, if `current` is as expected and the lock still carries
-    /// `token`. A run repeats this step after every change.
-    ///
-    /// ([C2, L4](crate::guarantees)) The comparison with `current`, the check of the token and the move are one step.
-    ///
-    /// # Errors
-    ///
-    /// * Those of [`write`](Store::write).
-    /// * [`CurrentMoved`](ErrorKind::CurrentMoved), with both revisions, when another one is current.
-    /// * [`LockLost`](ErrorKind::LockLost) when `token` is not the token of the lock.
-    /// * [`Damaged`](ErrorKind::Damaged) when the expectation needs the pointer and the pointer is damaged.
-    ///
-    /// If the error names a [revision](Error::revision), the document is stored under that name, or after
-    /// [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) may be.
-    ///
-    /// An expectation of nothing, `None`, is met by a fresh stack and by one whose pointer was lost: `head` tells them apart. If
-    /// the first save of a fresh stack fails after its write, the pointer counts as lost.
-    pub fn save<'a>(
-        &self,
-        document: &D,
-        options: impl Into<WriteOptions>,
-        expect: impl Into<Expect<'a>>,
-        token: &LockToken,
-    ) -> Result<Revision, Error> {
-        let rev = self.write(document, options)?;
-        match self.backend().set_current(expect.into(), &rev, token) {
-            Ok(_) => Ok(rev),
-            Err(error) if error.is_outcome_unknown() => Err(error
-                .at_revision(&rev)
-                .with_outcome("stored, and perhaps made current")),
-            Err(error) => Err(error
-                .at_revision(&rev)
-                .with_outcome("stored, and not made current")),
-        }
-    }
-
-    /// Makes a revision current, whatever was current before: this repairs a damaged or lost pointer. It takes the lock for
+    /// Makes a revision current, whatever was current before: this also repairs a damaged or lost pointer. It takes the lock for
     /// the duration of the call and does not wait for it.
     ///
-    /// Choose the revision with care: the newest of [`list`](Store::list) may never have been current, because its save was
-    /// refused. The [`header`](Store::header) of each names its parent, its author and its message.
+    /// ([R1](crate::guarantees)) What a dead run left unfinished is committed first, as a revision of its own, which needs the keys. Moving to
+    /// what is current changes nothing.
     ///
-    /// ([C1](crate::guarantees)) Durable on return, and so is `rev`. Nothing is compared: in a run, use [`save`](Store::save).
+    /// Choose the revision with care: the newest of [`list`](Store::list) may never have been current. The
+    /// [`header`](Store::header) of each names its parent, its author and its message.
+    ///
+    /// ([C1](crate::guarantees)) Durable on return, and so is `rev`.
     ///
     /// # Errors
     ///
     /// * [`Locked`](ErrorKind::Locked) while somebody else holds the lock.
     /// * [`NotFound`](ErrorKind::NotFound) when there is no such revision.
+    /// * [`Damaged`](ErrorKind::Damaged) when what a dead run left is damaged: see [`salvage`](Store::salvage).
     /// * [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) when `rev`, or the move, may be gone after a power cut.
-    /// * A [backend error](Backend#backend-errors).
+    /// * Those of [`begin`](Store::begin) when a dead run left something, and a [backend error](Backend#backend-errors).
     pub fn set_current(&self, rev: &Revision) -> Result<(), Error> {
-        self.with_lock("set-current", |token| {
-            self.backend().set_current(Expect::Anything, rev, token).map(drop)
-        })
+        let lock = self.lock("set-current", Wait::none())?;
+        let token = lock.token()?;
+        match self.backend().current() {
+            Ok(Some(pointer)) if replay::unverified(self.backend(), &pointer)?.is_some() => {
+                self.recover(&*lock)?;
+            }
+            Err(error) if !error.is_damaged() => return Err(error),
+            _ => {}
+        }
+        // The move has been made, whatever becomes of the lock.
+        self.backend().set_current(Expect::Anything, rev, token).map(drop)
     }
 
     /// Deletes a revision. It is not an error if it does not exist.
@@ -410,7 +388,8 @@ impl<D: Snapshot> Store<D> {
     pub fn delete(&self, rev: &Revision) -> Result<(), Error> {
         match self.backend().remove(rev, None) {
             Err(error) if error.kind() == &ErrorKind::Unsupported => {
-                self.with_lock("delete", |token| self.backend().remove(rev, Some(token)))
+                let lock = self.lock("delete", Wait::none())?;
+                self.backend().remove(rev, Some(lock.token()?))
             }
             result => result,
         }
@@ -431,7 +410,7 @@ impl<D: Snapshot> Store<D> {
         let holder = Holder::new(operation)
             .with_provenance(self.inner.provenance.clone())
             .with_since((self.inner.clock)());
-        let mut pause = FIRST_PAUSE;
+        let mut pause = Duration::ZERO;
         loop {
             if wait.is_cancelled() {
                 return Err(Error::new(
@@ -442,32 +421,15 @@ impl<D: Snapshot> Store<D> {
             match self.backend().try_lock(&holder)? {
                 TryLock::Held(lock) => return Ok(lock),
                 TryLock::Busy { status, poll } => {
-                    if !wait.pause(jittered(pause.min(poll))?) {
+                    // About an eighth of the time waited so far: a lock that is held for a short time is found soon.
+                    pause = (pause * 9 / 8).clamp(poll / 8, poll);
+                    if !wait.pause(jittered(pause)?) {
                         let message = format!("{} is locked by {}", self.id(), status.info);
                         return Err(Error::new(ErrorKind::Locked(Box::new(status.info)), message));
                     }
-                    pause = (pause * 2).min(poll.max(FIRST_PAUSE));
                 }
             }
         }
-    }
-
-    /// Joins the lock that a parent process holds and [shares](Lock::share_with_children), by its token. Unlocking or
-    /// dropping the result does not release the lock, which is the parent's.
-    ///
-    /// # Errors
-    ///
-    /// * [`LockLost`](ErrorKind::LockLost) when the lock no longer carries that token, or its holder is dead.
-    /// * A [backend error](Backend#backend-errors).
-    pub fn join(&self, token: LockToken) -> Result<Box<dyn Lock>, Error> {
-        let backend = Arc::clone(&self.inner.backend);
-        let info = joined(&*backend, &token)?;
-        Ok(Box::new(JoinedLock {
-            backend,
-            token,
-            info,
-            is_lost: AtomicBool::new(false),
-        }))
     }
 
     /// Returns who holds the lock; `None` when nobody does. It changes nothing, a dead holder's lock included.
@@ -498,6 +460,76 @@ impl<D: Snapshot> Store<D> {
         Arc::make_mut(&mut self.inner)
     }
 
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.inner.keyring
+    }
+
+    pub(crate) fn provenance(&self) -> &Provenance {
+        &self.inner.provenance
+    }
+
+    pub(crate) fn shared_backend(&self) -> Arc<dyn Backend> {
+        Arc::clone(&self.inner.backend)
+    }
+
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        (self.inner.clock)()
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        self.inner.limit
+    }
+
+    /// Whether revisions are written as version 1, whose header has no room for what a run notes.
+    pub(crate) fn writes_v1(&self) -> bool {
+        self.inner.envelope == EnvelopeVersion::V1
+    }
+
+    /// Opens the sealed bytes of a revision. A genesis is the fresh document of every type.
+    pub(crate) fn open(&self, rev: &Revision, sealed: Vec<u8>) -> Result<(D, Mark), Error> {
+        let inner = &self.inner;
+        let place = Place {
+            id: self.id(),
+            revision: rev,
+        };
+        envelope::open_any(self.zstd()?, &inner.keyring, place, sealed, inner.limit)
+            .and_then(|opened| {
+                if opened.mark.is_genesis {
+                    return Ok((D::fresh(self.id()), opened.mark));
+                }
+                // Old files of version 1 do not say what they hold.
+                let payload = opened.payload.as_deref().unwrap_or(D::PAYLOAD);
+                Ok((D::decode_payload(payload, opened.plaintext)?, opened.mark))
+            })
+            .map_err(|error| error.at_revision(rev))
+    }
+
+    /// Stores a document as a new revision, after `origin.parent`.
+    pub(crate) fn write_as(&self, document: &D, origin: &Origin<'_>) -> Result<Written, Error> {
+        let inner = &*self.inner;
+        origin.provenance.check(origin.message)?;
+        let plaintext = self.encode(document)?;
+        let candidate = Revision::first_candidate(origin.written_at, origin.parent)?;
+        match inner.envelope {
+            EnvelopeVersion::V1 => {
+                let file = envelope::seal_v1(self.legacy_cipher()?, document.payload(), plaintext)?;
+                self.create(candidate, |_| Ok(&file))
+            }
+            EnvelopeVersion::V2 => {
+                let payload = self.zstd()?.compress(&plaintext)?;
+                drop(plaintext);
+                self.create(candidate, |rev| {
+                    let subject = Subject {
+                        payload: document.payload(),
+                        id: self.id(),
+                        revision: rev,
+                    };
+                    envelope::seal_v2(&inner.keyring, subject, origin, &payload)
+                })
+            }
+        }
+    }
+
     /// Returns the current revision and the result of `read` for it; `None` for a fresh stack.
     fn at_current<T>(
         &self,
@@ -506,14 +538,10 @@ impl<D: Snapshot> Store<D> {
         let mut last = None;
         loop {
             let Some(pointer) = self.backend().current()? else {
-                return self.demand_fresh().map(|()| None);
+                return self.demand_fresh().map(|_| None);
             };
             if last.as_ref() == Some(&pointer) {
-                return Err(Error::new(
-                    ErrorKind::Damaged,
-                    "`current` names this revision, which does not exist: make an existing one current",
-                )
-                .at_revision(&pointer.revision));
+                return Err(replay::dangling(&pointer));
             }
             match read(&pointer.revision) {
                 Ok(value) => return Ok(Some((pointer.revision, value))),
@@ -524,12 +552,18 @@ impl<D: Snapshot> Store<D> {
         }
     }
 
-    fn demand_fresh(&self) -> Result<(), Error> {
-        let snapshots = self.backend().list()?.len() as u64;
-        // Another process may have written the first one and made it current since the pointer was read.
-        if snapshots == 0 || self.backend().current()?.is_some() {
-            return Ok(());
+    /// Checks that no run has changed anything yet, and returns what a first run that died may have left.
+    pub(crate) fn demand_fresh(&self) -> Result<Vec<Revision>, Error> {
+        let revisions = self.backend().list()?;
+        let is_genesis = |rev| self.header(rev).is_ok_and(|header| header.is_genesis);
+        if revisions.len() <= MAX_GENESES && revisions.iter().all(is_genesis) {
+            return Ok(revisions);
         }
+        // Another process may have written the first one and made it current since the pointer was read.
+        if self.backend().current()?.is_some() {
+            return Ok(Vec::new());
+        }
+        let snapshots = revisions.len() as u64;
         Err(Error::new(
             ErrorKind::PointerLost { snapshots },
             format!(
@@ -540,20 +574,8 @@ impl<D: Snapshot> Store<D> {
         ))
     }
 
-    fn with_lock<T>(
-        &self,
-        operation: &str,
-        change: impl FnOnce(&LockToken) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let lock = self.lock(operation, Wait::none())?;
-        let done = change(lock.token()?)?;
-        // The change has been made, whatever becomes of the lock.
-        drop(lock);
-        Ok(done)
-    }
-
     /// The sealed bytes. Of a file that is not sealed, such as an empty disk image of a gigabyte, only the beginning is read.
-    fn read(&self, rev: &Revision) -> Result<Vec<u8>, Error> {
+    pub(crate) fn read(&self, rev: &Revision) -> Result<Vec<u8>, Error> {
         let beginning = self.backend().read_prefix(rev, FIRST_READ_BYTES)?;
         if beginning.stored_bytes == beginning.bytes.len() as u64 {
             return Ok(beginning.bytes);
@@ -604,7 +626,7 @@ impl<D: Snapshot> Store<D> {
         &self,
         mut candidate: Revision,
         seal: impl Fn(&Revision) -> Result<B, Error>,
-    ) -> Result<Revision, Error> {
+    ) -> Result<Written, Error> {
         let mut spread_bits = 0;
         loop {
             let sealed = seal(&candidate)?;
@@ -621,7 +643,13 @@ impl<D: Snapshot> Store<D> {
                 }
             });
             match created? {
-                Created::Created => return Ok(candidate),
+                Created::Created => {
+                    return Ok(Written {
+                        revision: candidate,
+                        digest: journal::digest(sealed),
+                        sealed_bytes: sealed.len() as u64,
+                    });
+                }
                 Created::Exists => {
                     let largest = self
                         .backend()
@@ -670,73 +698,6 @@ impl<D> fmt::Debug for Store<D> {
             .field("id", self.inner.backend.id())
             .field("keyring", &self.inner.keyring)
             .field("envelope", &self.inner.envelope)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A parent's lock, used by one of its children.
-struct JoinedLock {
-    backend: Arc<dyn Backend>,
-    token: LockToken,
-    info: LockInfo,
-    is_lost: AtomicBool,
-}
-
-/// The holder of the lock with this token, unless the holder is dead.
-fn joined(backend: &dyn Backend, token: &LockToken) -> Result<LockInfo, Error> {
-    match backend.lock_status()? {
-        Some(status) if status.info.token.as_ref() == Some(token) && status.liveness != Liveness::Dead => {
-            Ok(status.info)
-        }
-        _ => Err(Error::new(
-            ErrorKind::LockLost,
-            format!(
-                "the lock of {} that a parent process shared is no longer held",
-                backend.id()
-            ),
-        )),
-    }
-}
-
-impl Lock for JoinedLock {
-    fn info(&self) -> &LockInfo {
-        &self.info
-    }
-
-    fn token(&self) -> Result<&LockToken, Error> {
-        Ok(&self.token)
-    }
-
-    fn took_over(&self) -> Option<&LockInfo> {
-        None
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        let held = joined(&*self.backend, &self.token).map(drop);
-        if held.as_ref().is_err_and(Error::is_lock_lost) {
-            self.is_lost.store(true, Ordering::Relaxed);
-        }
-        held
-    }
-
-    fn is_lost(&self) -> bool {
-        self.is_lost.load(Ordering::Relaxed)
-    }
-
-    fn share_with_children(&self) -> Result<(), Error> {
-        // This process has the handle from its parent, and its children inherit it in the same way.
-        Ok(())
-    }
-
-    fn unlock(self: Box<Self>) -> Result<(), Error> {
-        Ok(())
-    }
-}
-
-impl fmt::Debug for JoinedLock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinedLock")
-            .field("info", &self.info)
             .finish_non_exhaustive()
     }
 }

@@ -2,9 +2,8 @@
 
 use crate::environment;
 use crate::exit::Failure;
-use crate::output::Output;
 use crate::stack::Stack;
-use sdk_state::{Error, ErrorKind, Lock, LockToken, Wait};
+use sdk_state::{Error, ErrorKind, Liveness, Lock, LockToken, Run, Snapshot, Wait};
 use sha2::{Digest as _, Sha256};
 
 /// Names the locks of the enclosing `statectl lock` commands, the innermost first, separated by commas. Each is
@@ -14,8 +13,9 @@ const VARIABLE: &str = "STATECTL_LOCK";
 
 #[must_use = "dropping a lock gives it back"]
 pub(crate) struct Held {
-    lock: Box<dyn Lock>,
-    is_joined: bool,
+    token: LockToken,
+    /// `None` if a process above holds it.
+    lock: Option<Box<dyn Lock>>,
 }
 
 /// What happened to the lock before it was released.
@@ -54,8 +54,8 @@ pub(crate) fn take(stack: &Stack<'_>, operation: &str) -> Result<Held, Failure> 
         ));
     }
     Ok(Held {
-        lock,
-        is_joined: false,
+        token: lock.token()?.clone(),
+        lock: Some(lock),
     })
 }
 
@@ -64,11 +64,8 @@ pub(crate) fn join(stack: &Stack<'_>) -> Result<Option<Held>, Failure> {
     let Some(token) = announced(stack) else {
         return Ok(None);
     };
-    match stack.store().join(token) {
-        Ok(lock) => Ok(Some(Held {
-            lock,
-            is_joined: true,
-        })),
+    match demand_shared(stack, &token) {
+        Ok(()) => Ok(Some(Held { token, lock: None })),
         // Taking the lock again would let a run that somebody has evicted go on.
         Err(error) if error.is_lock_lost() => Err(Failure::from(error).extend_hint(&format!(
             "unset {VARIABLE} to work without the lock that it names"
@@ -77,26 +74,46 @@ pub(crate) fn join(stack: &Stack<'_>) -> Result<Option<Held>, Failure> {
     }
 }
 
+/// Fails unless the process that shared the lock still holds it.
+fn demand_shared(stack: &Stack<'_>, token: &LockToken) -> Result<(), Error> {
+    match stack.store().lock_status()? {
+        Some(status) if status.info.token.as_ref() == Some(token) && status.liveness != Liveness::Dead => {
+            Ok(())
+        }
+        _ => Err(Error::lock_lost()),
+    }
+}
+
 impl Held {
-    pub(crate) fn token(&self) -> Result<&LockToken, Error> {
-        self.lock.token()
+    pub(crate) fn token(&self) -> &LockToken {
+        &self.token
     }
 
     /// Whether a process above holds it.
     pub(crate) fn is_joined(&self) -> bool {
-        self.is_joined
+        self.lock.is_none()
+    }
+
+    /// Begins a run under the lock, which stays held if no run can begin.
+    pub(crate) fn begin<D: Snapshot>(&self, stack: &Stack<'_>, operation: &str) -> Result<Run<D>, Error> {
+        stack.store().document::<D>().join(operation, self.token.clone())
     }
 
     /// Keeps the lock until a command that is started from now on has ended, even if this process is killed. Returns the variable
     /// by which a `statectl` below finds the lock.
     pub(crate) fn share(&self, stack: &Stack<'_>) -> Result<(&'static str, String), Failure> {
-        match self.lock.share_with_children() {
+        // The children of a process that joined the lock inherit it in the same way.
+        let shared = self
+            .lock
+            .as_ref()
+            .map_or(Ok(()), |lock| lock.share_with_children());
+        match shared {
             Err(error) if error.kind() == &ErrorKind::Unsupported => stack.context().output().warning(
                 "this backend cannot share its lock: if statectl is killed, the lock ends before the command",
             ),
             result => result?,
         }
-        let own = format!("{}{}", prefix(stack), self.token()?);
+        let own = format!("{}{}", prefix(stack), self.token);
         let locks = match environment::text(VARIABLE) {
             Some(outer) if outer.split(',').any(|lock| lock == own) => outer,
             Some(outer) => format!("{own},{outer}"),
@@ -106,16 +123,17 @@ impl Held {
     }
 
     /// Gives the lock back. If it was lost, what was done under it stays.
-    pub(crate) fn give_back(self, output: &Output) -> GivenBack {
-        let result = match self.is_joined {
+    pub(crate) fn give_back(self, stack: &Stack<'_>) -> GivenBack {
+        let result = match self.lock {
             // It is the parent's to give back.
-            true => self.lock.check(),
-            false => self.lock.unlock(),
+            None => demand_shared(stack, &self.token),
+            Some(lock) => lock.unlock(),
         };
         match result {
             Ok(()) => GivenBack::Held,
             Err(error) if error.is_lock_lost() => GivenBack::Lost,
             Err(error) => {
+                let output = stack.context().output();
                 output.warning(format_args!("the lock could not be released: {error}"));
                 GivenBack::Held
             }
@@ -123,8 +141,9 @@ impl Held {
     }
 
     /// The same at the end of a change that was made under it.
-    pub(crate) fn give_back_after_change(self, output: &Output) {
-        if self.give_back(output) == GivenBack::Lost {
+    pub(crate) fn give_back_after_change(self, stack: &Stack<'_>) {
+        if self.give_back(stack) == GivenBack::Lost {
+            let output = stack.context().output();
             output.warning("the change was made, but then somebody evicted this command from the lock");
         }
     }

@@ -2,7 +2,7 @@
 
 use super::disk::Tree;
 use super::script::{Mark, Request, path_to, place};
-use crate::place::{LOCK, Note};
+use crate::place::{LOCK, save};
 use sdk_state::{Error, ErrorKind, Expect, Revision, Wait};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -318,9 +318,7 @@ fn use_it(base: &Path, seen: &mut Observation) -> Result<(), String> {
     seen.takes_over = Some(Ok(lock.took_over().is_some()));
     let text = "afterwards";
     let token = lock.token().map_err(&words)?;
-    let rev = store
-        .save(&Note(text.into()), None, Expect::Anything, token)
-        .map_err(&words)?;
+    let rev = save(&store, text, Expect::Anything, token).map_err(&words)?;
     if let Some(Ok(current)) = &seen.current
         && current.parse().is_ok_and(|current: Revision| rev <= current)
     {

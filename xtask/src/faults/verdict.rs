@@ -2,9 +2,9 @@
 
 use super::calls::{Call, Stage};
 use super::operation::{AGAIN, Operation, Outcome, TEXTS, WRITTEN};
-use crate::place::{Note, Place};
+use crate::place::{Note, Place, save};
 use crate::report::Trouble;
-use sdk_state::{Error, Liveness, Revision, Store};
+use sdk_state::{Error, Expect, Liveness, Revision, Store};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -281,11 +281,6 @@ fn wrong_lock(operation: Operation, store: &Store<Note>) -> Result<Option<String
 /// A whole run of a tool, after the trouble.
 fn goes_on(store: &Store<Note>) -> Result<(), Error> {
     let lock = store.lock("go on", SOON)?;
-    store.save(
-        &Note("the next".into()),
-        None,
-        sdk_state::Expect::Anything,
-        lock.token()?,
-    )?;
+    save(store, "the next", Expect::Anything, lock.token()?)?;
     lock.unlock()
 }

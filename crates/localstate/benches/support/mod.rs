@@ -8,7 +8,7 @@ pub(crate) mod workload;
 pub(crate) mod floor;
 
 use sdk_state::encrypt::{EnvKey, MasterKey};
-use sdk_state::{Revision, Snapshot as _, State, Store};
+use sdk_state::{Change as _, Entry, Expect, LockToken, Revision, Snapshot as _, State, StateChange, Store};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,8 +41,28 @@ pub(crate) fn store(root: &Path, stack: &str) -> Store {
     localstate::open(root, workload::FACTORY, stack, key).unwrap()
 }
 
+/// Writes a state and makes it current.
+pub(crate) fn save(store: &Store, state: &State, token: &LockToken) -> Revision {
+    let revision = store.write(state, None).unwrap();
+    store
+        .backend()
+        .set_current(Expect::Anything, &revision, token)
+        .unwrap();
+    revision
+}
+
 pub(crate) fn state(entries: usize) -> State {
     State::decode(workload::document(entries).as_bytes()).unwrap()
+}
+
+/// What each entry adds to a journal before it is sealed.
+pub(crate) fn encoded(entries: &[Entry]) -> Vec<Vec<u8>> {
+    let encode = |entry: &Entry| {
+        let mut bytes = Vec::new();
+        StateChange::Put(entry.clone()).encode(&mut bytes).unwrap();
+        bytes
+    };
+    entries.iter().map(encode).collect()
 }
 
 pub(crate) fn snapshots(root: &Path, stack: &str) -> PathBuf {

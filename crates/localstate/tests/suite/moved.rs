@@ -94,6 +94,27 @@ fn nothing_in_moved_snapshots_becomes_current() {
     lock.unlock().unwrap();
 }
 
+/// A waiter looks only at the directories that lead to the marker.
+#[test]
+fn the_lock_does_not_move_with_the_snapshots() {
+    let root = tempfile::tempdir().unwrap();
+    let backend = backend(root.path());
+    create(&backend, &nth(1));
+    let (old, token) = lock_and_token(root.path());
+    move_away(&root.path().join("network/prod/snapshots"));
+    let TryLock::Busy { status, .. } = backend.try_lock(&holder()).unwrap() else {
+        panic!("two hold the lock");
+    };
+    assert_eq!(status.info.token, Some(token));
+    old.unlock().unwrap();
+    let TryLock::Held(next) = backend.try_lock(&holder()).unwrap() else {
+        panic!("it is free");
+    };
+    create(&backend, &nth(2));
+    assert_eq!(support::backend(root.path()).list().unwrap(), [nth(2)]);
+    next.unlock().unwrap();
+}
+
 /// An acknowledged write lay in the directory that was moved.
 #[test]
 fn a_write_goes_where_the_path_leads() {

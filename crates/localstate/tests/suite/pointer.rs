@@ -61,7 +61,7 @@ fn count_up(root: &Path, times: u32, token: &LockToken) {
             let count: u32 = old
                 .as_ref()
                 .map_or(0, |rev| text(&store.get(rev).unwrap()).parse().unwrap());
-            match store.save(&note(count + 1), None, old.as_ref(), token) {
+            match support::save(&store, &note(count + 1), None, old.as_ref(), token) {
                 Ok(_) => break,
                 Err(error) => assert!(error.is_current_moved(), "{error:?}"),
             }
@@ -106,7 +106,7 @@ fn deletes_and_moves_together_never_leave_current_dangling() {
         let store = store(root.path());
         let mut moves = 0;
         while moves < 100 || deleted.load(Ordering::SeqCst) < 50 || refused.load(Ordering::SeqCst) == 0 {
-            match store.save(&note(moves), None, Expect::Anything, &token) {
+            match support::save(&store, &note(moves), None, Expect::Anything, &token) {
                 Ok(_) => moves += 1,
                 Err(error) => assert!(error.is_not_found(), "deleted before the move: {error}"),
             }

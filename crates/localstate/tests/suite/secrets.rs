@@ -65,9 +65,8 @@ fn no_secret_is_in_any_file_or_message() {
     let lock = store.lock("apply", Wait::none()).unwrap();
     for turn in 0..3 {
         let message = format!("turn {turn}");
-        let rev = store
-            .save(&state, message, Expect::Anything, lock.token().unwrap())
-            .unwrap();
+        let rev =
+            crate::support::save(&store, &state, message, Expect::Anything, lock.token().unwrap()).unwrap();
         say(&store.header(&rev).unwrap());
     }
     // While the lock is held, so that the marker is among the files.

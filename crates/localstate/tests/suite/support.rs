@@ -3,8 +3,8 @@
 use localstate::LocalBackend;
 use sdk_state::encrypt::Noop;
 use sdk_state::{
-    Appended, Backend, Created, Error, Expect, Holder, Lock, LockInfo, LockStatus, LockToken, Pointer,
-    Prefix, Revision, Snapshot, StackId, Store, TryLock,
+    Appended, Backend, Created, Error, Expect, Holder, Lock, LockInfo, LockStatus, LockToken, NoChange,
+    Pointer, Prefix, Revision, Snapshot, StackId, Store, TryLock, WriteOptions,
 };
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -26,6 +26,11 @@ pub(crate) struct Note(pub(crate) Vec<u8>);
 
 impl Snapshot for Note {
     const PAYLOAD: &'static str = "note";
+    type Change = NoChange;
+
+    fn fresh(_: &StackId) -> Self {
+        Self(Vec::new())
+    }
 
     fn encode(&self) -> Result<Vec<u8>, Error> {
         Ok(self.0.clone())
@@ -43,6 +48,19 @@ pub(crate) fn note(text: impl std::fmt::Display) -> Note {
 /// The text of a note.
 pub(crate) fn text(note: &Note) -> &str {
     str::from_utf8(&note.0).unwrap()
+}
+
+/// Writes a document and makes it current, if what is current is as expected.
+pub(crate) fn save<'a, D: Snapshot>(
+    store: &Store<D>,
+    document: &D,
+    message: impl Into<WriteOptions>,
+    expect: impl Into<Expect<'a>>,
+    token: &LockToken,
+) -> Result<Revision, Error> {
+    let rev = store.write(document, message)?;
+    store.backend().set_current(expect.into(), &rev, token)?;
+    Ok(rev)
 }
 
 pub(crate) type NoteStore = Store<Note>;

@@ -11,16 +11,30 @@ use zeroize::{Zeroizing, zeroize_stack};
 
 /// More stack than an operation with a key needs, even in an unoptimised build.
 const STACK_BYTES: usize = 16 * 1024;
-/// HKDF `info` of the key that authenticates the header.
-const HEADER_INFO: &[u8] = b"ubstate v2 header";
-/// HKDF `info` of the key that encrypts the body.
-const BODY_INFO: &[u8] = b"ubstate v2 body";
+/// The HKDF `info` of the keys of one sort of file: the one that authenticates its header, and the one that encrypts.
+#[derive(Clone, Copy)]
+pub(super) struct Labels {
+    header: &'static [u8],
+    body: &'static [u8],
+}
+
+/// A sealed snapshot.
+pub(super) const SNAPSHOT: Labels = Labels {
+    header: b"ubstate v2 header",
+    body: b"ubstate v2 body",
+};
+/// A journal.
+pub(super) const JOURNAL: Labels = Labels {
+    header: b"ubstate journal 1 header",
+    body: b"ubstate journal 1 body",
+};
 /// The length of the header tag in bytes.
 pub(super) const HEADER_TAG_BYTES: usize = 32;
 /// The number of bytes that encryption adds to a body.
 pub(super) const BODY_TAG_BYTES: usize = 16;
 
-/// The random key of one sealed file: it encrypts one body, once, which is why the body's nonce is zero.
+/// The random key of one sealed file or one journal. The key of a file encrypts one body, once, which is why the body's nonce
+/// is zero.
 ///
 /// It lives on the heap: moving an array copies it, and nothing erases the copy that stays on the stack.
 pub(super) struct DataKey(Box<Zeroizing<[u8; 32]>>);
@@ -52,14 +66,14 @@ impl DataKey {
         &self.0
     }
 
-    /// `HMAC-SHA-256(HKDF(data key, "ubstate v2 header"), prefix)` (RFC 2104, RFC 5869).
-    pub(super) fn header_tag(&self, prefix: &[u8]) -> [u8; HEADER_TAG_BYTES] {
-        self.header_mac(prefix).finalize().into_bytes().into()
+    /// `HMAC-SHA-256(HKDF(data key, label), prefix)` (RFC 2104, RFC 5869).
+    pub(super) fn header_tag(&self, labels: Labels, prefix: &[u8]) -> [u8; HEADER_TAG_BYTES] {
+        self.header_mac(labels, prefix).finalize().into_bytes().into()
     }
 
     /// Compares in constant time. An encrypted file has one tag, so this also commits the file to one data key.
-    pub(super) fn verify_header(&self, prefix: &[u8], tag: &[u8]) -> Result<(), Error> {
-        self.header_mac(prefix)
+    pub(super) fn verify_header(&self, labels: Labels, prefix: &[u8], tag: &[u8]) -> Result<(), Error> {
+        self.header_mac(labels, prefix)
             .verify_slice(tag)
             .map_err(|_| damaged("the header was changed after it was sealed"))
     }
@@ -67,7 +81,7 @@ impl DataKey {
     /// Encrypts `buffer[from..]` in place and appends the tag.
     pub(super) fn encrypt(&self, buffer: &mut Vec<u8>, from: usize, context: &[u8]) -> Result<(), Error> {
         let tag = self
-            .body_cipher()
+            .body_cipher(SNAPSHOT)
             .encrypt_inout_detached(&Nonce::default(), context, (&mut buffer[from..]).into())
             .map_err(|_| Error::new(ErrorKind::TooLarge, "ChaCha20-Poly1305 seals up to 256 GiB"))?;
         buffer.extend_from_slice(&tag);
@@ -80,7 +94,7 @@ impl DataKey {
         let (text, tag) = body
             .split_last_chunk_mut::<BODY_TAG_BYTES>()
             .ok_or_else(cut_short)?;
-        self.body_cipher()
+        self.body_cipher(SNAPSHOT)
             .decrypt_inout_detached(&Nonce::default(), context, text.into(), &(*tag).into())
             .map_err(|_| damaged("the body was changed after it was sealed"))?;
         body.truncate(body.len() - BODY_TAG_BYTES);
@@ -91,15 +105,15 @@ impl DataKey {
         Self(Box::new(Zeroizing::new([0; 32])))
     }
 
-    fn header_mac(&self, prefix: &[u8]) -> Hmac<Sha256> {
+    fn header_mac(&self, labels: Labels, prefix: &[u8]) -> Hmac<Sha256> {
         #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.derive(HEADER_INFO)).expect("a key");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.derive(labels.header)).expect("a key");
         mac.update(prefix);
         mac
     }
 
-    fn body_cipher(&self) -> ChaCha20Poly1305 {
-        ChaCha20Poly1305::new((&*self.derive(BODY_INFO)).into())
+    pub(super) fn body_cipher(&self, labels: Labels) -> ChaCha20Poly1305 {
+        ChaCha20Poly1305::new((&*self.derive(labels.body)).into())
     }
 
     fn derive(&self, info: &[u8]) -> Zeroizing<[u8; 32]> {

@@ -2,13 +2,13 @@ use super::compression::Compression;
 use super::{damaged, refused};
 use crate::provenance::MAX_TEXT_BYTES;
 use crate::stack_id::Excerpt;
-use crate::{Error, Provenance, Revision, json};
+use crate::{Error, ErrorKind, LockToken, Provenance, Revision, json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sdk_encrypt::{Keyring, Recipient, RecipientBody};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 /// The version that this file describes.
 pub(super) const VERSION: u32 = 2;
@@ -32,6 +32,12 @@ pub(super) struct Header {
     pub(super) seal: Seal,
     pub(super) recipients: Vec<WrappedKey>,
     pub(super) provenance: Record,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) run_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) replaces: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) genesis: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,24 +107,61 @@ impl Header {
     }
 
     fn check(&self) -> Result<(), Error> {
-        if let Some(parent) = &self.parent {
-            parent
-                .parse::<Revision>()
-                .map_err(|_| damaged("the header names a parent that is not a revision"))?;
+        for (what, name) in [("parent", &self.parent), ("replaces", &self.replaces)] {
+            if name
+                .as_ref()
+                .is_some_and(|name| name.parse::<Revision>().is_err())
+            {
+                return Err(damaged(format!("the header's {what} is not a revision")));
+            }
         }
-        let allowed = match self.seal {
-            Seal::None => 0..=0,
-            Seal::ChaCha20Poly1305 => 1..=Keyring::MAX_RECIPIENTS,
-        };
-        if !allowed.contains(&self.recipients.len()) {
-            return Err(damaged(format!(
-                "the header has {} recipients",
-                self.recipients.len()
-            )));
+        if self
+            .run_id
+            .as_ref()
+            .is_some_and(|id| id.parse::<LockToken>().is_err())
+        {
+            return Err(damaged("the header has an invalid run-id"));
         }
-        refuse_twins(&self.recipients).map_err(damaged)?;
+        check_recipients(self.seal, &self.recipients)?;
         self.provenance.check()
     }
+
+    /// What a run has noted in the header.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            run_id: self.run_id.clone(),
+            replaces: self.replaces.as_ref().and_then(|name| name.parse().ok()),
+            is_genesis: self.genesis,
+        }
+    }
+}
+
+/// What a run notes in the header of a revision, so that the next one can tidy up after a crash.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The run that wrote it.
+    pub(crate) run_id: Option<String>,
+    /// The run's previous revision, which is removed once this one is current.
+    pub(crate) replaces: Option<Revision>,
+    /// Whether it is the empty document with which the first run of a stack begins.
+    pub(crate) is_genesis: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// Checks the number of recipients, and that no two are the same key.
+pub(super) fn check_recipients(seal: Seal, recipients: &[WrappedKey]) -> Result<(), Error> {
+    let allowed = match seal {
+        Seal::None => 0..=0,
+        Seal::ChaCha20Poly1305 => 1..=Keyring::MAX_RECIPIENTS,
+    };
+    if !allowed.contains(&recipients.len()) {
+        return Err(damaged(format!("the header has {} recipients", recipients.len())));
+    }
+    refuse_twins(recipients).map_err(damaged)
 }
 
 /// Two recipients of one file must be two keys: the second one would never be used.
@@ -136,7 +179,7 @@ pub(super) fn refuse_twins(keys: &[WrappedKey]) -> Result<(), String> {
 }
 
 impl Record {
-    fn check(&self) -> Result<(), Error> {
+    pub(super) fn check(&self) -> Result<(), Error> {
         let texts = [&self.run, &self.author, &self.host, &self.tool, &self.message];
         if texts
             .into_iter()
@@ -145,13 +188,37 @@ impl Record {
         {
             return Err(damaged("the header has a text of more than 4 KiB"));
         }
-        self.written_at().map(|_| ())
+        written_at(self).map(|_| ())
     }
+}
 
-    fn written_at(&self) -> Result<OffsetDateTime, Error> {
-        OffsetDateTime::parse(&self.written_at, &Rfc3339)
-            .map_err(|_| damaged("the header has no valid time of writing"))
-    }
+pub(super) fn written_at(record: &Record) -> Result<OffsetDateTime, Error> {
+    OffsetDateTime::parse(&record.written_at, &Rfc3339)
+        .map_err(|_| damaged("the header has no valid time of writing"))
+}
+
+/// Makes the record of who writes, when and why.
+pub(super) fn record(
+    provenance: &Provenance,
+    message: Option<&str>,
+    now: OffsetDateTime,
+) -> Result<Record, Error> {
+    let written_at = now
+        .checked_to_offset(UtcOffset::UTC)
+        .and_then(|time| time.format(&Rfc3339).ok());
+    Ok(Record {
+        run: provenance.run.clone(),
+        author: provenance.author.clone(),
+        host: provenance.host.clone(),
+        tool: provenance.tool.clone(),
+        message: message.map(Into::into),
+        written_at: written_at.ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidName,
+                "the clock is in a year that RFC 3339 has no name for",
+            )
+        })?,
+    })
 }
 
 /// The header of a sealed file. Nothing in it is authenticated: anybody who can write to the backend can forge it.
@@ -178,6 +245,12 @@ pub struct UnverifiedHeader {
     pub message: Option<String>,
     /// When it was written, by the writer's clock; `None` in version 1.
     pub written_at: Option<OffsetDateTime>,
+    /// The [`Run`](crate::Run) that wrote it, as 32 hexadecimal digits.
+    pub run_id: Option<String>,
+    /// The previous revision of the same run, which this one replaces.
+    pub replaces: Option<Revision>,
+    /// Whether it is the empty document with which the first run of a stack begins.
+    pub is_genesis: bool,
 }
 
 impl UnverifiedHeader {
@@ -193,13 +266,21 @@ impl UnverifiedHeader {
             provenance: Provenance::default(),
             message: None,
             written_at: None,
+            run_id: None,
+            replaces: None,
+            is_genesis: false,
         }
     }
 }
 
 impl From<Header> for UnverifiedHeader {
     fn from(header: Header) -> Self {
-        let written_at = header.provenance.written_at().ok();
+        let written_at = written_at(&header.provenance).ok();
+        let Mark {
+            run_id,
+            replaces,
+            is_genesis,
+        } = header.mark();
         Self {
             version: VERSION,
             stack: Some(format!("{}/{}", header.factory, header.stack)),
@@ -216,12 +297,15 @@ impl From<Header> for UnverifiedHeader {
             },
             message: header.provenance.message,
             written_at,
+            run_id,
+            replaces,
+            is_genesis,
         }
     }
 }
 
 /// The message of serde quotes the header, which is public but may come from anybody, so it is shown as a quotation.
-fn malformed(error: &serde_json::Error) -> Error {
+pub(super) fn malformed(error: &serde_json::Error) -> Error {
     let (line, column) = (error.line(), error.column());
     damaged(format!(
         "the header is malformed at line {line} column {column}: {}",

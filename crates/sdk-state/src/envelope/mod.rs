@@ -22,14 +22,18 @@
 mod compression;
 mod data_key;
 mod header;
+pub(crate) mod journal;
 mod v1;
 mod v2;
+mod wrapping;
 
 use crate::{Error, ErrorKind, Provenance, Revision, StackId};
 use sdk_encrypt::Keyring;
 use time::OffsetDateTime;
 
 pub use header::UnverifiedHeader;
+
+pub(crate) use header::Mark;
 
 pub(crate) use compression::{Compressed, Zstd};
 pub(crate) use v1::seal as seal_v1;
@@ -73,7 +77,14 @@ pub struct Origin<'a> {
     pub message: Option<&'a str>,
     /// The revision that it was made from.
     pub parent: Option<&'a Revision>,
+    pub(crate) mark: &'a Mark,
 }
+
+static NO_MARK: Mark = Mark {
+    run_id: None,
+    replaces: None,
+    is_genesis: false,
+};
 
 impl<'a> Origin<'a> {
     /// Makes an origin without a message and a parent.
@@ -83,8 +94,17 @@ impl<'a> Origin<'a> {
             written_at,
             message: None,
             parent: None,
+            mark: &NO_MARK,
         }
     }
+}
+
+/// An opened payload.
+pub(crate) struct Opened {
+    /// Old files of version 1 do not record it.
+    pub(crate) payload: Option<String>,
+    pub(crate) plaintext: Vec<u8>,
+    pub(crate) mark: Mark,
 }
 
 /// Seals `plaintext` for the recipients of `keyring`, as envelope version 2.
@@ -133,35 +153,40 @@ pub fn open(keyring: &Keyring, subject: Subject<'_>, sealed: Vec<u8>, limit: u64
         revision: subject.revision,
     };
     match open_any(&Zstd::new()?, keyring, place, sealed, limit)? {
-        (Some(payload), _) if payload != subject.payload => {
-            Err(Error::other_payload(subject.payload, &payload))
-        }
-        (_, plaintext) => Ok(plaintext),
+        Opened {
+            payload: Some(payload),
+            ..
+        } if payload != subject.payload => Err(Error::other_payload(subject.payload, &payload)),
+        Opened { plaintext, .. } => Ok(plaintext),
     }
 }
 
-/// Opens a payload of any type and returns its type, which old files of version 1 do not record.
+/// Opens a payload of any type.
 pub(crate) fn open_any(
     zstd: &Zstd,
     keyring: &Keyring,
     place: Place<'_>,
     sealed: Vec<u8>,
     limit: u64,
-) -> Result<(Option<String>, Vec<u8>), Error> {
+) -> Result<Opened, Error> {
     if sealed.len() as u64 > limit.saturating_add(OVERHEAD) {
         return Err(too_large(sealed.len() as u64, limit));
     }
-    let (payload, plaintext) = match Version::of(&sealed)? {
-        Version::One => v1::open(keyring, &sealed)?,
-        Version::Two => {
-            let (payload, plaintext) = v2::open(zstd, keyring, place, sealed, limit)?;
-            (Some(payload), plaintext)
+    let opened = match Version::of(&sealed)? {
+        Version::One => {
+            let (payload, plaintext) = v1::open(keyring, &sealed)?;
+            Opened {
+                payload,
+                plaintext,
+                mark: Mark::default(),
+            }
         }
+        Version::Two => v2::open(zstd, keyring, place, sealed, limit)?,
     };
-    if plaintext.len() as u64 > limit {
-        return Err(too_large(plaintext.len() as u64, limit));
+    match opened.plaintext.len() as u64 {
+        length if length > limit => Err(too_large(length, limit)),
+        _ => Ok(opened),
     }
-    Ok((payload, plaintext))
 }
 
 /// Reads what a sealed file says about itself. Show it, but do not trust it: none of it is authenticated.
@@ -240,5 +265,7 @@ pub(crate) fn too_large(bytes: u64, limit: u64) -> Error {
     )
 }
 
+#[cfg(test)]
+mod journal_tests;
 #[cfg(test)]
 mod tests;

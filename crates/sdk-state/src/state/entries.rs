@@ -3,12 +3,14 @@ use super::member::Member;
 use crate::json::{Problem, Reader, Writer};
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table};
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
-/// The entries in the order of the document, found by address. Each operation takes constant time, amortised.
+/// The entries in the order of the document, found by address. Each operation takes constant time, amortised. A clone shares
+/// the entries.
 #[derive(Clone, Default)]
 pub(super) struct Entries {
     /// A removed entry leaves its slot empty, so that the others keep theirs. At most half of the slots are empty.
-    slots: Vec<Option<Entry>>,
+    slots: Vec<Option<Arc<Entry>>>,
     /// The slot of each entry, by the hash of its address.
     index: HashTable<usize>,
     hasher: DefaultHashBuilder,
@@ -20,10 +22,10 @@ impl Entries {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.slots.iter().flatten()
+        self.slots.iter().flatten().map(|entry| &**entry)
     }
 
-    pub(super) fn find(&self, address: &str) -> Option<&Entry> {
+    pub(super) fn find(&self, address: &str) -> Option<&Arc<Entry>> {
         let hash = self.hasher.hash_one(address);
         let slot = self.index.find(hash, |slot| is_at(&self.slots, *slot, address))?;
         self.slots[*slot].as_ref()
@@ -35,11 +37,13 @@ impl Entries {
         match self.place(&entry.address) {
             hash_table::Entry::Occupied(place) => {
                 let slot = *place.get();
-                self.slots[slot].replace(entry)
+                self.slots[slot]
+                    .replace(Arc::new(entry))
+                    .map(Arc::unwrap_or_clone)
             }
             hash_table::Entry::Vacant(place) => {
                 place.insert(end);
-                self.slots.push(Some(entry));
+                self.slots.push(Some(Arc::new(entry)));
                 None
             }
         }
@@ -54,11 +58,11 @@ impl Entries {
         if self.slots.len() > 2 * self.index.len() {
             self.close_gaps();
         }
-        removed
+        removed.map(Arc::unwrap_or_clone)
     }
 
     /// Entries from a document; the error holds the positions, from 0, of two entries with the same address.
-    fn from_slots(slots: Vec<Option<Entry>>) -> Result<Self, (usize, usize)> {
+    fn from_slots(slots: Vec<Option<Arc<Entry>>>) -> Result<Self, (usize, usize)> {
         let mut entries = Self {
             index: HashTable::with_capacity(slots.len()),
             slots,
@@ -95,7 +99,7 @@ impl Entries {
 }
 
 fn place<'a>(
-    slots: &[Option<Entry>],
+    slots: &[Option<Arc<Entry>>],
     index: &'a mut HashTable<usize>,
     hasher: &DefaultHashBuilder,
     address: &str,
@@ -107,7 +111,7 @@ fn place<'a>(
     )
 }
 
-fn is_at(slots: &[Option<Entry>], slot: usize, address: &str) -> bool {
+fn is_at(slots: &[Option<Arc<Entry>>], slot: usize, address: &str) -> bool {
     slots[slot].as_ref().is_some_and(|entry| entry.address == address)
 }
 
@@ -118,7 +122,7 @@ impl Member for Entries {
         let mut is_first = true;
         while reader.next_element(&mut is_first)? {
             match Entry::read_checked(reader) {
-                Ok(entry) => slots.push(Some(entry)),
+                Ok(entry) => slots.push(Some(Arc::new(entry))),
                 Err(problem) => return Err(problem.within(format_args!("entry {}", slots.len() + 1))),
             }
         }
@@ -252,7 +256,7 @@ mod tests {
                 let place = model.iter().position(|entry| entry.address == address);
                 match step {
                     0 => prop_assert_eq!(entries.remove(&address), place.map(|at| model.remove(at))),
-                    1 => prop_assert_eq!(entries.find(&address), place.map(|at| &model[at])),
+                    1 => prop_assert_eq!(entries.find(&address).map(|entry| &**entry), place.map(|at| &model[at])),
                     _ => {
                         let new = entry(&address, version);
                         let old = match place {

@@ -2,7 +2,7 @@
 
 use crate::support::{Note, Watched, id, key, note, store};
 use sdk_state::encrypt::Noop;
-use sdk_state::{ErrorKind, MemoryBackend, Revision, State, Store, Wait};
+use sdk_state::{ErrorKind, Expect, MemoryBackend, Revision, State, Store, Wait};
 use std::collections::BTreeSet;
 use std::sync::Barrier;
 use std::thread;
@@ -78,28 +78,35 @@ fn a_state_of_another_stack_is_not_written() {
 #[test]
 fn a_save_that_lost_a_race_names_the_stored_document() {
     let store = store(&MemoryBackend::new(id()));
-    let lock = store.lock("apply", Wait::none()).unwrap();
-    let token = lock.token().unwrap();
-    let first = store.save(&note("first"), "", None, token).unwrap();
-    let error = store.save(&note("second"), "", None, token).unwrap_err();
+    let run = store.begin("apply", Wait::none()).unwrap();
+    run.save(note("first"), "").unwrap();
+    let rival = store.write(&note("rival"), "").unwrap();
+    let first = store.current().unwrap();
+    let moved = store.backend().set_current(Expect::Anything, &rival, run.token());
+    moved.unwrap();
+    let error = run.save(note("second"), "").unwrap_err();
     assert_eq!(
         error.kind(),
         &ErrorKind::CurrentMoved {
-            expected: None,
-            found: Some(first.clone())
+            expected: first,
+            found: Some(rival.clone())
         }
     );
     assert_eq!(store.get(error.revision().unwrap()).unwrap(), note("second"));
-    assert_eq!(store.current().unwrap(), Some(first));
+    assert_eq!(store.current().unwrap(), Some(rival));
 }
 
 #[test]
-fn no_update_is_lost_by_head_and_save() {
+fn no_update_is_lost_by_head_write_and_guarded_move() {
     let backend = MemoryBackend::new(id());
     let counter = store(&backend);
     let lock = counter.lock("apply", Wait::none()).unwrap();
     let token = lock.token().unwrap();
-    counter.save(&note("0"), "", None, token).unwrap();
+    let zero = counter.write(&note("0"), "").unwrap();
+    counter
+        .backend()
+        .set_current(Expect::Nothing, &zero, token)
+        .unwrap();
     let start = Barrier::new(WRITERS);
     thread::scope(|scope| {
         for _ in 0..WRITERS {
@@ -109,8 +116,9 @@ fn no_update_is_lost_by_head_and_save() {
                 loop {
                     let head = store.head().unwrap().unwrap();
                     let count: usize = head.document.0.parse().unwrap();
-                    let next = note(&(count + 1).to_string());
-                    match store.save(&next, "", &head.revision, token) {
+                    let next = store.write(&note(&(count + 1).to_string()), "").unwrap();
+                    let expect = Expect::Revision(&head.revision);
+                    match store.backend().set_current(expect, &next, token) {
                         Ok(_) => return,
                         Err(error) => assert!(error.is_current_moved(), "{error:?}"),
                     }
@@ -208,17 +216,14 @@ fn a_large_document_is_kept() {
     assert_eq!(store(&backend).get(&rev).unwrap(), large);
 }
 
-/// A backend that names a revision in an ordinary error made `save` promise a document that nobody had stored.
+/// A backend that names a revision in an ordinary error made the store promise a document that nobody had stored.
 #[test]
 fn an_error_names_a_revision_only_if_it_may_be_stored() {
     for (kind, is_named) in [(ErrorKind::Io, false), (ErrorKind::OutcomeUnknown, true)] {
         let mut watched = Watched::over(MemoryBackend::new(id()));
         watched.refuse_creating(kind.clone());
         let store: Store<Note> = Store::new(watched, key(1)).document();
-        let lock = store.lock("test", Wait::none()).unwrap();
-        let error = store
-            .save(&note("one"), None, None, lock.token().unwrap())
-            .unwrap_err();
+        let error = store.write(&note("one"), "").unwrap_err();
         assert_eq!(error.kind(), &kind);
         assert_eq!(error.revision().is_some(), is_named, "{error}");
     }

@@ -97,13 +97,11 @@ fn a_child_joins_the_lock_of_its_parent() {
     let backend = MemoryBackend::new(id());
     let held = store(&backend).lock("apply", Wait::none()).unwrap();
     let token = held.token().unwrap();
-    let joined = store(&backend).join(token.clone()).unwrap();
-    assert_eq!(joined.info(), held.info());
-    let revision = store(&backend)
-        .save(&note("one"), "child", None, joined.token().unwrap())
-        .unwrap();
-    assert_eq!(store(&backend).current().unwrap(), Some(revision));
-    joined.unlock().unwrap();
+    let joined = store(&backend).join("child", token.clone()).unwrap();
+    assert_eq!(joined.token(), token);
+    let revision = joined.save(note("one"), "child").unwrap();
+    assert_eq!(store(&backend).current().unwrap(), Some(revision.clone()));
+    assert_eq!(joined.finish("child").unwrap(), Some(revision));
     held.check().unwrap();
 }
 
@@ -112,11 +110,11 @@ fn nobody_joins_a_lock_that_is_lost() {
     let backend = MemoryBackend::new(id());
     let held = store(&backend).lock("apply", Wait::none()).unwrap();
     let token = held.token().unwrap().clone();
-    let joined = store(&backend).join(token.clone()).unwrap();
+    let joined = store(&backend).join("child", token.clone()).unwrap();
     store(&backend).force_unlock(None).unwrap();
-    assert!(!joined.is_lost());
+    assert!(joined.save(note("one"), "child").unwrap_err().is_lock_lost());
     assert!(joined.check().unwrap_err().is_lock_lost());
-    assert!(joined.is_lost());
     let _other = store(&backend).lock("push", Wait::none()).unwrap();
-    assert!(store(&backend).join(token).unwrap_err().is_lock_lost());
+    let refused = store(&backend).join("child", token);
+    assert!(refused.unwrap_err().is_lock_lost());
 }

@@ -43,13 +43,13 @@ fn a_damaged_pointer_says_how_to_repair_it() {
         backend.overwrite_pointer(content);
         let lock = store.lock("test", Wait::none()).unwrap();
         let token = lock.token().unwrap();
+        let kept = store.write(&note("kept all the same"), "note").unwrap();
+        let expect = Expect::Revision(&revision);
         for error in [
             store.head().unwrap_err(),
             store.current().unwrap_err(),
             store.backend().remove(&revision, Some(token)).unwrap_err(),
-            store
-                .save(&note("kept all the same"), "note", &revision, token)
-                .unwrap_err(),
+            store.backend().set_current(expect, &kept, token).unwrap_err(),
         ] {
             assert_eq!(error.kind(), &ErrorKind::Damaged);
             assert!(error.to_string().contains("make a revision current"), "{error}");
@@ -138,13 +138,16 @@ fn of_many_movers_with_one_expectation_one_wins() {
                 scope.spawn(move || {
                     let store = store(backend);
                     barrier.wait();
-                    let saved = store.save(&note(&mover.to_string()), "note", first, lock.token().unwrap());
-                    match saved {
-                        Ok(revision) => (revision, true),
+                    let revision = store.write(&note(&mover.to_string()), "note").unwrap();
+                    let expect = Expect::Revision(first);
+                    let moved = store
+                        .backend()
+                        .set_current(expect, &revision, lock.token().unwrap());
+                    match moved {
+                        Ok(_) => (revision, true),
                         Err(error) => {
                             assert!(error.is_current_moved(), "{error}");
-                            // It is stored all the same, and named.
-                            (error.revision().unwrap().clone(), false)
+                            (revision, false)
                         }
                     }
                 })
@@ -188,19 +191,17 @@ fn an_evicted_holder_moves_nothing_and_can_save_an_orphan() {
     let old = store.lock("apply", Wait::none()).unwrap();
     store.force_unlock(None).unwrap();
     let new = store.lock("apply", Wait::none()).unwrap();
-    let lost = store
-        .save(&note("rescued"), "note", None, old.token().unwrap())
-        .unwrap_err();
-    assert!(lost.is_lock_lost());
-    let orphan = lost.revision().unwrap();
-    assert_eq!(store.get(orphan).unwrap(), note("rescued"));
-    let removed = store.backend().remove(orphan, Some(old.token().unwrap()));
+    let orphan = store.write(&note("rescued"), "note").unwrap();
+    let (backend, token) = (store.backend(), old.token().unwrap());
+    let moved = backend.set_current(Expect::Nothing, &orphan, token);
+    assert!(moved.unwrap_err().is_lock_lost());
+    assert_eq!(store.get(&orphan).unwrap(), note("rescued"));
+    let removed = backend.remove(&orphan, Some(token));
     assert!(removed.unwrap_err().is_lock_lost());
     assert!(old.check().unwrap_err().is_lock_lost());
     assert!(old.unlock().unwrap_err().is_lock_lost());
     new.check().unwrap();
-    store
-        .backend()
-        .set_current(Expect::Nothing, orphan, new.token().unwrap())
+    backend
+        .set_current(Expect::Nothing, &orphan, new.token().unwrap())
         .unwrap();
 }

@@ -2,7 +2,7 @@
 
 use sdk_state::encrypt::{EnvKey, MasterKey};
 use sdk_state::{
-    Appended, Backend, Created, Error, ErrorKind, Expect, Holder, LockInfo, LockStatus, LockToken,
+    Appended, Backend, Change, Created, Error, ErrorKind, Expect, Holder, LockInfo, LockStatus, LockToken,
     MemoryBackend, Pointer, Prefix, Revision, Snapshot, StackId, Store, TryLock,
 };
 use std::sync::Arc;
@@ -13,8 +13,32 @@ use time::OffsetDateTime;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Note(pub(crate) String);
 
+/// Appends a text to a note.
+#[derive(Debug, Clone)]
+pub(crate) struct Append(pub(crate) String);
+
+impl Change<Note> for Append {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), Error> {
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        Note::decode(bytes).map(|note| Self(note.0))
+    }
+
+    fn apply(self, note: &mut Note) {
+        note.0.push_str(&self.0);
+    }
+}
+
 impl Snapshot for Note {
     const PAYLOAD: &'static str = "note";
+    type Change = Append;
+
+    fn fresh(_: &StackId) -> Self {
+        Self(String::new())
+    }
 
     fn encode(&self) -> Result<Vec<u8>, Error> {
         Ok(self.0.clone().into_bytes())

@@ -61,7 +61,7 @@ impl LockCommand {
                 .map_err(|source| Failure::io("cannot wait for the command", &source)),
             Err(source) => Err(cannot_start(program, &source)),
         };
-        let given_back = held.give_back(context.output());
+        let given_back = held.give_back(&stack);
         let code = exit_code(ended?);
         match given_back {
             GivenBack::Held => Ok(code),

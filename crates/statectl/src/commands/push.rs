@@ -5,9 +5,12 @@ use crate::output::Answer;
 use crate::progress::Progress;
 use crate::stack::{Context, Stack};
 use crate::text::size;
+use crate::unfinished;
 use clap::Args;
 use sdk_state::envelope::DEFAULT_LIMIT;
-use sdk_state::{EnvelopeVersion, Error, ErrorKind, Expect, Raw, Revision, Snapshot as _, StackId, State};
+use sdk_state::{
+    EnvelopeVersion, Error, ErrorKind, Expect, Raw, Revision, Run, Snapshot as _, StackId, State,
+};
 use serde::Serialize;
 use std::fs::File;
 use std::hint::black_box;
@@ -78,9 +81,9 @@ impl Push {
         let document = self.document(&id, file)?;
         let stack = context.writable(&self.stack)?;
         let held = held::take(&stack, "push")?;
-        let pushed = self.store(&stack, &held, expected.as_ref(), &document, &progress)?;
+        let pushed = self.store(&stack, &held, expected.as_ref(), document, &progress)?;
         drop(progress);
-        held.give_back_after_change(context.output());
+        held.give_back_after_change(&stack);
         context.output().answer(&pushed)
     }
 
@@ -103,42 +106,63 @@ impl Push {
         stack: &Stack<'_>,
         held: &Held,
         expected: Option<&Expected>,
-        document: &Raw,
+        document: Raw,
         progress: &Progress,
     ) -> Result<Pushed, Failure> {
         let output = stack.context().output();
-        let store = stack.store().document::<Raw>();
-        let current = current(stack, expected)?;
         let answer = |rev: &Revision, written| Pushed {
             stack: self.stack.clone(),
             revision: rev.to_string(),
             written,
         };
-        if let Some(rev) = &current {
-            progress.step("comparing with the current snapshot");
-            if self.equals_current(stack, rev, document)? && !self.force {
-                // The last move may not be durable yet: its flush may have failed. This one flushes it.
-                store
-                    .backend()
-                    .set_current(Expect::Revision(rev), rev, held.token()?)?;
-                output.notice("nothing has changed, so nothing was stored: pass --force to store it anyway");
-                return Ok(answer(rev, false));
+        let mut current = current(stack, expected)?;
+        unfinished::commit(stack, held, "push")?;
+        progress.step("comparing with the current snapshot");
+        let run = match held.begin::<Raw>(stack, "push") {
+            Ok(run) => {
+                demand_expected(stack, expected, run.base().as_ref())?;
+                // The empty document with which a first run has begun is nothing to compare with.
+                current = run.base().filter(|_| !stack.is_genesis(&run.state()));
+                Some(run)
             }
-            // Under a lock that was held before this command began, nobody else can have changed anything.
-            if expected.is_none() && !held.is_joined() {
-                output.warning(format_args!(
-                    "{rev} was current: without --expect, an edit that somebody made after your pull is overwritten"
-                ));
-            }
+            Err(error) => self.go_on_without_run(stack, error)?,
+        };
+        if let (Some(rev), Some(run)) = (&current, &run)
+            && self.equals_current(stack, rev, &run.state(), &document)?
+            && !self.force
+        {
+            // The last move may not be durable yet: its flush may have failed. This one flushes it.
+            let backend = stack.store().backend();
+            backend.set_current(Expect::Revision(rev), rev, held.token())?;
+            output.notice("nothing has changed, so nothing was stored: pass --force to store it anyway");
+            return Ok(answer(rev, false));
+        }
+        // Under a lock that was held before this command began, nobody else can have changed anything.
+        if let Some(rev) = current
+            .as_ref()
+            .filter(|_| expected.is_none() && !held.is_joined())
+        {
+            output.warning(format_args!(
+                "{rev} was current: without --expect, an edit that somebody made after your pull is overwritten"
+            ));
         }
         if self.message.is_some() && stack.keys().envelope() == EnvelopeVersion::V1 {
             output.warning("unobin's envelope version 1 keeps no message");
         }
         progress.step(format!("storing {}", size(document.bytes.len() as u64)));
         let is_first_stack = current.is_none() && stack.is_place_empty()?;
-        let rev = store
-            .save(document, self.message.clone(), current.as_ref(), held.token()?)
-            .map_err(after_storing)?;
+        let message = self.message.clone();
+        let stored = match run {
+            Some(run) => run.save(document, message),
+            None => save_without_run(stack, held, current.as_ref(), &document, message),
+        };
+        let rev = stored.map_err(
+            |error| match error.revision().map(|rev| stack.store().header(rev)) {
+                Some(Err(gone)) if gone.is_not_found() => error.into(),
+                Some(Ok(header)) if header.is_genesis => error.into(),
+                _ => after_storing(error),
+            },
+        )?;
         if current.is_none() {
             let place = stack.place().catalog.name();
             match is_first_stack {
@@ -155,35 +179,55 @@ impl Push {
         Ok(answer(&rev, true))
     }
 
+    /// `None` if the push goes on although the current snapshot was not opened.
+    fn go_on_without_run(&self, stack: &Stack<'_>, error: Error) -> Result<Option<Run<Raw>>, Failure> {
+        // Only with `--expect none` does a push come so far.
+        if matches!(error.kind(), ErrorKind::PointerLost { .. }) {
+            return Ok(None);
+        }
+        match stack.explain(error) {
+            failure if failure.is_about_keys() && self.new_key => Ok(None),
+            failure if failure.is_about_keys() => Err(failure.extend_hint(
+                "or pass --new-key: then this snapshot and later ones need the keys that you give now",
+            )),
+            failure => Err(failure),
+        }
+    }
+
     /// Whether the current document is the same. It is an error if it may not be followed by this one.
-    fn equals_current(&self, stack: &Stack<'_>, rev: &Revision, document: &Raw) -> Result<bool, Failure> {
-        // Not the head: that may already be another revision than the expected one.
-        let current = match stack.document(Some(rev)) {
-            Ok((_, current)) => current,
-            Err(failure) if failure.is_about_keys() && self.new_key => return Ok(false),
-            Err(failure) if failure.is_about_keys() => {
-                return Err(failure.extend_hint(
-                    "or pass --new-key: then this snapshot and later ones need the keys that you give now",
-                ));
-            }
-            Err(failure) => return Err(failure),
-        };
-        if current.payload != document.payload && !self.force {
-            let hint = match current.payload.as_str() {
+    fn equals_current(
+        &self,
+        stack: &Stack<'_>,
+        rev: &Revision,
+        current: &Raw,
+        document: &Raw,
+    ) -> Result<bool, Failure> {
+        let payload = stack.payload_of(rev, current)?;
+        if payload != document.payload && !self.force {
+            let hint = match payload {
                 State::PAYLOAD => "leave out --payload if the file is a snapshot".to_owned(),
                 found => format!("pass --payload {found} if the file is such a document"),
             };
             let other = ErrorKind::OtherPayload {
-                found: current.payload,
+                found: payload.into(),
             };
             return Err(Failure::from(Error::new(other, "another type"))
                 .hint(hint)
                 .extend_hint("--force stores a document of another type"));
         }
+        if payload == document.payload && current.bytes == document.bytes {
+            return Ok(true);
+        }
         // A document of unobin that breaks a rule differs from this one, which breaks none.
-        Ok(current == *document
-            || stack
-                .canonical(rev, current)
+        Ok(stack.is_of_unobin(rev)?
+            && stack
+                .canonical(
+                    rev,
+                    Raw {
+                        payload: payload.into(),
+                        bytes: current.bytes.clone(),
+                    },
+                )
                 .is_ok_and(|current| current == *document))
     }
 }
@@ -200,12 +244,41 @@ fn current(stack: &Stack<'_>, expected: Option<&Expected>) -> Result<Option<Revi
         }
         current => current?,
     };
+    demand_expected(stack, expected, current.as_ref())?;
+    Ok(current)
+}
+
+fn demand_expected(
+    stack: &Stack<'_>,
+    expected: Option<&Expected>,
+    current: Option<&Revision>,
+) -> Result<(), Error> {
+    let is_genesis = |rev| stack.store().header(rev).is_ok_and(|header| header.is_genesis);
     match expected {
-        Some(Expected(expected)) if *expected != current => {
-            Err(Error::current_moved(expected.clone(), current).into())
+        // Nothing was built yet.
+        Some(Expected(None)) if current.is_some_and(is_genesis) => Ok(()),
+        Some(Expected(expected)) if expected.as_ref() != current => {
+            Err(Error::current_moved(expected.clone(), current.cloned()))
         }
-        _ => Ok(current),
+        _ => Ok(()),
     }
+}
+
+/// Stores the document after `current`, which was not opened.
+fn save_without_run(
+    stack: &Stack<'_>,
+    held: &Held,
+    current: Option<&Revision>,
+    document: &Raw,
+    message: Option<String>,
+) -> Result<Revision, Error> {
+    let rev = stack.store().document::<Raw>().write(document, message)?;
+    let moved = stack
+        .store()
+        .backend()
+        .set_current(current.into(), &rev, held.token());
+    moved.map_err(|error| error.at_revision(&rev))?;
+    Ok(rev)
 }
 
 /// The file, up to the size that a store takes, and the progress of the command that begins with reading it.

@@ -1,0 +1,623 @@
+//! The records of a journal: `docs/format.md`, "Journal records".
+//!
+//! Record 0 begins with a header that names the run and the base and holds a wrapped data key of its own. Each record seals
+//! one batch of changes. Its associated data contains the tag of the record before it, so that no record can be left out,
+//! moved or taken from another journal unnoticed, except at the end.
+
+use super::data_key::{BODY_TAG_BYTES, DataKey, HEADER_TAG_BYTES, JOURNAL, and_clear_the_stack};
+use super::header::{Record, Seal, WrappedKey, check_recipients, malformed, record, written_at};
+use super::wrapping::{self, MAX_HEADER_BYTES, PREFIX_BYTES, header_bytes, push_field};
+use super::{damaged, misplaced, refused, too_large};
+use crate::{Error, ErrorKind, Holder, LockToken, MAX_RECORD_BYTES, Provenance, Revision, StackId, json};
+use chacha20poly1305::aead::AeadInOut as _;
+use chacha20poly1305::{ChaCha20Poly1305, Nonce};
+use sdk_encrypt::Keyring;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+
+const MAGIC: [u8; 8] = *b"\x8AUBJRNL\n";
+const VERSION: u32 = 1;
+/// Header members are nested at most this deep, the header itself included.
+const MAX_DEPTH: usize = 16;
+/// The number of changes in a record.
+const COUNT_BYTES: usize = 4;
+/// The tag of a record that is not encrypted.
+const PLAIN_TAG_BYTES: usize = 32;
+/// The most bytes of changes in a record: the rest is room for the header, the count and the tag.
+pub(crate) const MAX_BATCH_BYTES: usize = MAX_RECORD_BYTES - MAX_HEADER_BYTES - 1024;
+
+/// The header of record 0: the members in the order in which they are written.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Header {
+    journal_version: u32,
+    payload_type: String,
+    factory: String,
+    stack: String,
+    base: String,
+    base_digest: String,
+    journal_id: String,
+    run_id: String,
+    lock_token: String,
+    operation: String,
+    seal: Seal,
+    recipients: Vec<WrappedKey>,
+    provenance: Record,
+}
+
+/// Where a journal belongs, and what it holds.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) payload: &'a str,
+    pub(crate) id: &'a StackId,
+    pub(crate) base: &'a Revision,
+    /// Of the base's sealed file: see [`digest`].
+    pub(crate) digest: &'a Digest,
+}
+
+/// What record 0 says about the run that began the journal.
+#[derive(Debug, Clone)]
+pub(crate) struct Begun {
+    pub(crate) run_id: String,
+    pub(crate) token: LockToken,
+    pub(crate) holder: Holder,
+}
+
+/// The SHA-256 of a base's header, which contains the base's own tag and so stands for the whole file.
+pub(crate) type Digest = [u8; 32];
+
+/// The digest that a journal on this base records: that of everything before the body, or of a whole file of version 1.
+pub(crate) fn digest(sealed: &[u8]) -> Digest {
+    let header = match sealed.starts_with(&super::v2::MAGIC) {
+        true => header_bytes(sealed).map_or(sealed, |json| {
+            &sealed[..PREFIX_BYTES + json.len() + HEADER_TAG_BYTES]
+        }),
+        false => sealed,
+    };
+    Sha256::digest(header).into()
+}
+
+/// Returns 128 fresh random bits in hexadecimal, which name a run or a journal.
+pub(crate) fn fresh_id() -> Result<String, Error> {
+    Ok(LockToken::generate()?.to_string())
+}
+
+/// Seals the records of one journal in order.
+pub(crate) struct Writer {
+    chain: Chain,
+    /// Magic, length, header and tag, until record 0 is sealed.
+    begin: Vec<u8>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        keyring: &Keyring,
+        place: Place<'_>,
+        begun: &Begun,
+        now: OffsetDateTime,
+    ) -> Result<Self, Error> {
+        let data_key = DataKey::generate()?;
+        Self::with_key(&data_key, fresh_id()?, keyring, place, begun, now)
+    }
+
+    /// Only the tests pass in a data key and an id, to compare the outcome with published bytes.
+    pub(super) fn with_key(
+        data_key: &DataKey,
+        journal_id: String,
+        keyring: &Keyring,
+        place: Place<'_>,
+        begun: &Begun,
+        now: OffsetDateTime,
+    ) -> Result<Self, Error> {
+        wrapping::check_payload_type(place.payload)?;
+        begun.holder.provenance.check(None)?;
+        let base_digest = hexadecimal(place.digest);
+        let context = context(place.payload, place.id, place.base, &base_digest, &journal_id);
+        let header = Header {
+            journal_version: VERSION,
+            payload_type: place.payload.into(),
+            factory: place.id.factory().into(),
+            stack: place.id.stack().into(),
+            base: place.base.to_string(),
+            base_digest,
+            journal_id,
+            run_id: begun.run_id.clone(),
+            lock_token: begun.token.to_string(),
+            operation: begun.holder.operation.clone(),
+            seal: wrapping::seal_of(keyring),
+            recipients: wrapping::wrap(keyring, data_key, &context)?,
+            provenance: record(&begun.holder.provenance, None, now)?,
+        };
+        let json = serde_json::to_vec(&header).map_err(|source| {
+            Error::new(
+                ErrorKind::Unsupported,
+                "the header of the journal cannot be written",
+            )
+            .with_source(source)
+        })?;
+        if json.len() > MAX_HEADER_BYTES {
+            return Err(too_large(json.len() as u64, MAX_HEADER_BYTES as u64));
+        }
+        let mut begin = Vec::with_capacity(PREFIX_BYTES + json.len() + HEADER_TAG_BYTES);
+        begin.extend_from_slice(&MAGIC);
+        begin.extend_from_slice(&(json.len() as u32).to_le_bytes());
+        begin.extend_from_slice(&json);
+        let (chain, tag) = match keyring.is_plain() {
+            true => Chain::plain(Sha256::digest(&begin).into()),
+            false => and_clear_the_stack(|| Chain::sealed(data_key, data_key.header_tag(JOURNAL, &begin))),
+        };
+        begin.extend_from_slice(&tag);
+        Ok(Self { chain, begin })
+    }
+
+    /// Seals the next record, of `count` changes. Its bytes are final: if the answer of the backend is lost, they are
+    /// appended again as they are.
+    pub(crate) fn seal(&mut self, count: u32, batch: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut record = std::mem::take(&mut self.begin);
+        record.reserve_exact(COUNT_BYTES + batch.len() + PLAIN_TAG_BYTES);
+        record.extend_from_slice(&count.to_le_bytes());
+        let body = record.len();
+        record.extend_from_slice(batch);
+        self.chain.seal(&mut record, body)?;
+        Ok(record)
+    }
+}
+
+/// Opens the records of one journal in order.
+pub(crate) struct Reader {
+    chain: Chain,
+    payload: String,
+    begun: Begun,
+}
+
+/// The changes of one record.
+pub(crate) struct Batch {
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl Reader {
+    /// Opens record 0. The steps and their order are those of `docs/format.md`.
+    pub(crate) fn open(
+        keyring: &Keyring,
+        id: &StackId,
+        base: &Revision,
+        digest: &Digest,
+        mut record: Vec<u8>,
+    ) -> Result<(Self, Batch), Error> {
+        let (header, body_start) = split(&record)?;
+        wrapping::refuse_other_seal(keyring, header.seal, &header.recipients)?;
+        let base_name = base.to_string();
+        let digest = hexadecimal(digest);
+        for (what, expected, found) in [
+            ("the factory", id.factory(), &header.factory),
+            ("the stack", id.stack(), &header.stack),
+            ("the revision", &base_name, &header.base),
+            ("a file with the digest", &digest, &header.base_digest),
+        ] {
+            if expected != found {
+                return Err(misplaced(what, expected, found));
+            }
+        }
+        let tag_start = body_start - HEADER_TAG_BYTES;
+        let (mut chain, tag) = if keyring.is_plain() {
+            Chain::plain(Sha256::digest(&record[..tag_start]).into())
+        } else {
+            let context = context(&header.payload_type, id, base, &digest, &header.journal_id);
+            let data_key = wrapping::unwrap(keyring, &header.recipients, &context)?;
+            and_clear_the_stack(|| {
+                data_key.verify_header(JOURNAL, &record[..tag_start], &record[tag_start..body_start])?;
+                Ok::<_, Error>(Chain::sealed(
+                    &data_key,
+                    data_key.header_tag(JOURNAL, &record[..tag_start]),
+                ))
+            })?
+        };
+        // Of a plain journal, nothing secret is compared; that of a sealed one was compared in constant time.
+        if tag != record[tag_start..body_start] {
+            return Err(damaged("the header was changed after it was written"));
+        }
+        record.drain(..body_start);
+        let batch = chain.open(record)?;
+        let begun = header.begun()?;
+        Ok((
+            Self {
+                chain,
+                payload: header.payload_type,
+                begun,
+            },
+            batch,
+        ))
+    }
+
+    pub(crate) fn payload(&self) -> &str {
+        &self.payload
+    }
+
+    pub(crate) fn begun(&self) -> &Begun {
+        &self.begun
+    }
+
+    /// Opens the next record.
+    pub(crate) fn next(&mut self, record: Vec<u8>) -> Result<Batch, Error> {
+        self.chain.open(record)
+    }
+}
+
+impl Batch {
+    /// Hands each change to `apply`.
+    pub(crate) fn for_each(&self, mut apply: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+        let mut rest = self.bytes.as_slice();
+        for _ in 0..self.count {
+            let (length, tail) = rest.split_first_chunk().ok_or_else(cut_short)?;
+            let length = u32::from_le_bytes(*length) as usize;
+            if length > tail.len() {
+                return Err(cut_short());
+            }
+            let (change, tail) = tail.split_at(length);
+            apply(change)?;
+            rest = tail;
+        }
+        match rest.is_empty() {
+            true => Ok(()),
+            false => Err(damaged("a record of the journal holds more than its changes")),
+        }
+    }
+}
+
+/// Adds one change, whose bytes `encode` appends, to a batch that is not sealed yet.
+pub(crate) fn push_change(
+    batch: &mut Vec<u8>,
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let start = batch.len();
+    batch.extend_from_slice(&[0; 4]);
+    encode(batch)?;
+    let length = batch.len() - start - 4;
+    let length = u32::try_from(length).map_err(|_| too_large(length as u64, u64::from(u32::MAX)))?;
+    batch[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}
+
+/// What the journal says about itself, without a key: do not trust it. `number` is the number of the record.
+pub(crate) fn unverified(number: u64, record: &[u8]) -> Result<(Option<Begun>, u32), Error> {
+    let (begun, rest) = match number {
+        0 => {
+            let (header, body_start) = split(record)?;
+            (Some(header.begun()?), &record[body_start..])
+        }
+        _ => (None, record),
+    };
+    let (count, _) = rest.split_first_chunk().ok_or_else(cut_short)?;
+    Ok((begun, u32::from_le_bytes(*count)))
+}
+
+/// The state of the chain: what the next record is bound to.
+struct Chain {
+    /// On the heap, so that no copy of the key stays on the stack; erased when it is dropped. None in a plain journal.
+    cipher: Option<Box<ChaCha20Poly1305>>,
+    /// The number of the next record.
+    number: u64,
+    /// The tag before it: of the header, then of each record.
+    tag: Vec<u8>,
+}
+
+impl Chain {
+    fn plain(header_tag: [u8; HEADER_TAG_BYTES]) -> (Self, [u8; HEADER_TAG_BYTES]) {
+        let chain = Self {
+            cipher: None,
+            number: 0,
+            tag: header_tag.into(),
+        };
+        (chain, header_tag)
+    }
+
+    fn sealed(data_key: &DataKey, header_tag: [u8; HEADER_TAG_BYTES]) -> (Self, [u8; HEADER_TAG_BYTES]) {
+        let chain = Self {
+            cipher: Some(Box::new(data_key.body_cipher(JOURNAL))),
+            number: 0,
+            tag: header_tag.into(),
+        };
+        (chain, header_tag)
+    }
+
+    /// Seals `record[body..]`, after the count, in place and appends the tag.
+    fn seal(&mut self, record: &mut Vec<u8>, body: usize) -> Result<(), Error> {
+        let bound_to = self.bound_to(&record[body - COUNT_BYTES..body]);
+        let tag: Vec<u8> = match &self.cipher {
+            Some(cipher) => and_clear_the_stack(|| {
+                cipher
+                    .encrypt_inout_detached(&self.nonce(), &bound_to, (&mut record[body..]).into())
+                    .map(|tag| tag.to_vec())
+                    .map_err(|_| Error::new(ErrorKind::TooLarge, "ChaCha20-Poly1305 seals up to 256 GiB"))
+            })?,
+            None => plain_tag(&bound_to, &record[body..]),
+        };
+        record.extend_from_slice(&tag);
+        self.advance(tag);
+        Ok(())
+    }
+
+    /// Opens a record: the count, the sealed batch and the tag.
+    fn open(&mut self, mut record: Vec<u8>) -> Result<Batch, Error> {
+        let changed = |number| {
+            damaged(format!(
+                "record {number} of the journal was changed after it was written"
+            ))
+        };
+        let tag_bytes = match self.cipher {
+            Some(_) => BODY_TAG_BYTES,
+            None => PLAIN_TAG_BYTES,
+        };
+        if record.len() < COUNT_BYTES + tag_bytes {
+            return Err(cut_short());
+        }
+        let bound_to = self.bound_to(&record[..COUNT_BYTES]);
+        let tag = record.split_off(record.len() - tag_bytes);
+        let (count, body) = record.split_at_mut(COUNT_BYTES);
+        let count = count.first_chunk().copied().map_or(0, u32::from_le_bytes);
+        match &self.cipher {
+            Some(cipher) => and_clear_the_stack(|| {
+                let tag = tag.as_slice().try_into().map_err(|_| cut_short())?;
+                cipher
+                    .decrypt_inout_detached(&self.nonce(), &bound_to, body.into(), tag)
+                    .map_err(|_| changed(self.number))
+            })?,
+            None if plain_tag(&bound_to, body) != tag => return Err(changed(self.number)),
+            None => {}
+        }
+        record.drain(..COUNT_BYTES);
+        self.advance(tag);
+        Ok(Batch { count, bytes: record })
+    }
+
+    /// The associated data: the tag before, and the count.
+    fn bound_to(&self, count: &[u8]) -> Vec<u8> {
+        [&self.tag, count].concat()
+    }
+
+    /// One key seals one journal, and each number one record of it.
+    fn nonce(&self) -> Nonce {
+        let mut nonce = Nonce::default();
+        nonce[..8].copy_from_slice(&self.number.to_le_bytes());
+        nonce
+    }
+
+    fn advance(&mut self, tag: Vec<u8>) {
+        self.number += 1;
+        self.tag = tag;
+    }
+}
+
+impl Header {
+    fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        /// Read before anything else, so that a newer version is not taken for a damaged file.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct Probe {
+            journal_version: u32,
+        }
+
+        let text = str::from_utf8(bytes).map_err(|_| damaged("the header is not UTF-8"))?;
+        let probe: Probe = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+        if probe.journal_version != VERSION {
+            return Err(refused(format!(
+                "the journal is of version {}: a newer release is needed to open it",
+                probe.journal_version
+            )));
+        }
+        json::check(text, MAX_DEPTH).map_err(|flaw| damaged(format!("the header has {flaw}")))?;
+        let header: Self = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+        // They go into the header of the revision that recovery writes.
+        for (what, id) in [("run-id", &header.run_id), ("lock-token", &header.lock_token)] {
+            if id.parse::<LockToken>().is_err() {
+                return Err(damaged(format!("the header has an invalid {what}")));
+            }
+        }
+        check_recipients(header.seal, &header.recipients)?;
+        header.provenance.check()?;
+        Ok(header)
+    }
+
+    fn begun(&self) -> Result<Begun, Error> {
+        let provenance = Provenance {
+            run: self.provenance.run.clone(),
+            author: self.provenance.author.clone(),
+            host: self.provenance.host.clone(),
+            tool: self.provenance.tool.clone(),
+        };
+        let token = self
+            .lock_token
+            .parse()
+            .map_err(|_| damaged("the header has no lock token"))?;
+        Ok(Begun {
+            run_id: self.run_id.clone(),
+            token,
+            holder: Holder::new(self.operation.clone())
+                .with_provenance(provenance)
+                .with_since(written_at(&self.provenance)?),
+        })
+    }
+}
+
+/// Returns the header of record 0, and where its first batch begins.
+fn split(record: &[u8]) -> Result<(Header, usize), Error> {
+    if !record.starts_with(&MAGIC) {
+        return Err(damaged("this is no journal, or its beginning was changed"));
+    }
+    let json = header_bytes(record)?;
+    Ok((Header::parse(json)?, PREFIX_BYTES + json.len() + HEADER_TAG_BYTES))
+}
+
+fn context(payload: &str, id: &StackId, base: &Revision, digest: &str, journal_id: &str) -> Vec<u8> {
+    let mut context = Vec::with_capacity(256);
+    for field in [
+        "ubstate/journal/1",
+        payload,
+        id.factory(),
+        id.stack(),
+        &base.to_string(),
+        digest,
+        journal_id,
+    ] {
+        push_field(&mut context, field);
+    }
+    context
+}
+
+fn plain_tag(bound_to: &[u8], body: &[u8]) -> Vec<u8> {
+    Sha256::new()
+        .chain_update(bound_to)
+        .chain_update(body)
+        .finalize()
+        .to_vec()
+}
+
+fn cut_short() -> Error {
+    damaged("a record of the journal was cut short")
+}
+
+fn hexadecimal(digest: &Digest) -> String {
+    use std::fmt::Write as _;
+    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sdk_encrypt::{EnvKey, MasterKey, Noop};
+
+    const BASE: &[u8] = b"the base";
+
+    fn begun() -> Begun {
+        Begun {
+            run_id: "0".repeat(32),
+            token: LockToken::generate().unwrap(),
+            holder: Holder::new("apply").with_provenance(Provenance::new().with_author("alice")),
+        }
+    }
+
+    /// A journal with one record for each text, whose one change it is.
+    fn journal(keyring: &Keyring, base: &str, texts: &[&str]) -> Vec<Vec<u8>> {
+        let id = "network/prod".parse().unwrap();
+        let base = base.parse().unwrap();
+        let place = Place {
+            payload: "state",
+            id: &id,
+            base: &base,
+            digest: &digest(BASE),
+        };
+        let mut writer = Writer::new(keyring, place, &begun(), OffsetDateTime::UNIX_EPOCH).unwrap();
+        let seal = |text: &&str| {
+            let mut batch = Vec::new();
+            push_change(&mut batch, |out| Ok(out.extend_from_slice(text.as_bytes()))).unwrap();
+            writer.seal(1, &batch).unwrap()
+        };
+        texts.iter().map(seal).collect()
+    }
+
+    fn replayed(keyring: &Keyring, records: &[Vec<u8>]) -> Result<Vec<String>, Error> {
+        let id = "network/prod".parse().unwrap();
+        let base = "2026-07-10T12:00:00Z".parse().unwrap();
+        let mut texts = Vec::new();
+        let mut keep = |change: &[u8]| Ok(texts.push(String::from_utf8(change.into()).unwrap()));
+        let Some((first, rest)) = records.split_first() else {
+            return Ok(Vec::new());
+        };
+        let (mut reader, batch) = Reader::open(keyring, &id, &base, &digest(BASE), first.clone())?;
+        batch.for_each(&mut keep)?;
+        for record in rest {
+            reader.next(record.clone())?.for_each(&mut keep)?;
+        }
+        Ok(texts)
+    }
+
+    fn keyrings() -> [Keyring; 2] {
+        [
+            Noop.into(),
+            EnvKey::new("STATE_KEY", MasterKey::generate().unwrap()).into(),
+        ]
+    }
+
+    const MOMENT: &str = "2026-07-10T12:00:00Z";
+
+    #[test]
+    fn changes_are_replayed_in_order() {
+        for keyring in keyrings() {
+            let records = journal(&keyring, MOMENT, &["one", "", "three"]);
+            assert_eq!(replayed(&keyring, &records).unwrap(), ["one", "", "three"]);
+            let (found, count) = unverified(0, &records[0]).unwrap();
+            assert_eq!(found.unwrap().holder.operation, "apply");
+            assert_eq!(count, 1);
+            assert_eq!(unverified(1, &records[1]).unwrap().1, 1);
+        }
+    }
+
+    #[test]
+    fn no_record_is_left_out_moved_or_taken_from_elsewhere() {
+        for keyring in keyrings() {
+            let records = journal(&keyring, MOMENT, &["one", "two", "three", "four"]);
+            let other = journal(&keyring, MOMENT, &["one", "two", "three", "four"]);
+            let [one, two, three, four] = [0, 1, 2, 3].map(|n| records[n].clone());
+            for spliced in [
+                vec![one.clone(), three.clone(), two.clone(), four.clone()],
+                vec![one.clone(), two.clone(), four.clone()],
+                vec![one.clone(), two.clone(), two.clone(), three.clone()],
+                vec![two.clone(), three.clone()],
+                vec![one.clone(), one.clone()],
+                vec![one.clone(), other[1].clone()],
+                vec![other[0].clone(), two.clone()],
+            ] {
+                assert!(replayed(&keyring, &spliced).unwrap_err().is_damaged());
+            }
+            // What was cut at the end cannot be noticed.
+            assert_eq!(replayed(&keyring, &[one, two]).unwrap(), ["one", "two"]);
+            let elsewhere = journal(&keyring, "2026-07-10T12:00:01Z", &["one"]);
+            assert_eq!(
+                replayed(&keyring, &elsewhere).unwrap_err().kind(),
+                &ErrorKind::Misplaced
+            );
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_of_a_record_is_noticed() {
+        for keyring in keyrings() {
+            let records = journal(&keyring, MOMENT, &["a password", "another"]);
+            for number in 0..records.len() {
+                for bit in 0..records[number].len() * 8 {
+                    let mut changed = records.clone();
+                    changed[number][bit / 8] ^= 1 << (bit % 8);
+                    assert!(
+                        replayed(&keyring, &changed).is_err(),
+                        "record {number}, bit {bit}"
+                    );
+                }
+                for end in 0..records[number].len() {
+                    let mut cut = records.clone();
+                    cut[number].truncate(end);
+                    assert!(replayed(&keyring, &cut).is_err(), "record {number}, cut at {end}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_journal_opens_with_its_key_only() {
+        let [plain, key] = keyrings();
+        let [_, other] = keyrings();
+        let records = journal(&key, MOMENT, &["one"]);
+        // The name of the key is the same.
+        assert!(replayed(&other, &records).is_err());
+        assert_eq!(
+            replayed(&plain, &records).unwrap_err().kind(),
+            &ErrorKind::Refused
+        );
+        let unsealed = journal(&plain, MOMENT, &["one"]);
+        assert_eq!(replayed(&key, &unsealed).unwrap_err().kind(), &ErrorKind::Refused);
+    }
+}

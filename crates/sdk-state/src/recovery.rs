@@ -1,0 +1,211 @@
+//! Commits what a dead run left in its journal.
+
+use crate::envelope::{Mark, Origin};
+use crate::replay::Loaded;
+use crate::{Error, ErrorKind, Expect, Lock, LockToken, Pointer, Revision, Snapshot, Store, Wait};
+use std::time::Duration;
+
+/// The pauses before a call whose outcome is unknown is repeated.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(20),
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+];
+
+/// What [`Store::salvage`] kept of a damaged journal.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Salvaged {
+    /// The revision that holds the changes that could be read; now current.
+    pub revision: Revision,
+    /// How many changes could be read.
+    pub changes: u64,
+    /// Why the others could not; `None` if all could.
+    pub lost: Option<Error>,
+}
+
+/// The head of a stack whose lock is held, with nothing unfinished.
+pub(crate) struct Recovered<D> {
+    /// `None` for a fresh stack.
+    pub(crate) head: Option<Loaded<D>>,
+    /// How many changes of a dead run were committed.
+    pub(crate) changes: u64,
+    /// What a first run that died has left.
+    pub(crate) leftovers: Vec<Revision>,
+}
+
+impl<D: Snapshot> Store<D> {
+    /// Commits what a dead run left unfinished although a part of it does not open: the changes up to there become a revision,
+    /// and the rest is gone for good, also if another key would open it. Does nothing and returns `None` if nothing is
+    /// unfinished.
+    ///
+    /// Use it when [`begin`](Store::begin) reports damage that no copy can repair, or when the key is lost. It takes the lock for the duration of the
+    /// call and does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// * [`Locked`](ErrorKind::Locked) while somebody else holds the lock.
+    /// * Those of [`get`](Store::get) when the current revision itself cannot be read: make another one current.
+    /// * Those of [`write`](Store::write), and a [backend error](crate::Backend#backend-errors).
+    pub fn salvage(&self) -> Result<Option<Salvaged>, Error> {
+        let lock = self.lock("salvage", Wait::none())?;
+        let Some(pointer) = self.backend().current()? else {
+            return Ok(None);
+        };
+        let mut loaded = self.load_base(&pointer)?;
+        let lost = match self.replay(&mut loaded, &mut None) {
+            Ok(()) if loaded.journal.is_none() => return Ok(None),
+            Ok(()) => None,
+            Err(error) if is_transient(&error) => return Err(error),
+            Err(error) => Some(error),
+        };
+        let changes = loaded.journal.as_ref().map_or(0, |journal| journal.changes);
+        let head = self.commit_recovered(loaded, lock.token()?)?;
+        Ok(Some(Salvaged {
+            revision: head.pointer.revision,
+            changes,
+            lost,
+        }))
+    }
+
+    /// Reads the head as the holder of the lock, and commits what a dead run left unfinished.
+    pub(crate) fn recover(&self, lock: &dyn Lock) -> Result<Recovered<D>, Error> {
+        let recovered = self.recover_with(lock.token()?);
+        recovered.map_err(|error| match lock.check() {
+            // Its holder was evicted meanwhile: what looks like damage may be somebody else's progress.
+            Err(lost) if lost.is_lock_lost() => lost,
+            _ => error,
+        })
+    }
+
+    fn recover_with(&self, token: &LockToken) -> Result<Recovered<D>, Error> {
+        let Some(head) = self.load()? else {
+            return Ok(Recovered {
+                head: None,
+                changes: 0,
+                leftovers: self.demand_fresh()?,
+            });
+        };
+        self.remove_replaced(&head, token);
+        let Some(journal) = &head.journal else {
+            return Ok(Recovered {
+                head: Some(head),
+                changes: 0,
+                leftovers: Vec::new(),
+            });
+        };
+        if journal.begun.token == *token {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the process that holds the lock has changes that it has not committed: it must share the lock before it \
+                 starts another one",
+            ));
+        }
+        let changes = journal.changes;
+        Ok(Recovered {
+            head: Some(self.commit_recovered(head, token)?),
+            changes,
+            leftovers: Vec::new(),
+        })
+    }
+
+    /// Writes the replayed document as the dead run's revision, and makes it current, which ends the journal.
+    fn commit_recovered(&self, mut head: Loaded<D>, token: &LockToken) -> Result<Loaded<D>, Error> {
+        let journal = head.journal.take();
+        let changes = journal.as_ref().map_or(0, |journal| journal.changes);
+        let begun = journal.map(|journal| journal.begun);
+        let base = head.pointer.revision.clone();
+        let run_id = begun.as_ref().map(|begun| begun.run_id.clone());
+        let mark = Mark {
+            // The dead run made its base, too: it leaves one revision.
+            replaces: Some(base.clone()).filter(|_| run_id.is_some() && head.mark.run_id == run_id),
+            run_id,
+            is_genesis: false,
+        };
+        let provenance = begun.map(|begun| begun.holder.provenance);
+        let message = format!(
+            "recovered, {changes} {}",
+            if changes == 1 { "change" } else { "changes" }
+        );
+        let written = self.write_as(
+            &head.document,
+            &Origin {
+                message: Some(&message),
+                parent: Some(&base),
+                mark: &mark,
+                ..Origin::new(provenance.as_ref().unwrap_or(self.provenance()), self.now())
+            },
+        )?;
+        let pointer = self.move_current(Some(&head.pointer), &written.revision, token)?;
+        head = Loaded {
+            pointer,
+            document: head.document,
+            mark,
+            digest: written.digest,
+            sealed_bytes: written.sealed_bytes,
+            journal: None,
+        };
+        self.remove_replaced(&head, token);
+        Ok(head)
+    }
+
+    /// Removes the revision that the current one replaces, if its run died before it could. A failure is left to the next run.
+    fn remove_replaced(&self, head: &Loaded<D>, token: &LockToken) {
+        if let Some(replaced) = &head.mark.replaces
+            && let Ok(header) = self.header(replaced)
+            && header.run_id == head.mark.run_id
+        {
+            let _ = self.backend().remove(replaced, Some(token));
+        }
+    }
+
+    /// Makes a new revision current if `expected` still is, and finds out whether it did.
+    pub(crate) fn move_current(
+        &self,
+        expected: Option<&Pointer>,
+        rev: &Revision,
+        token: &LockToken,
+    ) -> Result<Pointer, Error> {
+        let expect = expected.map_or(Expect::Nothing, Expect::Pointer);
+        match until_known(|| self.backend().set_current(expect, rev, token)) {
+            // An earlier call has moved it, and its answer was lost.
+            Err(error) if found(&error) == Some(rev) => match self.backend().current()? {
+                Some(pointer) if pointer.revision == *rev => Ok(pointer),
+                _ => Err(error),
+            },
+            moved => moved,
+        }
+    }
+}
+
+/// Repeats the identical call until its outcome is known. It never looks and goes on: a call that arrives late would take the
+/// ground away.
+pub(crate) fn until_known<T>(call: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+    let mut pauses = PAUSES.into_iter();
+    let mut unknown: Option<Error> = None;
+    loop {
+        let error = match (call(), unknown) {
+            (Err(error), _) if error.is_outcome_unknown() => error,
+            // This call has changed nothing. An earlier one may have, or may still do so.
+            (Err(error), Some(unknown)) if is_transient(&error) => unknown,
+            (known, _) => return known,
+        };
+        match pauses.next() {
+            Some(pause) => Wait::at_most(pause).pause(pause),
+            None => return Err(error),
+        };
+        unknown = Some(error);
+    }
+}
+
+/// Whether nothing was changed, and a later try may succeed.
+pub(crate) fn is_transient(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Io)
+}
+
+fn found(error: &Error) -> Option<&Revision> {
+    match error.kind() {
+        ErrorKind::CurrentMoved { found, .. } => found.as_ref(),
+        _ => None,
+    }
+}

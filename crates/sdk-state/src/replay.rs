@@ -1,0 +1,179 @@
+//! Reads the head of a stack: the current revision, and the journal that continues it.
+
+use crate::envelope::journal::{self, Batch, Begun, Digest, Reader};
+use crate::envelope::{self, Mark};
+use crate::{Backend, Change as _, Error, ErrorKind, MAX_RECORD_BYTES, Pointer, Snapshot, Store, Unfinished};
+
+/// How much of a journal is read at once.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// The head of a stack, as of one moment.
+pub(crate) struct Loaded<D> {
+    pub(crate) pointer: Pointer,
+    /// Of the current revision, and of the journal as far as it could be opened.
+    pub(crate) document: D,
+    /// What the current revision's run noted in it.
+    pub(crate) mark: Mark,
+    pub(crate) digest: Digest,
+    pub(crate) sealed_bytes: u64,
+    pub(crate) journal: Option<Replayed>,
+}
+
+/// The live journal.
+pub(crate) struct Replayed {
+    pub(crate) begun: Begun,
+    pub(crate) changes: u64,
+}
+
+impl Replayed {
+    pub(crate) fn unfinished(self) -> Unfinished {
+        Unfinished {
+            changes: self.changes,
+            by: self.begun.holder,
+        }
+    }
+}
+
+impl<D: Snapshot> Store<D> {
+    /// Reads the head; `None` for a fresh stack.
+    ///
+    /// The pointer, the snapshot and the pages of the journal are read one after the other. If the pointer and record 0 are
+    /// the same afterwards, they belong together; otherwise somebody moved `current`, and it starts over.
+    pub(crate) fn load(&self) -> Result<Option<Loaded<D>>, Error> {
+        loop {
+            let Some(pointer) = self.backend().current()? else {
+                return self.demand_fresh().map(|_| None);
+            };
+            let mut first = None;
+            let loaded = self.load_at(&pointer, &mut first);
+            if self.backend().current()?.as_ref() != Some(&pointer) {
+                continue;
+            }
+            if let Some(first) = first
+                && self.backend().read_journal(&pointer, 0, 0)?.first() != Some(&first)
+            {
+                continue;
+            }
+            return match loaded {
+                Err(error) if error.is_not_found() => Err(dangling(&pointer)),
+                loaded => loaded.map(Some),
+            };
+        }
+    }
+
+    fn load_at(&self, pointer: &Pointer, first: &mut Option<Vec<u8>>) -> Result<Loaded<D>, Error> {
+        let mut loaded = self.load_base(pointer)?;
+        self.replay(&mut loaded, first)?;
+        Ok(loaded)
+    }
+
+    /// Reads the current revision without its journal.
+    pub(crate) fn load_base(&self, pointer: &Pointer) -> Result<Loaded<D>, Error> {
+        let sealed = self.read(&pointer.revision)?;
+        let (digest, sealed_bytes) = (journal::digest(&sealed), sealed.len() as u64);
+        let (document, mark) = self.open(&pointer.revision, sealed)?;
+        Ok(Loaded {
+            pointer: pointer.clone(),
+            document,
+            mark,
+            digest,
+            sealed_bytes,
+            journal: None,
+        })
+    }
+
+    /// Makes the changes of the journal. After an error, those before it have been made.
+    pub(crate) fn replay(&self, loaded: &mut Loaded<D>, first: &mut Option<Vec<u8>>) -> Result<(), Error> {
+        let mut reader: Option<Reader> = None;
+        let (mut number, mut bytes) = (0, 0);
+        // A run folds a journal that is larger than its base, which may be as large as the limit.
+        let limit = self
+            .limit()
+            .saturating_add(envelope::OVERHEAD + MAX_RECORD_BYTES as u64);
+        loop {
+            let page = self.backend().read_journal(&loaded.pointer, number, PAGE_BYTES)?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for record in page {
+                bytes += record.len() as u64;
+                if bytes > limit {
+                    return Err(envelope::too_large(bytes, limit));
+                }
+                let batch = match &mut reader {
+                    Some(reader) => reader.next(record),
+                    None => {
+                        *first = Some(record.clone());
+                        self.begin_replay(loaded, &mut reader, record)
+                    }
+                };
+                let made = batch.and_then(|batch| make(&batch, loaded));
+                made.map_err(|error| {
+                    error
+                        .with_outcome("the changes that a run has not committed")
+                        .at_revision(&loaded.pointer.revision)
+                })?;
+                number += 1;
+            }
+        }
+    }
+
+    fn begin_replay(
+        &self,
+        loaded: &mut Loaded<D>,
+        reader: &mut Option<Reader>,
+        record: Vec<u8>,
+    ) -> Result<Batch, Error> {
+        let base = &loaded.pointer.revision;
+        let (opened, batch) = Reader::open(self.keyring(), self.id(), base, &loaded.digest, record)?;
+        if opened.payload() != loaded.document.payload() {
+            return Err(Error::other_payload(loaded.document.payload(), opened.payload()));
+        }
+        loaded.journal = Some(Replayed {
+            begun: opened.begun().clone(),
+            changes: 0,
+        });
+        *reader = Some(opened);
+        Ok(batch)
+    }
+}
+
+fn make<D: Snapshot>(batch: &Batch, loaded: &mut Loaded<D>) -> Result<(), Error> {
+    let (document, journal) = (&mut loaded.document, &mut loaded.journal);
+    batch.for_each(|change| {
+        D::Change::decode(change)?.apply(document);
+        if let Some(journal) = journal {
+            journal.changes += 1;
+        }
+        Ok(())
+    })
+}
+
+/// Returns what a journal says about itself, without a key.
+pub(crate) fn unverified(backend: &dyn Backend, base: &Pointer) -> Result<Option<Unfinished>, Error> {
+    let mut found: Option<Unfinished> = None;
+    let mut number = 0;
+    loop {
+        let page = backend.read_journal(base, number, PAGE_BYTES)?;
+        if page.is_empty() {
+            return Ok(found);
+        }
+        for record in page {
+            let (begun, count) = journal::unverified(number, &record)?;
+            let unfinished = found.get_or_insert_with(|| Unfinished {
+                changes: 0,
+                by: begun.map(|begun| begun.holder).unwrap_or_default(),
+            });
+            unfinished.changes += u64::from(count);
+            number += 1;
+        }
+    }
+}
+
+pub(crate) fn dangling(pointer: &Pointer) -> Error {
+    Error::new(
+        ErrorKind::Damaged,
+        "`current` names this revision, which does not exist: make an existing one current",
+    )
+    .at_revision(&pointer.revision)
+}

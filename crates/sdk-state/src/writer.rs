@@ -1,0 +1,350 @@
+//! What one thread at a time does for a run: it appends to the journal, and writes revisions.
+
+use crate::envelope::journal::{self, Begun, Digest};
+use crate::envelope::{Mark, Origin};
+use crate::group_commit::guard;
+use crate::recovery::{is_transient, until_known};
+use crate::{Appended, Error, ErrorKind, Holder, Lock, LockToken, Pointer, Revision, Snapshot, Store};
+use std::sync::Mutex;
+
+/// A journal of at least this many bytes is folded into a revision once it is larger than its base.
+const FOLD_BYTES: u64 = 1 << 20;
+
+/// Whose run it is.
+pub(crate) struct Owner<D> {
+    pub(crate) store: Store<D>,
+    pub(crate) holder: Holder,
+    pub(crate) token: LockToken,
+    pub(crate) run_id: String,
+    /// Taken when the run ends.
+    pub(crate) lock: Mutex<Option<Box<dyn Lock>>>,
+}
+
+/// Encoded changes.
+#[derive(Default)]
+pub(crate) struct Queue {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) count: u32,
+}
+
+/// What the thread that writes knows about the stack.
+pub(crate) struct Writer {
+    pub(crate) base: Option<Base>,
+    /// The run's own revision, which is current, and whether it was made without being asked for.
+    pub(crate) own: Option<Revision>,
+    pub(crate) own_is_automatic: bool,
+    /// How many changes the current revision holds.
+    pub(crate) committed: u64,
+    journal: Option<Journal>,
+    /// A sealed record that is not known to be in the journal. It is appended again as it is.
+    pending: Option<Vec<u8>>,
+    /// Changes that are in no record.
+    pub(crate) backlog: Queue,
+    /// False where no journal is kept: then each batch is a revision.
+    pub(crate) keeps_journal: bool,
+    /// The document, stored when it could no longer become current.
+    pub(crate) orphan: Option<Revision>,
+    /// Geneses of first runs that died.
+    leftovers: Vec<Revision>,
+}
+
+pub(crate) struct Base {
+    pub(crate) pointer: Pointer,
+    pub(crate) digest: Digest,
+    pub(crate) sealed_bytes: u64,
+}
+
+struct Journal {
+    sealer: journal::Writer,
+    /// The number of the next record.
+    next: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Why something was not written.
+pub(crate) enum Problem {
+    /// Nothing was changed, and a later try may succeed.
+    Delay(Error),
+    /// The run cannot go on.
+    End(Error),
+    /// The backend keeps no journal.
+    NoJournal,
+}
+
+impl<D: Snapshot> Owner<D> {
+    /// The token, unless this is a forked child.
+    pub(crate) fn token(&self) -> Result<&LockToken, Error> {
+        if let Some(lock) = &*guard(&self.lock) {
+            lock.token()?;
+        }
+        Ok(&self.token)
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(base: Option<Base>, keeps_journal: bool, leftovers: Vec<Revision>) -> Self {
+        Self {
+            base,
+            own: None,
+            own_is_automatic: false,
+            committed: 0,
+            journal: None,
+            pending: None,
+            backlog: Queue::default(),
+            keeps_journal,
+            orphan: None,
+            leftovers,
+        }
+    }
+
+    /// What is current.
+    pub(crate) fn current(&self) -> Option<Revision> {
+        self.base.as_ref().map(|base| base.pointer.revision.clone())
+    }
+
+    /// Whether the backlog is written as a revision, not to the journal.
+    pub(crate) fn must_fold(&self) -> bool {
+        let journal = self.journal.as_ref().map_or(0, |journal| journal.bytes);
+        let base = self.base.as_ref().map_or(0, |base| base.sealed_bytes);
+        !self.keeps_journal
+            || journal + self.backlog.bytes.len() as u64 > base.max(FOLD_BYTES) && journal > 0
+            || self.backlog.bytes.len() > journal::MAX_BATCH_BYTES
+    }
+
+    /// Appends what is pending, then the backlog, to the journal.
+    pub(crate) fn append<D: Snapshot>(&mut self, owner: &Owner<D>) -> Result<(), Problem> {
+        self.demand_base(owner)?;
+        let Some(base) = &self.base else {
+            return Err(Problem::NoJournal);
+        };
+        loop {
+            let record = match self.pending.take() {
+                Some(record) => record,
+                None if self.backlog.count == 0 => return Ok(()),
+                None => {
+                    let record =
+                        Self::seal(owner, base, &mut self.journal, &self.backlog).map_err(Problem::Delay)?;
+                    self.backlog.clear();
+                    record
+                }
+            };
+            let Some(journal) = &mut self.journal else {
+                return Err(Problem::NoJournal);
+            };
+            let index = journal.next;
+            let appended = owner.token().and_then(|token| {
+                until_known(|| owner.store.backend().append(&base.pointer, index, &record, token))
+            });
+            match appended {
+                Ok(Appended::Appended) => {
+                    journal.next += 1;
+                    journal.bytes += record.len() as u64;
+                }
+                Ok(Appended::Taken) => {
+                    let message =
+                        "the journal holds records of somebody else, although this run holds the lock";
+                    return Err(Problem::End(Error::new(ErrorKind::Damaged, message)));
+                }
+                Err(error) => {
+                    self.pending = Some(record);
+                    return Err(match error.kind() {
+                        ErrorKind::Unsupported => Problem::NoJournal,
+                        _ => Problem::of(error),
+                    });
+                }
+            }
+        }
+    }
+
+    fn seal<D: Snapshot>(
+        owner: &Owner<D>,
+        base: &Base,
+        journal: &mut Option<Journal>,
+        backlog: &Queue,
+    ) -> Result<Vec<u8>, Error> {
+        let journal = match journal {
+            Some(journal) => journal,
+            None => {
+                let place = journal::Place {
+                    payload: D::PAYLOAD,
+                    id: owner.store.id(),
+                    base: &base.pointer.revision,
+                    digest: &base.digest,
+                };
+                let begun = Begun {
+                    run_id: owner.run_id.clone(),
+                    token: owner.token.clone(),
+                    holder: owner.holder.clone(),
+                };
+                let sealer = journal::Writer::new(owner.store.keyring(), place, &begun, owner.store.now())?;
+                journal.insert(Journal {
+                    sealer,
+                    next: 0,
+                    bytes: 0,
+                })
+            }
+        };
+        journal.sealer.seal(backlog.count, &backlog.bytes)
+    }
+
+    /// Writes the document, which holds the changes up to `number`, as the run's revision, and makes it current, which ends
+    /// the journal.
+    pub(crate) fn fold<D: Snapshot>(
+        &mut self,
+        owner: &Owner<D>,
+        document: &D,
+        number: u64,
+        message: Option<String>,
+    ) -> Result<(), Problem> {
+        self.demand_base(owner)?;
+        let mark = Mark {
+            run_id: Some(owner.run_id.clone()),
+            replaces: self.own.clone(),
+            is_genesis: false,
+        };
+        self.write_current(owner, document, message.as_deref(), &mark)?;
+        self.own_is_automatic = message.is_none();
+        self.committed = number;
+        self.journal = None;
+        self.pending = None;
+        self.backlog.clear();
+        if let Some(replaced) = mark.replaces {
+            // If it stays, the next run removes it.
+            let _ = owner.store.backend().remove(&replaced, Some(&owner.token));
+        }
+        Ok(())
+    }
+
+    /// On a fresh stack, makes the genesis current: a first run that dies has then lost no pointer.
+    fn demand_base<D: Snapshot>(&mut self, owner: &Owner<D>) -> Result<(), Problem> {
+        if self.base.is_some() || owner.store.writes_v1() {
+            return Ok(());
+        }
+        let mark = Mark {
+            run_id: Some(owner.run_id.clone()),
+            replaces: None,
+            is_genesis: true,
+        };
+        self.write_current(owner, &D::fresh(owner.store.id()), None, &mark)?;
+        for leftover in std::mem::take(&mut self.leftovers) {
+            let _ = owner.store.backend().remove(&leftover, Some(&owner.token));
+        }
+        Ok(())
+    }
+
+    fn write_current<D: Snapshot>(
+        &mut self,
+        owner: &Owner<D>,
+        document: &D,
+        message: Option<&str>,
+        mark: &Mark,
+    ) -> Result<(), Problem> {
+        let base = self.base.as_ref().map(|base| &base.pointer);
+        let origin = Origin {
+            message,
+            parent: base.map(|pointer| &pointer.revision),
+            mark,
+            ..Origin::new(owner.store.provenance(), owner.store.now())
+        };
+        // Whatever becomes of it, nothing that was acknowledged depends on it before it is current.
+        let written = owner.store.write_as(document, &origin).map_err(Problem::Delay)?;
+        let token = owner.token().map_err(Problem::End)?;
+        let pointer = owner
+            .store
+            .move_current(base, &written.revision, token)
+            .map_err(|error| {
+                let problem = Problem::of(error.at_revision(&written.revision));
+                match problem {
+                    Problem::Delay(_) => drop(owner.store.backend().remove(&written.revision, Some(token))),
+                    _ if !mark.is_genesis => self.orphan = Some(written.revision.clone()),
+                    _ => {}
+                }
+                problem
+            })?;
+        self.own = Some(written.revision);
+        self.base = Some(Base {
+            pointer,
+            digest: written.digest,
+            sealed_bytes: written.sealed_bytes,
+        });
+        Ok(())
+    }
+
+    /// Makes another revision current; returns its document unless it is current already.
+    pub(crate) fn go_to<D: Snapshot>(
+        &mut self,
+        owner: &Owner<D>,
+        rev: &Revision,
+    ) -> Result<Option<D>, Problem> {
+        let base = self.base.as_ref().map(|base| &base.pointer);
+        if base.is_some_and(|pointer| pointer.revision == *rev) {
+            return Ok(None);
+        }
+        let sealed = owner.store.read(rev).map_err(Problem::Delay)?;
+        let (digest, sealed_bytes) = (journal::digest(&sealed), sealed.len() as u64);
+        let (document, _) = owner.store.open(rev, sealed).map_err(Problem::Delay)?;
+        let token = owner.token().map_err(Problem::End)?;
+        let pointer = owner.store.move_current(base, rev, token).map_err(Problem::of)?;
+        self.base = Some(Base {
+            pointer,
+            digest,
+            sealed_bytes,
+        });
+        self.own = None;
+        Ok(Some(document))
+    }
+
+    /// Replaces the sealed bytes of a revision.
+    pub(crate) fn replace<D: Snapshot>(
+        &mut self,
+        owner: &Owner<D>,
+        rev: &Revision,
+        sealed: &[u8],
+    ) -> Result<(), Problem> {
+        let token = owner.token().map_err(Problem::End)?;
+        let replaced = until_known(|| owner.store.backend().replace(rev, sealed, token));
+        let base = self.base.as_mut().filter(|base| base.pointer.revision == *rev);
+        match (replaced, base) {
+            (Ok(()), Some(base)) => {
+                base.digest = journal::digest(sealed);
+                base.sealed_bytes = sealed.len() as u64;
+                Ok(())
+            }
+            (Ok(()), None) => Ok(()),
+            // A journal records the digest of its base, which is not known now.
+            (Err(error), Some(_)) if error.is_outcome_unknown() => Err(Problem::End(error)),
+            (Err(error), _) if error.is_lock_lost() => Err(Problem::End(error)),
+            (Err(error), _) => Err(Problem::Delay(error)),
+        }
+    }
+}
+
+impl Queue {
+    pub(crate) fn push(&mut self, bytes: &[u8], count: u32) {
+        self.bytes.extend_from_slice(bytes);
+        self.count += count;
+    }
+
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        if self.count == 0 {
+            std::mem::swap(self, other);
+        } else {
+            self.push(&other.bytes, other.count);
+        }
+        other.clear();
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.count = 0;
+    }
+}
+
+impl Problem {
+    pub(crate) fn of(error: Error) -> Self {
+        match is_transient(&error) {
+            true => Self::Delay(error),
+            false => Self::End(error),
+        }
+    }
+}
