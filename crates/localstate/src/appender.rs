@@ -9,6 +9,7 @@ use crate::snapshots::Flushes;
 use crate::stack::StackDirectory;
 use crate::temporary::Temporary;
 use crate::untrusted;
+use rustix::io::Errno;
 use sdk_state::{Appended, Expect, LockToken, Pointer};
 use std::fs::File;
 use std::io;
@@ -240,9 +241,9 @@ impl Writer {
             return Err(unconfirmed(directory, addition, Some(source)));
         }
         demand_found(directory, addition)?;
-        let failure = |errno| stack.failure("look at the journal", layout::JOURNAL, errno);
+        let unknown = |errno: Errno| unconfirmed(directory, addition, Some(errno.into()));
         self.open = Some(Open {
-            inode: directory::stat(&file).map_err(failure)?.into(),
+            inode: directory::stat(&file).map_err(unknown)?.into(),
             directory: Arc::clone(directory),
             base: addition.base.clone(),
             token: addition.token.clone(),

@@ -66,6 +66,8 @@
 //!   neither read the new files nor tell whether their lock is held. Give the files back with `chown`.
 //! * The name of a deleted revision may be given again, if it sorts after the current one. A copy of the deleted file that is
 //!   put back under that name opens as the new revision.
+//! * Unobin does not know the journal. While a run has changes that no revision holds, unobin sees the base revision. If unobin
+//!   moves `current` away and back again, the journal is live again.
 //! * Nobody notices that the whole directory was put back to an older state.
 //! * A process that is stopped (`SIGSTOP`, a debugger) inside a change that takes microseconds keeps the others out: after ten
 //!   seconds their changes fail as [`Unavailable`](sdk_state::ErrorKind::Unavailable). A process that wants the lock waits
