@@ -368,6 +368,10 @@ mod tests {
         backend.set_current(Expect::Nothing, &one, token).unwrap();
         backend.set_current(Expect::Revision(&one), &two, token).unwrap();
         backend.replace(&two, b"sealed anew", token).unwrap();
+        let base = backend.current().unwrap().unwrap();
+        let error = backend.append(&base, 0, b"record", token).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Unsupported);
+        assert!(backend.read_journal(&base, 0, 0).unwrap().is_empty());
         backend.remove(&one, Some(token)).unwrap();
         assert_eq!(backend.list().unwrap(), [two]);
     }

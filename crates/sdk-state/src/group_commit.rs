@@ -7,7 +7,7 @@ use crate::writer::{Owner, Problem, Queue, Writer};
 use crate::{Change as _, Error, ErrorKind, Revision, Snapshot};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 
 /// What threads and tickets share.
 pub(crate) struct Core<D: Snapshot> {
@@ -81,6 +81,7 @@ impl<D: Snapshot> Core<D> {
                 .is_some_and(|lock| lock.is_lost())
         {
             progress.ended = Some(Error::lock_lost());
+            self.changed.notify_all();
         }
         progress.ended.clone().map_or(Ok(()), Err)
     }
@@ -171,7 +172,7 @@ impl<D: Snapshot> Core<D> {
 
     /// Notes what became of the changes up to `number`, and lets the next one write.
     fn record<'a>(
-        &self,
+        &'a self,
         mut progress: MutexGuard<'a, Progress<D>>,
         writer: Box<Writer>,
         number: u64,
@@ -184,17 +185,33 @@ impl<D: Snapshot> Core<D> {
                 progress.delayed = None;
             }
             Err(Problem::Delay(error)) => progress.delayed = Some((number, error)),
-            Err(Problem::End(error)) => progress.ended = Some(error),
+            Err(Problem::End(error)) => {
+                progress.ended.get_or_insert(error);
+            }
             Err(Problem::NoJournal) => {}
         }
-        let wakers = std::mem::take(&mut progress.wakers);
-        for (number, waker) in wakers {
-            match progress.answer(number) {
-                Some(_) => waker.wake(),
-                None => progress.wakers.push((number, waker)),
-            }
+        let (known, waiting) = std::mem::take(&mut progress.wakers)
+            .into_iter()
+            .partition(|(number, _)| progress.answer(*number).is_some());
+        progress.wakers = waiting;
+        let progress = self.put_back(progress, writer);
+        self.wake(progress, known)
+    }
+
+    /// Wakes tasks without the mutex: a task may use the run at once, or drop it.
+    fn wake<'a>(
+        &'a self,
+        progress: MutexGuard<'a, Progress<D>>,
+        wakers: Vec<(u64, Waker)>,
+    ) -> MutexGuard<'a, Progress<D>> {
+        if wakers.is_empty() {
+            return progress;
         }
-        self.put_back(progress, writer)
+        drop(progress);
+        for (_, waker) in wakers {
+            waker.wake();
+        }
+        self.progress()
     }
 
     /// As `record`, and returns the problem to the caller.
@@ -296,7 +313,10 @@ impl<D: Snapshot> Core<D> {
         let background = progress.background.take();
         drop(progress);
         self.changed.notify_all();
-        if let Some(background) = background {
+        // A task that the thread woke may have dropped the run.
+        if let Some(background) = background
+            && background.thread().id() != thread::current().id()
+        {
             let _ = background.join();
         }
         if let Ok((progress, writer)) = self.take_writer() {
@@ -312,11 +332,9 @@ impl<D: Snapshot> Core<D> {
     pub(crate) fn end(&self, error: Error) {
         let mut progress = self.progress();
         progress.ended.get_or_insert(error);
-        for (_, waker) in std::mem::take(&mut progress.wakers) {
-            waker.wake();
-        }
-        drop(progress);
+        let wakers = std::mem::take(&mut progress.wakers);
         self.changed.notify_all();
+        drop(self.wake(progress, wakers));
     }
 
     pub(crate) fn start_background(self: &Arc<Self>) -> Result<(), Error> {
@@ -325,7 +343,7 @@ impl<D: Snapshot> Core<D> {
             return Ok(());
         }
         let core = Arc::clone(self);
-        let thread = std::thread::Builder::new().name("state-run".into());
+        let thread = thread::Builder::new().name("state-run".into());
         let thread = thread
             .spawn(move || core.write_until_closed())
             .map_err(|source| {
@@ -343,6 +361,10 @@ impl<D: Snapshot> Core<D> {
                 Some(writer) => self.write(progress, writer),
                 None => self.wait_for_change(progress),
             };
+        }
+        if progress.ended.is_some() {
+            let wakers = std::mem::take(&mut progress.wakers);
+            drop(self.wake(progress, wakers));
         }
     }
 }
@@ -395,7 +417,7 @@ struct EndOnPanic<'a, D: Snapshot>(&'a Core<D>);
 
 impl<D: Snapshot> Drop for EndOnPanic<'_, D> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if thread::panicking() {
             let message = "the thread that wrote the changes panicked";
             self.0.end(Error::new(ErrorKind::OutcomeUnknown, message));
         }

@@ -56,9 +56,7 @@ impl<D: Snapshot> Store<D> {
         let lost = match self.replay(&mut loaded, &mut None) {
             Ok(()) if loaded.journal.is_none() => return Ok(None),
             Ok(()) => None,
-            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Io) => {
-                return Err(error);
-            }
+            Err(error) if is_transient(&error) => return Err(error),
             Err(error) => Some(error),
         };
         let changes = loaded.journal.as_ref().map_or(0, |journal| journal.changes);
@@ -183,13 +181,26 @@ impl<D: Snapshot> Store<D> {
 /// Repeats the identical call until its outcome is known. It never looks and goes on: a call that arrives late would take the
 /// ground away.
 pub(crate) fn until_known<T>(call: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
-    for pause in PAUSES {
-        match call() {
-            Err(error) if error.is_outcome_unknown() => Wait::at_most(pause).pause(pause),
-            known => return known,
+    let mut pauses = PAUSES.into_iter();
+    let mut unknown: Option<Error> = None;
+    loop {
+        let error = match (call(), unknown) {
+            (Err(error), _) if error.is_outcome_unknown() => error,
+            // This call has changed nothing. An earlier one may have, or may still do so.
+            (Err(error), Some(unknown)) if is_transient(&error) => unknown,
+            (known, _) => return known,
         };
+        match pauses.next() {
+            Some(pause) => Wait::at_most(pause).pause(pause),
+            None => return Err(error),
+        };
+        unknown = Some(error);
     }
-    call()
+}
+
+/// Whether nothing was changed, and a later try may succeed.
+pub(crate) fn is_transient(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Io)
 }
 
 fn found(error: &Error) -> Option<&Revision> {

@@ -303,20 +303,11 @@ impl<D: Snapshot> Run<D> {
     ///
     /// Those of [`commit`](Run::commit) and [`Backend::replace`](crate::Backend::replace).
     pub fn replace(&self, rev: &Revision, sealed: &[u8]) -> Result<(), Error> {
-        let (progress, mut writer) = self.core.take_committed()?;
-        drop(progress);
-        let replaced = self
-            .core
-            .owner
-            .store
-            .backend()
-            .replace(rev, sealed, &self.core.owner.token);
-        if let Some(base) = writer.base.as_mut().filter(|base| base.pointer.revision == *rev) {
-            base.digest = journal::digest(sealed);
-            base.sealed_bytes = sealed.len() as u64;
-        }
-        self.core.give_back(self.core.progress(), writer);
-        replaced
+        let (progress, writer) = self.core.take_committed()?;
+        let replaced = self.core.replace_document(progress, writer, |owner, writer, _| {
+            writer.replace(owner, rev, sealed).map(|()| None)
+        });
+        replaced.map(drop)
     }
 
     /// Lets processes that are started from now on [join](Store::join) the lock of this run. From then on each change is

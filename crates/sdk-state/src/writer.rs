@@ -3,7 +3,7 @@
 use crate::envelope::journal::{self, Begun, Digest};
 use crate::envelope::{Mark, Origin};
 use crate::group_commit::guard;
-use crate::recovery::until_known;
+use crate::recovery::{is_transient, until_known};
 use crate::{Appended, Error, ErrorKind, Holder, Lock, LockToken, Pointer, Revision, Snapshot, Store};
 use std::sync::Mutex;
 
@@ -293,6 +293,30 @@ impl Writer {
         self.own = None;
         Ok(Some(document))
     }
+
+    /// Replaces the sealed bytes of a revision.
+    pub(crate) fn replace<D: Snapshot>(
+        &mut self,
+        owner: &Owner<D>,
+        rev: &Revision,
+        sealed: &[u8],
+    ) -> Result<(), Problem> {
+        let token = owner.token().map_err(Problem::End)?;
+        let replaced = until_known(|| owner.store.backend().replace(rev, sealed, token));
+        let base = self.base.as_mut().filter(|base| base.pointer.revision == *rev);
+        match (replaced, base) {
+            (Ok(()), Some(base)) => {
+                base.digest = journal::digest(sealed);
+                base.sealed_bytes = sealed.len() as u64;
+                Ok(())
+            }
+            (Ok(()), None) => Ok(()),
+            // A journal records the digest of its base, which is not known now.
+            (Err(error), Some(_)) if error.is_outcome_unknown() => Err(Problem::End(error)),
+            (Err(error), _) if error.is_lock_lost() => Err(Problem::End(error)),
+            (Err(error), _) => Err(Problem::Delay(error)),
+        }
+    }
 }
 
 impl Queue {
@@ -318,9 +342,9 @@ impl Queue {
 
 impl Problem {
     pub(crate) fn of(error: Error) -> Self {
-        match error.kind() {
-            ErrorKind::Unavailable | ErrorKind::Io => Self::Delay(error),
-            _ => Self::End(error),
+        match is_transient(&error) {
+            true => Self::Delay(error),
+            false => Self::End(error),
         }
     }
 }

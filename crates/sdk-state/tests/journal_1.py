@@ -319,7 +319,7 @@ def bases():
         "plain": sealed(one, recipients=(), data_key=None),
         "plain, later": sealed(one, revision=LATER, recipients=(), data_key=None),
         "genesis": sealed(fresh(), **genesis),
-        "genesis of a tool with other documents": {**sealed(fresh(), payload="plan", **genesis)},
+        "genesis of a tool with other documents": sealed(fresh(), payload="plan", **genesis),
         "version 1": {"revision": REVISION, "document": one, "sealed": b64(version_1(
             {"name": "env-key", "body": {"env-var": "KEY"}},
             nonce + sodium.crypto_aead_aes256gcm_encrypt(compact(one), None, nonce, KEY)))},
@@ -690,12 +690,12 @@ def check(file):
 
 def main():
     if sys.argv[1:] == ["vectors"]:
+        def line(value):
+            return json.dumps(value, separators=(",", ":"))
         file = vectors()
-        parts = [f'"{name}":{{\n' + ",\n".join(f"{json.dumps(one)}:{json.dumps(base, separators=(',', ':'))}"
-                                             for one, base in file[name].items()) + "\n}" for name in ["bases"]]
-        lines = [json.dumps(vector, separators=(",", ":")) for vector in file["vectors"]]
-        print('{"defaults":' + json.dumps(file["defaults"], separators=(",", ":")) + ",\n" + ",\n".join(parts)
-              + ',\n"vectors":[\n' + ",\n".join(lines) + "\n]}")
+        bases = [f"{line(name)}:{line(base)}" for name, base in file["bases"].items()]
+        print(f'{{"defaults":{line(file["defaults"])},\n"bases":{{\n' + ",\n".join(bases) + '\n},\n"vectors":[\n'
+              + ",\n".join(map(line, file["vectors"])) + "\n]}")
     elif sys.argv[1:2] == ["check"] and len(sys.argv) == 3:
         with open(sys.argv[2]) as file:
             print(check(json.load(file)), "vectors hold")

@@ -258,7 +258,7 @@ impl Stack<'_> {
     fn document_at_head(&self) -> Result<Found<Raw>, Failure> {
         let store = self.store.document::<Raw>();
         match store.head() {
-            Err(error) if error.kind() == &ErrorKind::InvalidSnapshot => match self.store.head() {
+            Err(error) if is_of_changes(&error) => match self.store.head() {
                 Err(error) if matches!(error.kind(), ErrorKind::OtherPayload { .. }) => {
                     self.context.output.warning(
                         "unfinished changes are not shown: only the tool that made them can read them",
@@ -424,6 +424,14 @@ impl Stack<'_> {
             None => Ok(None),
         }
     }
+}
+
+/// Whether a document of any type was to be changed.
+fn is_of_changes(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::InvalidSnapshot | ErrorKind::OtherPayload { .. }
+    )
 }
 
 fn raw(state: &State) -> Result<Raw, Error> {

@@ -4,7 +4,7 @@ use crate::exit::Failure;
 use crate::held::Held;
 use crate::stack::Stack;
 use crate::text::{age, now};
-use sdk_state::{Error, Holder, Liveness, LockStatus, Revision, State, Store, Unfinished};
+use sdk_state::{Error, ErrorKind, Holder, Liveness, LockStatus, Revision, State, Store, Unfinished};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -114,14 +114,18 @@ pub(crate) fn commit(stack: &Stack<'_>, held: &Held, operation: &str) -> Result<
         return Ok(None);
     };
     let run = held.begin::<State>(stack, operation).map_err(|error| {
-        let failure = stack.explain_head(error);
-        match failure.is_about_keys() {
-            true => failure.extend_hint(&format!(
-                "the {} that {} has not finished need that key too",
-                changes(left.changes),
-                author_of(&left)
-            )),
-            false => failure,
+        let left = format!(
+            "what {} has not finished ({})",
+            author_of(&left),
+            changes(left.changes)
+        );
+        let is_of_other_tool = matches!(error.kind(), ErrorKind::OtherPayload { .. });
+        match stack.explain_head(error) {
+            failure if is_of_other_tool => {
+                failure.hint(format!("first commit {left}, with the tool that made it"))
+            }
+            failure if failure.is_about_keys() => failure.extend_hint(&format!("{left} needs that key too")),
+            failure => failure,
         }
     })?;
     let committed = Committed {

@@ -450,7 +450,11 @@ impl Medium {
             members.map(|bit| format!(" c{}", bit + 1)).collect()
         };
         let Pointer { rev, number } = self.pointer();
-        let holds = self.document_of(rev).map_or(" missing".into(), names);
+        let holds = match self.document_of(rev) {
+            None => " missing".into(),
+            Some(0) => " nothing".into(),
+            Some(document) => names(document),
+        };
         let journal = &self.journals[usize::from(self.journal)];
         let records = names(
             journal

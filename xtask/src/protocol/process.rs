@@ -626,7 +626,10 @@ impl State {
                     Fault::FlushFails => ", which fails",
                 };
                 let call = call.map_or(String::new(), |call| call.to_string());
-                (at, format!("{call}: {:?}{what}", step.unwrap_or(Step::Create)))
+                (
+                    at,
+                    format!("calls \"{call}\": {:?}{what}", step.unwrap_or(Step::Create)),
+                )
             }
             Action::Late(slot) => {
                 let call = self.late[slot].map_or(String::new(), |(_, call)| call.to_string());

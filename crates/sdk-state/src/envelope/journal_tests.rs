@@ -14,6 +14,7 @@ use sdk_encrypt::{Keyring, Noop};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use time::OffsetDateTime;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -137,7 +138,10 @@ impl Case {
                 }
             };
             let mut texts = Vec::new();
-            batch.for_each(|change| Ok(texts.push(String::from_utf8_lossy(change).into_owned())))?;
+            batch.for_each(|change| {
+                texts.push(String::from_utf8_lossy(change).into_owned());
+                Ok(())
+            })?;
             changes.push(texts);
         }
         Ok(changes)
@@ -215,7 +219,11 @@ fn sealing_gives_the_published_records() {
         for (number, (changes, published)) in vector.changes.iter().zip(&case.records).enumerate() {
             let mut batch = Vec::new();
             for change in changes {
-                push_change(&mut batch, |out| Ok(out.extend_from_slice(change.as_bytes()))).unwrap();
+                push_change(&mut batch, |out| {
+                    out.extend_from_slice(change.as_bytes());
+                    Ok(())
+                })
+                .unwrap();
             }
             let ours = writer.seal(changes.len() as u32, &batch).unwrap();
             assert_eq!(&ours, published, "{}: record {number}", vector.name);
@@ -284,4 +292,28 @@ fn every_cut_of_a_record_is_damage() {
             }
         }
     }
+}
+
+#[test]
+fn a_header_has_at_most_a_mebibyte() {
+    let case = cases().swap_remove(0);
+    let digest = digest(&case.base_file);
+    let place = Place {
+        payload: "state",
+        id: &case.id,
+        base: &case.base,
+        digest: &digest,
+    };
+    let mut begun = unverified(0, &case.records[0]).unwrap().0.unwrap();
+    let mut begin = |length| {
+        begun.holder.operation = "x".repeat(length);
+        let mut writer = Writer::new(&case.ring, place, &begun, OffsetDateTime::UNIX_EPOCH)?;
+        writer.seal(0, &[])
+    };
+    let length = |record: &[u8]| u32::from_le_bytes(*record[8..].first_chunk().unwrap()) as usize;
+    let room = (1 << 20) - length(&begin(0).unwrap());
+    let longest = begin(room).unwrap();
+    assert_eq!(length(&longest), 1 << 20);
+    assert_eq!(case.opened(&[longest]).unwrap(), [Vec::<String>::new()]);
+    assert_eq!(begin(room + 1).unwrap_err().kind(), &ErrorKind::TooLarge);
 }

@@ -156,7 +156,13 @@ impl Push {
             Some(run) => run.save(document, message),
             None => save_without_run(stack, held, current.as_ref(), &document, message),
         };
-        let rev = stored.map_err(after_storing)?;
+        let rev = stored.map_err(
+            |error| match error.revision().map(|rev| stack.store().header(rev)) {
+                Some(Err(gone)) if gone.is_not_found() => error.into(),
+                Some(Ok(header)) if header.is_genesis => error.into(),
+                _ => after_storing(error),
+            },
+        )?;
         if current.is_none() {
             let place = stack.place().catalog.name();
             match is_first_stack {

@@ -58,12 +58,14 @@ impl Recover {
     }
 
     fn salvage(&self, stack: &Stack<'_>) -> Result<Recovered, Failure> {
-        // The salvage takes the lock itself.
-        if held::join(stack)?.is_some() {
+        // The salvage takes the lock itself, and does not wait for it.
+        let held = held::take(stack, "recover")?;
+        if held.is_joined() {
             return Err(Failure::usage(
                 "--discard-damaged does not work under `statectl lock`",
             ));
         }
+        held.give_back(stack);
         let salvaged = stack.store().salvage().map_err(|error| stack.explain(error))?;
         let Some(salvaged) = salvaged else {
             return Ok(self.answer(None, 0, None));

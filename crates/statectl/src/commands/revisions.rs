@@ -80,6 +80,9 @@ struct Row {
     problem: Option<String>,
     #[serde(skip)]
     time: Option<OffsetDateTime>,
+    /// The empty document with which the first run of a stack begins.
+    #[serde(skip)]
+    is_genesis: bool,
 }
 
 impl Snapshots {
@@ -189,6 +192,7 @@ impl Row {
             message: header.message,
             problem: elsewhere,
             time,
+            is_genesis: header.is_genesis,
             ..self
         }
     }
@@ -213,6 +217,7 @@ impl Row {
         match (&self.problem, self.envelope_version) {
             (Some(problem), _) => format!("! {}", plain(problem)),
             (None, Some(1)) => "(envelope version 1)".into(),
+            _ if self.is_genesis => "(empty: the first run began here)".into(),
             _ => first_line(self.message.as_deref().unwrap_or_default()),
         }
     }
