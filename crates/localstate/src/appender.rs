@@ -142,7 +142,8 @@ impl Writer {
         }
         let found = Found::of(stack, &live)?;
         drop(mutex);
-        let is_repeated = found.records == addition.index + 1 && found.last_record == addition.record;
+        let is_last = found.records.checked_sub(1) == Some(addition.index);
+        let is_repeated = is_last && found.last_record == addition.record;
         if found.records != addition.index && !is_repeated {
             return Ok(Some(Appended::Taken));
         }
@@ -388,7 +389,8 @@ impl Open {
     fn judge_repetition(&self, addition: &Addition<'_>) -> Result<Outcome, Failure> {
         let stack = &self.directory.stack;
         let last_record = self.last + HEADER_BYTES as u64;
-        if addition.index + 1 != self.records || self.end - last_record != addition.record.len() as u64 {
+        let is_last = self.records.checked_sub(1) == Some(addition.index);
+        if !is_last || self.end - last_record != addition.record.len() as u64 {
             return Ok(Outcome::Done(Appended::Taken));
         }
         let mut record = vec![0; addition.record.len()];
