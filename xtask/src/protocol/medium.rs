@@ -328,7 +328,13 @@ impl Medium {
                 }
             }
             (Step::Write, Call::Append(base, record)) => self.write(base, record, world),
-            (Step::Remove, Call::Remove(rev)) => self.remove(rev),
+            (Step::Remove, Call::Remove(rev)) => {
+                // In fact before the step, which starts over if the pointer is another by then.
+                if world.has(Rule::FlushBeforeRemoval) {
+                    self.flush_directory();
+                }
+                self.remove(rev);
+            }
             (Step::Clear, Call::Clear(rev)) => self.unlink_journal_of(rev),
             (Step::UnlinkDeadOfTarget, Call::Rollback(_, to, _)) => {
                 let (is_dead, before) = (self.pointer().rev != to, self.journal);

@@ -94,7 +94,7 @@ rules! {
     FailedFlushEnds "a failed flush is never repeated":
         "E1" in ROTTEN, Lost.
     FlushBeforeRemoval "a removal flushes the pointer first":
-        "promise C1" in REMOVAL, Dangling.
+        "promise C1" in REMOVAL, Dangling; "promise C1" in CHILDREN, Dangling.
 }
 
 /// What a world has beyond a database without faults.
@@ -161,13 +161,15 @@ mod worlds {
     pub(super) const ROLLBACKS: Config = config("directory: two rollbacks", [2, 2, 1, 2, 0, 0], &[Directory]);
     pub(super) const POWER: Config = config("directory: a power cut", [3, 2, 1, 1, 0, 1], &[Directory]);
     pub(super) const FIRST: Config = config("directory: a fresh stack, power cuts", [2, 2, 2, 1, 0, 2], &[Directory, Fresh, Cleans]);
+    pub(super) const CHILDREN: Config = config("directory: joined runs, a power cut", [2, 3, 1, 1, 0, 1], &[Directory, OneToken, Cleans]);
     pub(super) const ROTTEN: Config = config("directory: a failed flush", [2, 3, 1, 0, 1, 1], &[Directory]);
     pub(super) const REMOVAL: Config = config("directory: a removal", [2, 1, 1, 1, 0, 1], &[Directory, Remover]);
 }
 use worlds::*;
 
-pub(super) const CONFIGS: [&Config; 11] = [
-    &EVICTIONS, &LATE, &JOINED, &FRESH, &READER, &DIRECTORY, &ROLLBACKS, &POWER, &FIRST, &ROTTEN, &REMOVAL,
+pub(super) const CONFIGS: [&Config; 12] = [
+    &EVICTIONS, &LATE, &JOINED, &FRESH, &READER, &DIRECTORY, &ROLLBACKS, &POWER, &FIRST, &CHILDREN, &ROTTEN,
+    &REMOVAL,
 ];
 
 impl Config {
