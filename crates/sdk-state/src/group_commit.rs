@@ -252,6 +252,22 @@ impl<D: Snapshot> Core<D> {
         Ok(own)
     }
 
+    /// Commits, and ends the run before anybody can change more.
+    pub(crate) fn finish(&self, message: Option<String>) -> Result<Option<Revision>, Error> {
+        loop {
+            let revision = self.commit(message.clone())?;
+            let (mut progress, writer) = self.take_writer()?;
+            let is_committed = progress.submitted == writer.committed;
+            if is_committed {
+                progress.ended = Some(finished());
+            }
+            self.give_back(progress, writer);
+            if is_committed {
+                return Ok(revision);
+            }
+        }
+    }
+
     /// Replaces the document by what `make` has made current. No change may be submitted meanwhile. Returns the run's own
     /// revision.
     pub(crate) fn replace_document(

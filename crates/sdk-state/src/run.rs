@@ -247,12 +247,11 @@ impl<D: Snapshot> Run<D> {
     /// the revision.
     pub fn finish(&self, options: impl Into<WriteOptions>) -> Result<Option<Revision>, Error> {
         let message = options.into().message;
-        let committed = self.core.commit(message.clone());
+        let committed = self.core.finish(message.clone());
         if committed.is_err() {
             self.core.keep_orphan(message);
         }
         let revision = committed?;
-        self.core.end(finished());
         let unlocked = guard(&self.core.owner.lock).take().map_or(Ok(()), Lock::unlock);
         unlocked.map_err(|error| {
             let error = revision
