@@ -308,6 +308,11 @@ impl<D: Snapshot> Core<D> {
         // The run may have ended when a revision with everything was to become current.
         if let Some(stored) = progress.writer.as_ref().and_then(|writer| writer.orphan.clone())
             && progress.attempted == progress.submitted
+            && !self
+                .owner
+                .store
+                .header(&stored)
+                .is_err_and(|error| error.is_not_found())
         {
             progress.orphan = Some(stored);
             return;
