@@ -252,6 +252,22 @@ impl<D: Snapshot> Core<D> {
         Ok(own)
     }
 
+    /// Commits, and ends the run before anybody can change more.
+    pub(crate) fn finish(&self, message: Option<&str>) -> Result<Option<Revision>, Error> {
+        loop {
+            let revision = self.commit(message)?;
+            let (mut progress, writer) = self.take_writer()?;
+            let is_committed = progress.submitted == writer.committed;
+            if is_committed {
+                progress.ended = Some(finished());
+            }
+            self.give_back(progress, writer);
+            if is_committed {
+                return Ok(revision);
+            }
+        }
+    }
+
     /// Replaces the document by what `make` has made current. No change may be submitted meanwhile. Returns the run's own
     /// revision.
     pub(crate) fn replace_document(
@@ -292,6 +308,11 @@ impl<D: Snapshot> Core<D> {
         // The run may have ended when a revision with everything was to become current.
         if let Some(stored) = progress.writer.as_ref().and_then(|writer| writer.orphan.clone())
             && progress.attempted == progress.submitted
+            && !self
+                .owner
+                .store
+                .header(&stored)
+                .is_err_and(|error| error.is_not_found())
         {
             progress.orphan = Some(stored);
             return;

@@ -70,7 +70,8 @@ impl<D: Snapshot> Store<D> {
 
     /// Reads the head as the holder of the lock, and commits what a dead run left unfinished.
     pub(crate) fn recover(&self, lock: &dyn Lock) -> Result<Recovered<D>, Error> {
-        let recovered = self.recover_with(lock.token()?);
+        let dead = lock.took_over().and_then(|dead| dead.token.as_ref());
+        let recovered = self.recover_with(lock.token()?, dead);
         recovered.map_err(|error| match lock.check() {
             // Its holder was evicted meanwhile: what looks like damage may be somebody else's progress.
             Err(lost) if lost.is_lock_lost() => lost,
@@ -78,7 +79,7 @@ impl<D: Snapshot> Store<D> {
         })
     }
 
-    fn recover_with(&self, token: &LockToken) -> Result<Recovered<D>, Error> {
+    fn recover_with(&self, token: &LockToken, dead: Option<&LockToken>) -> Result<Recovered<D>, Error> {
         let Some(head) = self.load()? else {
             return Ok(Recovered {
                 head: None,
@@ -102,8 +103,14 @@ impl<D: Snapshot> Store<D> {
             ));
         }
         let changes = journal.changes;
+        let is_of_the_dead = dead == Some(&journal.begun.token);
+        let base = head.pointer.revision.clone();
+        let head = self.commit_recovered(head, token)?;
+        if is_of_the_dead {
+            self.remove_unmoved(&base, &head, token);
+        }
         Ok(Recovered {
-            head: Some(self.commit_recovered(head, token)?),
+            head: Some(head),
             changes,
             leftovers: Vec::new(),
         })
@@ -117,8 +124,9 @@ impl<D: Snapshot> Store<D> {
         let base = head.pointer.revision.clone();
         let run_id = begun.as_ref().map(|begun| begun.run_id.clone());
         let mark = Mark {
-            // The dead run made its base, too: it leaves one revision.
-            replaces: Some(base.clone()).filter(|_| run_id.is_some() && head.mark.run_id == run_id),
+            // The dead run made its base, too: it leaves one revision. A genesis does not stay.
+            replaces: Some(base.clone())
+                .filter(|_| run_id.is_some() && head.mark.run_id == run_id || head.mark.is_genesis),
             run_id,
             is_genesis: false,
         };
@@ -153,9 +161,26 @@ impl<D: Snapshot> Store<D> {
     fn remove_replaced(&self, head: &Loaded<D>, token: &LockToken) {
         if let Some(replaced) = &head.mark.replaces
             && let Ok(header) = self.header(replaced)
-            && header.run_id == head.mark.run_id
+            && (header.run_id == head.mark.run_id || header.is_genesis)
         {
             let _ = self.backend().remove(replaced, Some(token));
+        }
+    }
+
+    /// Removes what a run stored and had not made current when it died: all of it that was acknowledged is in `head`. The
+    /// orphan of a run that was evicted stays, because that run may have named it. A failure is ignored.
+    fn remove_unmoved(&self, base: &Revision, head: &Loaded<D>, token: &LockToken) {
+        let stored = self.backend().list().unwrap_or_default();
+        for rev in stored
+            .iter()
+            .filter(|rev| *rev > base && **rev != head.pointer.revision)
+        {
+            if self
+                .header(rev)
+                .is_ok_and(|header| header.run_id.is_some() && header.run_id == head.mark.run_id)
+            {
+                let _ = self.backend().remove(rev, Some(token));
+            }
         }
     }
 

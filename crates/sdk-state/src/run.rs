@@ -102,6 +102,7 @@ impl<D: Snapshot> Store<D> {
             Some(head) => {
                 let base = Base {
                     pointer: head.pointer,
+                    is_genesis: head.mark.is_genesis,
                     digest: head.digest,
                     sealed_bytes: head.sealed_bytes,
                 };
@@ -114,10 +115,14 @@ impl<D: Snapshot> Store<D> {
             store: self.clone(),
             holder: Holder::new(operation).with_provenance(self.provenance().clone()),
             token: lock.token()?.clone(),
-            run_id: journal::fresh_id()?,
             lock: Mutex::new(Some(lock)),
         };
-        let writer = Writer::new(base, keeps_journal && !self.writes_v1(), leftovers);
+        let writer = Writer::new(
+            journal::fresh_id()?,
+            base,
+            keeps_journal && !self.writes_v1(),
+            leftovers,
+        );
         Ok(Run {
             core: Arc::new(Core::new(owner, document, writer)),
             took_over,
@@ -247,12 +252,11 @@ impl<D: Snapshot> Run<D> {
     /// the revision.
     pub fn finish(&self, options: impl Into<WriteOptions>) -> Result<Option<Revision>, Error> {
         let message = options.into().message;
-        let committed = self.core.commit(message.as_deref());
+        let committed = self.core.finish(message.as_deref());
         if committed.is_err() {
             self.core.keep_orphan(message.as_deref());
         }
         let revision = committed?;
-        self.core.end(finished());
         let unlocked = guard(&self.core.owner.lock).take().map_or(Ok(()), Lock::unlock);
         unlocked.map_err(|error| {
             let error = revision
@@ -319,6 +323,8 @@ impl<D: Snapshot> Run<D> {
     pub fn share_with_children(&self) -> Result<(), Error> {
         let (progress, mut writer) = self.core.take_committed()?;
         writer.keeps_journal = false;
+        // A child may commit before this run finishes, which then has no revision to add a message to.
+        writer.own_is_automatic = false;
         self.core.give_back(progress, writer);
         match &*guard(&self.core.owner.lock) {
             Some(lock) => lock.share_with_children(),

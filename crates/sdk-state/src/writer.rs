@@ -15,7 +15,6 @@ pub(crate) struct Owner<D> {
     pub(crate) store: Store<D>,
     pub(crate) holder: Holder,
     pub(crate) token: LockToken,
-    pub(crate) run_id: String,
     /// Taken when the run ends.
     pub(crate) lock: Mutex<Option<Box<dyn Lock>>>,
 }
@@ -29,6 +28,8 @@ pub(crate) struct Queue {
 
 /// What the thread that writes knows about the stack.
 pub(crate) struct Writer {
+    /// Names the revisions of which the run leaves only the last.
+    run_id: String,
     pub(crate) base: Option<Base>,
     /// The run's own revision, which is current, and whether it was made without being asked for.
     pub(crate) own: Option<Revision>,
@@ -50,6 +51,8 @@ pub(crate) struct Writer {
 
 pub(crate) struct Base {
     pub(crate) pointer: Pointer,
+    /// The next revision replaces it, whoever made it.
+    pub(crate) is_genesis: bool,
     pub(crate) digest: Digest,
     pub(crate) sealed_bytes: u64,
 }
@@ -82,8 +85,14 @@ impl<D: Snapshot> Owner<D> {
 }
 
 impl Writer {
-    pub(crate) fn new(base: Option<Base>, keeps_journal: bool, leftovers: Vec<Revision>) -> Self {
+    pub(crate) fn new(
+        run_id: String,
+        base: Option<Base>,
+        keeps_journal: bool,
+        leftovers: Vec<Revision>,
+    ) -> Self {
         Self {
+            run_id,
             base,
             own: None,
             own_is_automatic: false,
@@ -122,8 +131,8 @@ impl Writer {
                 Some(record) => record,
                 None if self.backlog.count == 0 => return Ok(()),
                 None => {
-                    let record =
-                        Self::seal(owner, base, &mut self.journal, &self.backlog).map_err(Problem::Delay)?;
+                    let record = Self::seal(owner, &self.run_id, base, &mut self.journal, &self.backlog)
+                        .map_err(Problem::Delay)?;
                     self.backlog.clear();
                     record
                 }
@@ -158,6 +167,7 @@ impl Writer {
 
     fn seal<D: Snapshot>(
         owner: &Owner<D>,
+        run_id: &str,
         base: &Base,
         journal: &mut Option<Journal>,
         backlog: &Queue,
@@ -172,7 +182,7 @@ impl Writer {
                     digest: &base.digest,
                 };
                 let begun = Begun {
-                    run_id: owner.run_id.clone(),
+                    run_id: run_id.to_owned(),
                     token: owner.token.clone(),
                     holder: owner.holder.clone(),
                 };
@@ -197,9 +207,11 @@ impl Writer {
         message: Option<&str>,
     ) -> Result<(), Problem> {
         self.demand_base(owner)?;
+        let genesis = self.base.as_ref().filter(|base| base.is_genesis);
+        let genesis = genesis.map(|base| base.pointer.revision.clone());
         let mark = Mark {
-            run_id: Some(owner.run_id.clone()),
-            replaces: self.own.clone(),
+            run_id: Some(self.run_id.clone()),
+            replaces: self.own.clone().or(genesis),
             is_genesis: false,
         };
         self.write_current(owner, document, message, &mark)?;
@@ -221,7 +233,7 @@ impl Writer {
             return Ok(());
         }
         let mark = Mark {
-            run_id: Some(owner.run_id.clone()),
+            run_id: Some(self.run_id.clone()),
             replaces: None,
             is_genesis: true,
         };
@@ -247,7 +259,12 @@ impl Writer {
             ..Origin::new(owner.store.provenance(), owner.store.now())
         };
         // Whatever becomes of it, nothing that was acknowledged depends on it before it is current.
-        let written = owner.store.write_as(document, &origin).map_err(Problem::Delay)?;
+        let written = owner.store.write_as(document, &origin).map_err(|error| {
+            if let Some(stored) = error.revision() {
+                let _ = owner.store.backend().remove(stored, Some(&owner.token));
+            }
+            Problem::Delay(error)
+        })?;
         let token = owner.token().map_err(Problem::End)?;
         let pointer = owner
             .store
@@ -261,9 +278,10 @@ impl Writer {
                 }
                 problem
             })?;
-        self.own = Some(written.revision);
+        self.own = Some(written.revision).filter(|_| !mark.is_genesis);
         self.base = Some(Base {
             pointer,
+            is_genesis: mark.is_genesis,
             digest: written.digest,
             sealed_bytes: written.sealed_bytes,
         });
@@ -282,15 +300,19 @@ impl Writer {
         }
         let sealed = owner.store.read(rev).map_err(Problem::Delay)?;
         let (digest, sealed_bytes) = (journal::digest(&sealed), sealed.len() as u64);
-        let (document, _) = owner.store.open(rev, sealed).map_err(Problem::Delay)?;
+        let (document, mark) = owner.store.open(rev, sealed).map_err(Problem::Delay)?;
+        // What the run has committed so far is no revision that its next one replaces.
+        let run_id = journal::fresh_id().map_err(Problem::Delay)?;
         let token = owner.token().map_err(Problem::End)?;
         let pointer = owner.store.move_current(base, rev, token).map_err(Problem::of)?;
         self.base = Some(Base {
             pointer,
+            is_genesis: mark.is_genesis,
             digest,
             sealed_bytes,
         });
         self.own = None;
+        self.run_id = run_id;
         Ok(Some(document))
     }
 
