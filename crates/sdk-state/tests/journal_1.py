@@ -108,6 +108,8 @@ class Journal:
         v2.members(header, MEMBERS)
         for name in set(MEMBERS) - {"journal-version", "recipients", "provenance"}:
             v2.string(header[name])
+        if not v2.RUN_ID.fullmatch(header["run-id"]) or not v2.RUN_ID.fullmatch(header["lock-token"]):
+            raise damaged("no run-id or no lock token")
         v2.validate_recipients(header)
         v2.validate_provenance(header["provenance"])
         if (header["seal"] == "none") != (not ring):
@@ -140,12 +142,6 @@ class Journal:
                 raise damaged("the record was changed") from None
         self.tag, self.number = sealed[-size:], self.number + 1
         return struct.unpack("<I", prefix)[0], batch
-
-    def open_first(self):
-        opened = self.open(self.first)
-        if not v2.RUN_ID.fullmatch(self.header["lock-token"]):
-            raise damaged("no lock token")
-        return opened
 
 
 def each_change(count, batch):
@@ -229,7 +225,7 @@ def replay(records, base, *, factory, stack, ring):
             if journal is None:
                 journal = Journal(data, factory=factory, stack=stack, base=base["revision"],
                                   base_digest=digest(base64.b64decode(base["sealed"])), ring=ring)
-                opened = journal.open_first()
+                opened = journal.open(journal.first)
                 if journal.header["payload-type"] != "state":
                     raise Failure("OtherPayload", journal.header["payload-type"])
             else:
@@ -308,6 +304,7 @@ def bases():
 
     genesis = {"of_a_run": {"run-id": RUN_ID, "genesis": True}}
     nonce = bytes(12)
+    plain_1 = b64(version_1({"name": "noop", "body": {}}, compact(one)))
     return {
         "sealed": sealed(one),
         "sealed again": sealed(one, data_key=THIRD),
@@ -323,8 +320,8 @@ def bases():
         "version 1": {"revision": REVISION, "document": one, "sealed": b64(version_1(
             {"name": "env-key", "body": {"env-var": "KEY"}},
             nonce + sodium.crypto_aead_aes256gcm_encrypt(compact(one), None, nonce, KEY)))},
-        "version 1, plain": {"revision": REVISION, "document": one, "sealed": b64(version_1(
-            {"name": "noop", "body": {}}, compact(one)))},
+        "version 1, plain": {"revision": REVISION, "document": one, "sealed": plain_1},
+        "version 1, plain, later": {"revision": LATER, "document": one, "sealed": plain_1},
     }
 
 
@@ -488,6 +485,12 @@ def vectors():
             [seal(there, DATA_KEY, BATCHES)[0], *mine[1:]], "Damaged", "record 1 is bound to the begin", 1, base=base, **place)
     add("the journal of another base, not encrypted", plain, "Misplaced", "the header names what it belongs to", key=None,
         base="plain, later")
+    # A file of version 1 does not say where it belongs, so its digest does not, either.
+    on_1 = seal(header_on("version 1, plain", (), None), None, BATCHES)
+    for name, place in [("another base", {"base": "version 1, plain, later"}), ("another stack", {"stack": "dev"}),
+                        ("another factory", {"factory": "Net"})]:
+        add(f"the journal of {name} with the same file of version 1", on_1, "Misplaced", "the digest alone does not tell",
+            key=None, **{"base": "version 1, plain", **place})
     add("the digest in capitals", rebuilt(lambda h: h.update({"base-digest": h["base-digest"].upper()})), "Misplaced",
         "the text is compared")
     add("another place and another key", mine, "Misplaced", "the place is compared before any key is tried", key=OTHER,
@@ -496,6 +499,8 @@ def vectors():
         "the wrapped key is bound to the journal-id")
     add("another payload type", seal(header_on(payload_type="plan"), DATA_KEY, BATCHES), "OtherPayload",
         "it is not the type of the base")
+    add("another payload type on a genesis", seal(header_on("genesis", payload_type="plan"), DATA_KEY, BATCHES),
+        "OtherPayload", "it is not the type that the reader wants", base="genesis")
     add("the payload type rewritten and tagged anew", rebuilt(lambda h: h.update({"payload-type": "plan"})), "Damaged",
         "the wrapped key is bound to the payload type")
 
@@ -648,6 +653,9 @@ def vectors():
     header_case("a provenance text of 4097 bytes", "4 KiB at most", lambda h: h["provenance"].update(host="é" * 2048 + "x"))
     header_case("a written-at that is no time", "RFC 3339", lambda h: h["provenance"].update({"written-at": "today"}))
     header_case("an unknown seal", "only chacha20-poly1305 and none are known", lambda h: h.update(seal="aes-256-gcm"))
+    header_case("an empty run-id", "1 to 64 letters, digits, - and _", lambda h: h.update({"run-id": ""}))
+    header_case("a run-id with a space", "1 to 64 letters, digits, - and _", lambda h: h.update({"run-id": "r 17"}))
+    header_case("a run-id of 65 digits", "1 to 64 letters, digits, - and _", lambda h: h.update({"run-id": "1" * 65}))
     header_case("an empty lock-token", "1 to 64 letters, digits, - and _", lambda h: h.update({"lock-token": ""}))
     header_case("a lock-token with a slash", "1 to 64 letters, digits, - and _", lambda h: h.update({"lock-token": "a/b"}))
     header_case("a number as operation", "a text is expected", lambda h: h.update(operation=7))
