@@ -260,10 +260,14 @@ impl Stack<'_> {
         match store.head() {
             Err(error) if is_of_changes(&error) => match self.store.head() {
                 Err(error) if matches!(error.kind(), ErrorKind::OtherPayload { .. }) => {
+                    let found = self.revision(&self.current()?)?;
+                    if self.is_genesis(&found.document) {
+                        return Err(self.explain(error));
+                    }
                     self.context.output.warning(
                         "unfinished changes are not shown: only the tool that made them can read them",
                     );
-                    self.revision(&self.current()?)
+                    Ok(found)
                 }
                 head => {
                     let found = self.found(head)?;

@@ -17,7 +17,8 @@ use std::io::{self, Write as _};
 pub(crate) struct Recover {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// If the unfinished changes are damaged, commit those before the damage, and discard the others for good
+    /// If the unfinished changes are damaged, or their key is lost, commit those before that point, and discard the others for
+    /// good
     #[arg(long)]
     discard_damaged: bool,
 }

@@ -424,6 +424,19 @@ fn changes_of_another_document_are_left_to_its_tool() {
             .says(&["first commit what alice on build-7 has not finished (1 change)"]);
     }
     assert_eq!(store.head().unwrap().unwrap().document.0, 9);
+    // Nothing but changes: there is no document that could be shown.
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("config/statectl")).unwrap();
+    sandbox.run(&["keygen", "config/statectl/key"]).expect(0);
+    let store = store_in(&sandbox.path(".unobin/state"), &sandbox.default_key()).document::<Number>();
+    store
+        .begin("count", Duration::ZERO)
+        .unwrap()
+        .apply(Add(2))
+        .unwrap();
+    let run = sandbox.run(&["pull", PROD]).expect(5);
+    assert_eq!(run.out, "");
+    run.says(&["number"]);
 }
 
 #[test]
