@@ -206,6 +206,10 @@ impl Writer {
         number: u64,
         message: Option<&str>,
     ) -> Result<(), Problem> {
+        if self.base.is_none() {
+            // Before anything is made for the stack.
+            owner.store.check(document).map_err(Problem::Delay)?;
+        }
         self.demand_base(owner)?;
         let genesis = self.base.as_ref().filter(|base| base.is_genesis);
         let genesis = genesis.map(|base| base.pointer.revision.clone());
