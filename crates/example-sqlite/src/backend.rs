@@ -1,9 +1,9 @@
 use crate::database::{Database, Fallible};
-use rusqlite::{Transaction, TransactionBehavior as Access};
+use rusqlite::{OptionalExtension as _, Row, Transaction, TransactionBehavior as Access};
 use sdk_state::{
     Appended, Backend, Created, Error, ErrorKind, Expect, Holder, Liveness, LockInfo, LockStatus,
 };
-use sdk_state::{LockToken, Pointer, Prefix, Revision, StackId, TryLock};
+use sdk_state::{LockToken, MAX_RECORD_BYTES, Pointer, Prefix, Revision, StackId, TryLock};
 
 /// One stack: its rows in the database, and its lock in the directory beside it.
 pub(crate) struct SqliteBackend {
@@ -110,27 +110,75 @@ impl Backend for SqliteBackend {
     }
 
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {
-        let point = "REPLACE INTO pointers SELECT stack, revision, (SELECT max(number) FROM changes)
-            FROM snapshots WHERE stack = ?1 AND revision = ?2 AND length(sealed) > 0 RETURNING version";
+        let point = "INSERT INTO pointers SELECT stack, revision, (SELECT max(number) FROM changes)
+            FROM snapshots WHERE stack = ?1 AND revision = ?2 AND length(sealed) > 0
+            ON CONFLICT DO UPDATE SET revision = excluded.revision,
+                version = iif(revision = excluded.revision, version, excluded.version) RETURNING version";
+        let end = "DELETE FROM records WHERE stack = ?1 AND version <> ?2";
         self.database.run(Access::Immediate, Some(rev), &|tx| {
             self.demand_lock(Some(token))?;
             if expect.reads_pointer() {
                 expect.check(self.pointer(tx)?.as_ref())?;
             }
-            let version = tx.query_one(point, (&self.stack, rev.to_string()), |row| row.get(0))?;
-            Ok(Pointer::new(rev.clone(), i64::unsigned_abs(version)))
+            let version: i64 = tx.query_one(point, (&self.stack, rev.to_string()), |row| row.get(0))?;
+            tx.execute(end, (&self.stack, version))?;
+            Ok(Pointer::new(rev.clone(), version.unsigned_abs()))
         })
     }
 
-    fn append(&self, _: &Pointer, _: u64, _: &[u8], _: &LockToken) -> Result<Appended, Error> {
-        Err(Error::new(
-            sdk_state::ErrorKind::Unsupported,
-            "no journal is kept here",
-        ))
+    fn append(
+        &self,
+        base: &Pointer,
+        index: u64,
+        record: &[u8],
+        token: &LockToken,
+    ) -> Result<Appended, Error> {
+        let last = "SELECT number, record FROM records WHERE stack = ?1 AND version = ?2
+            ORDER BY number DESC LIMIT 1";
+        let insert = "INSERT INTO records VALUES (?1, ?2, ?3, ?4)";
+        self.database.run(Access::Immediate, None, &|tx| {
+            self.demand_lock(Some(token))?;
+            Expect::Pointer(base).check(self.pointer(tx)?.as_ref())?;
+            let version = base.version.cast_signed();
+            let columns = |row: &Row<'_>| Ok((i64::unsigned_abs(row.get(0)?), row.get(1)?));
+            let last: Option<(u64, Vec<u8>)> =
+                tx.query_one(last, (&self.stack, version), columns).optional()?;
+            if last.as_ref().map(|(number, _)| *number) == index.checked_sub(1) {
+                tx.execute(insert, (&self.stack, version, index.cast_signed(), record))?;
+                return Ok(Appended::Appended);
+            }
+            // A repeat of a call whose answer was lost is done already.
+            match last {
+                Some((number, found)) if number == index && found == record => Ok(Appended::Appended),
+                _ => Ok(Appended::Taken),
+            }
+        })
     }
 
-    fn read_journal(&self, _: &Pointer, _: u64, _: usize) -> Result<Vec<Vec<u8>>, Error> {
-        Ok(Vec::new())
+    fn read_journal(&self, base: &Pointer, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Error> {
+        let query = "SELECT iif(length(record) > ?4, NULL, record) FROM records
+            WHERE stack = ?1 AND version = ?2 AND number >= ?3 ORDER BY number";
+        let [from, limit] = [from, MAX_RECORD_BYTES as u64].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+        self.database.run(Access::Deferred, None, &|tx| {
+            let (mut page, mut room) = (Vec::new(), most);
+            if self.pointer(tx)?.as_ref() != Some(base) {
+                return Ok(page);
+            }
+            let mut query = tx.prepare(query)?;
+            let mut rows = query.query((&self.stack, base.version.cast_signed(), from, limit))?;
+            while let Some(row) = rows.next()? {
+                let record: Option<Vec<u8>> = row.get(0)?;
+                let record = record.ok_or_else(|| Error::new(ErrorKind::Damaged, "a record is too long"))?;
+                if !page.is_empty() {
+                    let Some(rest) = room.checked_sub(record.len()) else {
+                        break;
+                    };
+                    room = rest;
+                }
+                page.push(record);
+            }
+            Ok(page)
+        })
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {

@@ -7,6 +7,8 @@ const SETTINGS: &str = "PRAGMA busy_timeout = 30000; PRAGMA synchronous = EXTRA;
 const SCHEMA: &str = "BEGIN IMMEDIATE;
     CREATE TABLE IF NOT EXISTS snapshots (stack TEXT, revision TEXT, sealed BLOB, PRIMARY KEY (stack, revision)) STRICT;
     CREATE TABLE IF NOT EXISTS pointers (stack TEXT PRIMARY KEY, revision TEXT NOT NULL, version INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS records
+        (stack TEXT, version INTEGER, number INTEGER, record BLOB, PRIMARY KEY (stack, version, number)) STRICT;
     CREATE TABLE IF NOT EXISTS changes (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL); COMMIT;";
 
 pub(crate) type Work<'a, T> = dyn Fn(&Transaction<'_>) -> Fallible<T> + 'a;

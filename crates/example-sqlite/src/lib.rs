@@ -63,6 +63,7 @@ impl Catalog for SqliteCatalog {
             // It fails while somebody holds the lock.
             self.locks.remove(id)?;
             tx.execute("DELETE FROM pointers WHERE stack = ?1", [id.to_string()])?;
+            tx.execute("DELETE FROM records WHERE stack = ?1", [id.to_string()])?;
             tx.execute("DELETE FROM snapshots WHERE stack = ?1", [id.to_string()])?;
             Ok(())
         })

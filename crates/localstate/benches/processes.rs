@@ -10,7 +10,7 @@ mod support;
 
 use rustix::fs::FlockOperation;
 use rustix::time::{ClockId, clock_gettime};
-use sdk_state::{Expect, Wait};
+use sdk_state::Wait;
 use std::env;
 use std::fs::File;
 use std::hint::black_box;

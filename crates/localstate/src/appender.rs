@@ -9,6 +9,7 @@ use crate::snapshots::Flushes;
 use crate::stack::StackDirectory;
 use crate::temporary::Temporary;
 use crate::untrusted;
+use rustix::io::Errno;
 use sdk_state::{Appended, Expect, LockToken, Pointer};
 use std::fs::File;
 use std::io;
@@ -141,7 +142,8 @@ impl Writer {
         }
         let found = Found::of(stack, &live)?;
         drop(mutex);
-        let is_repeated = found.records == addition.index + 1 && found.last_record == addition.record;
+        let is_last = found.records.checked_sub(1) == Some(addition.index);
+        let is_repeated = is_last && found.last_record == addition.record;
         if found.records != addition.index && !is_repeated {
             return Ok(Some(Appended::Taken));
         }
@@ -240,9 +242,9 @@ impl Writer {
             return Err(unconfirmed(directory, addition, Some(source)));
         }
         demand_found(directory, addition)?;
-        let failure = |errno| stack.failure("look at the journal", layout::JOURNAL, errno);
+        let unknown = |errno: Errno| unconfirmed(directory, addition, Some(errno.into()));
         self.open = Some(Open {
-            inode: directory::stat(&file).map_err(failure)?.into(),
+            inode: directory::stat(&file).map_err(unknown)?.into(),
             directory: Arc::clone(directory),
             base: addition.base.clone(),
             token: addition.token.clone(),
@@ -387,7 +389,8 @@ impl Open {
     fn judge_repetition(&self, addition: &Addition<'_>) -> Result<Outcome, Failure> {
         let stack = &self.directory.stack;
         let last_record = self.last + HEADER_BYTES as u64;
-        if addition.index + 1 != self.records || self.end - last_record != addition.record.len() as u64 {
+        let is_last = self.records.checked_sub(1) == Some(addition.index);
+        if !is_last || self.end - last_record != addition.record.len() as u64 {
             return Ok(Outcome::Done(Appended::Taken));
         }
         let mut record = vec![0; addition.record.len()];

@@ -37,6 +37,11 @@ type IsAtItsPath = fn(&StackDirectory) -> Result<bool, Failure>;
 /// ([`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown) or [`Io`](sdk_state::ErrorKind::Io)), because the kernel reports
 /// a failed flush once and drops what it could not write. Open a new handle once the disk has been checked.
 ///
+/// The journal is one file, to which a handle appends with one write and one flush. A handle whose flush of it failed appends
+/// nothing more to it ([`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown)). Anything but a regular file in the place of the
+/// journal is [`Damaged`](sdk_state::ErrorKind::Damaged), also for a move of `current`. On an untrusted filesystem no journal is
+/// kept, and appending is [`Unsupported`](sdk_state::ErrorKind::Unsupported).
+///
 /// The pointer that `current` returns may not be durable yet if another process moved it a moment ago. Moving `current` to
 /// the revision that it names already makes both durable. A directory in the place of `current` is
 /// [`Damaged`](sdk_state::ErrorKind::Damaged); a move replaces it, and keeps its content under a name that begins with
@@ -368,6 +373,10 @@ mod tests {
         backend.set_current(Expect::Nothing, &one, token).unwrap();
         backend.set_current(Expect::Revision(&one), &two, token).unwrap();
         backend.replace(&two, b"sealed anew", token).unwrap();
+        let base = backend.current().unwrap().unwrap();
+        let error = backend.append(&base, 0, b"record", token).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Unsupported);
+        assert!(backend.read_journal(&base, 0, 0).unwrap().is_empty());
         backend.remove(&one, Some(token)).unwrap();
         assert_eq!(backend.list().unwrap(), [two]);
     }

@@ -2,25 +2,23 @@
 //!
 //! ```
 //! use sdk_state::encrypt::{EnvKey, MasterKey};
-//! use sdk_state::{State, Wait};
+//! use sdk_state::{Binding, Category, Entry, EntryKind};
+//! use std::time::Duration;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
 //! # let root = directory.path();
-//! # let state = State::new(&"network/prod".parse()?, "v1", "8c1f", time::OffsetDateTime::UNIX_EPOCH)?;
 //! let key = EnvKey::new("STATE_KEY", MasterKey::generate()?);
 //! let store = localstate::open(root, "network", "prod", key)?;
-//! let lock = store.lock("apply", Wait::none())?;
-//! let current = store.current()?;
-//! let revision = store.save(&state, "made the network", current.as_ref(), lock.token()?)?;
-//! lock.unlock()?;
-//! assert_eq!(store.current()?, Some(revision));
+//! let run = store.begin("apply", Duration::from_secs(60))?;
+//! run.put(Entry::new("resource.vpc", EntryKind::Leaf, Category::Resource, Binding::new("aws", "vpc")))?;
+//! let revision = run.finish("made the network")?;
+//! assert_eq!(store.current()?, revision);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A tool saves after every resource that it makes. See the examples `write_and_read_back`, `wait_with_deadline`,
-//! `compare_and_set` and `rotate_key` of this crate.
+//! See the examples `executor` (ten threads), `apply`, `wait_with_deadline` and `rotate_key` of this crate.
 //!
 //! # Where to go from here
 //!
@@ -68,6 +66,8 @@
 //!   neither read the new files nor tell whether their lock is held. Give the files back with `chown`.
 //! * The name of a deleted revision may be given again, if it sorts after the current one. A copy of the deleted file that is
 //!   put back under that name opens as the new revision.
+//! * Unobin does not know the journal. While a run has changes that no revision holds, unobin sees the base revision. If unobin
+//!   moves `current` away and back again, the journal is live again.
 //! * Nobody notices that the whole directory was put back to an older state.
 //! * A process that is stopped (`SIGSTOP`, a debugger) inside a change that takes microseconds keeps the others out: after ten
 //!   seconds their changes fail as [`Unavailable`](sdk_state::ErrorKind::Unavailable). A process that wants the lock waits

@@ -223,3 +223,145 @@ fn demand(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LocalBackend;
+    use sdk_state::{Appended, Backend as _, Created, Holder, Lock, StackId, TryLock};
+    use std::sync::Arc;
+
+    struct Place {
+        _root: tempfile::TempDir,
+        lock: Box<dyn Lock>,
+        backend: LocalBackend,
+        directory: Arc<StackDirectory>,
+    }
+
+    impl Place {
+        /// Two revisions, of which the first is current, and the lock.
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let backend = LocalBackend::new(root.path(), id());
+            for second in 1..=2 {
+                assert_eq!(backend.create(&nth(second), b"sealed").unwrap(), Created::Created);
+            }
+            let TryLock::Held(lock) = backend.try_lock(&Holder::new("test")).unwrap() else {
+                panic!("nobody else locks");
+            };
+            let directory = StackDirectory::open(root.path(), &id()).unwrap().unwrap();
+            let place = Self {
+                _root: root,
+                lock,
+                backend,
+                directory: Arc::new(directory),
+            };
+            place.move_to(1);
+            place
+        }
+
+        fn move_to(&self, second: u32) -> Pointer {
+            let token = self.lock.token().unwrap();
+            self.backend
+                .set_current(Expect::Anything, &nth(second), token)
+                .unwrap()
+        }
+
+        fn append(&self, base: &Pointer) {
+            let appended = self
+                .backend
+                .append(base, 0, b"record", self.lock.token().unwrap());
+            assert_eq!(appended.unwrap(), Appended::Appended);
+        }
+
+        fn count(&self, base: &Pointer) -> usize {
+            self.backend.read_journal(base, 0, 0).unwrap().len()
+        }
+    }
+
+    fn id() -> StackId {
+        StackId::new("network", "prod").unwrap()
+    }
+
+    fn nth(second: u32) -> Revision {
+        format!("2026-07-10T12:00:{second:02}Z").parse().unwrap()
+    }
+
+    /// A holder is about to move back to a revision, and to remove the dead journal that it has seen. It is evicted; the next
+    /// one makes the revision current and appends: the removal would take an acknowledged change.
+    #[test]
+    fn a_late_removal_spares_a_journal_that_lives_by_now() {
+        let place = Place::new();
+        let base = place.move_to(2);
+        place.append(&base);
+        journal::remove_dead(&place.directory, &nth(2)).unwrap();
+        assert_eq!(place.count(&base), 1);
+    }
+
+    /// A holder has moved away from a revision and is about to remove its journal. It is evicted; the next one moves back and
+    /// appends.
+    #[test]
+    fn a_late_removal_spares_a_journal_that_was_begun_anew() {
+        let place = Place::new();
+        let base = place.move_to(1);
+        place.append(&base);
+        let stack = &place.directory.stack;
+        let ended = JournalFile::open(stack).unwrap().unwrap();
+        place.move_to(2);
+        let own = PointerFile::open(stack).unwrap();
+        place.move_to(1);
+        place.append(&base);
+        for journal in [ended, JournalFile::open(stack).unwrap().unwrap()] {
+            journal::remove_ended(&place.directory, &Flushes::default(), &journal, &own, &nth(2)).unwrap();
+            assert_eq!(place.count(&base), 1);
+        }
+    }
+
+    /// The journal that it ends has been replaced by the one of the revision that it moved to.
+    #[test]
+    fn a_late_removal_spares_the_journal_of_the_new_revision() {
+        let place = Place::new();
+        let stack = &place.directory.stack;
+        place.append(&place.move_to(1));
+        let ended = JournalFile::open(stack).unwrap().unwrap();
+        let base = place.move_to(2);
+        let own = PointerFile::open(stack).unwrap();
+        place.append(&base);
+        journal::remove_ended(&place.directory, &Flushes::default(), &ended, &own, &nth(2)).unwrap();
+        assert_eq!(place.count(&base), 1);
+    }
+
+    /// Another process made the revision current, began a journal, moved away and removed it, and died before its last flush.
+    /// The writer of the revision took it for new and flushed nothing: a power cut brought the journal back, and it lived.
+    #[test]
+    fn a_revision_that_was_current_meanwhile_is_not_new() {
+        let place = Place::new();
+        let (stack, flushes) = (&place.directory.stack, Flushes::default());
+        let create = |second| {
+            let created = snapshots::create(&place.directory, &flushes, &nth(second), b"sealed");
+            assert_eq!(created.unwrap(), Created::Created);
+            snapshots::durable(&place.directory, &flushes, &nth(second)).unwrap()
+        };
+        let durable = create(3);
+        assert!(durable.is_never_current(stack).unwrap());
+        place.move_to(3);
+        place.move_to(1);
+        assert!(!durable.is_never_current(stack).unwrap());
+        // One that somebody else wrote may have been, for all that is known.
+        let durable = snapshots::durable(&place.directory, &Flushes::default(), &nth(3)).unwrap();
+        assert!(!durable.is_never_current(stack).unwrap());
+    }
+
+    /// What a move has flushed before it has the mutex says nothing once somebody else has moved `current`.
+    #[test]
+    fn a_move_starts_over_once_another_one_came_first() {
+        let place = Place::new();
+        let flushes = Flushes::default();
+        let durable = snapshots::durable(&place.directory, &flushes, &nth(2)).unwrap();
+        let ground = Ground::prepare(&place.directory, &flushes, &nth(2), &durable).unwrap();
+        assert!(ground.find_ended(&place.directory, &nth(2)).unwrap().is_some());
+        place.append(&place.move_to(2));
+        place.move_to(1);
+        assert!(ground.find_ended(&place.directory, &nth(2)).unwrap().is_none());
+    }
+}

@@ -15,6 +15,7 @@ pub struct Violation {
 pub(crate) enum Flaw {
     Broken { expected: String, found: String },
     NoHook(&'static str),
+    NotApplicable(&'static str),
 }
 
 /// The answer of a check.
@@ -34,7 +35,15 @@ impl Violation {
     pub fn missing_hook(&self) -> Option<&'static str> {
         match self.flaw {
             Flaw::NoHook(hook) => Some(hook),
-            Flaw::Broken { .. } => None,
+            Flaw::Broken { .. } | Flaw::NotApplicable(_) => None,
+        }
+    }
+
+    /// Why the rule does not apply to this backend; `None` when the rule is broken or needs a hook.
+    pub fn not_applicable(&self) -> Option<&'static str> {
+        match self.flaw {
+            Flaw::NotApplicable(reason) => Some(reason),
+            Flaw::Broken { .. } | Flaw::NoHook(_) => None,
         }
     }
 
@@ -43,6 +52,7 @@ impl Violation {
         match &self.flaw {
             Flaw::Broken { expected, .. } => expected,
             Flaw::NoHook(_) => "a fixture that has the hook",
+            Flaw::NotApplicable(_) => "a backend that the rule applies to",
         }
     }
 
@@ -50,7 +60,7 @@ impl Violation {
     pub fn found(&self) -> &str {
         match &self.flaw {
             Flaw::Broken { found, .. } => found,
-            Flaw::NoHook(hook) => hook,
+            Flaw::NoHook(found) | Flaw::NotApplicable(found) => found,
         }
     }
 }
@@ -66,6 +76,7 @@ impl fmt::Display for Violation {
                 "{}: the fixture has no hook `{hook}`, or it does not apply",
                 self.rule
             ),
+            Flaw::NotApplicable(reason) => write!(f, "{}: {reason}", self.rule),
         }
     }
 }

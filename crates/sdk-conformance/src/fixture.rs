@@ -99,8 +99,8 @@ pub trait Fixture: Send + Sync + 'static {
     /// # Contract
     ///
     /// The fault happens below the backend, once: a second request, such as a look or a retry, is answered. `method` is
-    /// `Create`, `Replace`, `Remove`, `SetCurrent`, `TryLock` or `Unlock`. Return `None` if such a request cannot meet such a
-    /// fault.
+    /// `Create`, `Replace`, `Remove`, `SetCurrent`, `Append`, `TryLock` or `Unlock`. Return `None` if such a request cannot
+    /// meet such a fault.
     fn open_faulty(&self, id: &StackId, method: Method, fault: TransportFault) -> Option<Box<dyn Backend>> {
         let _ = (id, method, fault);
         None

@@ -44,9 +44,10 @@
 //!
 //! * Nothing that a backend does makes a rule panic or hang: a backend that panics, or does not answer within a
 //!   [limit](LIMIT), breaks the rule.
-//! * Nothing is skipped silently. A rule whose hook the fixture lacks is reported as skipped. A rule with a declared
-//!   [exception](Exception) is reported with the reason, and as a wrong declaration if the rule is kept after all. The tests
-//!   print both to standard error, bypassing the harness, which hides the output of a passing test.
+//! * Nothing is skipped silently. A rule whose hook the fixture lacks is reported as skipped, and a rule about the journal of
+//!   a backend that keeps none as not applicable. A rule with a declared [exception](Exception) is reported with the reason,
+//!   and as a wrong declaration if the rule is kept after all. The tests print all of that to standard error, bypassing the
+//!   harness, which hides the output of a passing test.
 //! * The kit is tested itself. For each fault that the kit must find there is a mutant, a backend with that fault, which
 //!   breaks exactly the rules that name the fault.
 //! * A slow medium breaks no rule: limits grow with the fixture's [latency](Fixture::latency), and races get smaller.
@@ -70,6 +71,7 @@ mod expect;
 mod faulty;
 mod fixture;
 mod guard;
+mod journal;
 mod lock;
 mod lost_answer;
 mod place;

@@ -7,8 +7,9 @@
 use crate::Method;
 use crate::TransportFault::{self, AnswerLost, Refused, RequestLost};
 use crate::expect::{Check, Flaw, done, equal, holds};
+use crate::journal::{MANY, NO_JOURNAL, contains, is_appended, records};
 use crate::place::{Held, NO_LIMIT, Place, create, held_by, holder, lock, point, reads};
-use sdk_state::{Backend, Created, Error, ErrorKind, Expect, LockToken, Revision, TryLock};
+use sdk_state::{Appended, Backend, Created, Error, ErrorKind, Expect, LockToken, Revision, TryLock};
 
 pub(crate) fn a_lost_create_is_told_truthfully(place: &Place) -> Check {
     [RequestLost, AnswerLost]
@@ -46,6 +47,12 @@ pub(crate) fn a_lost_unlock_is_told_truthfully(place: &Place) -> Check {
         .try_for_each(|fault| unlock_meets(place, fault))
 }
 
+pub(crate) fn a_lost_record_is_told_truthfully(place: &Place) -> Check {
+    [RequestLost, AnswerLost]
+        .into_iter()
+        .try_for_each(|fault| record_meets(place, fault))
+}
+
 pub(crate) fn a_backend_error_changes_nothing(place: &Place) -> Check {
     let mut missing = None;
     let mut asked = 0;
@@ -56,9 +63,11 @@ pub(crate) fn a_backend_error_changes_nothing(place: &Place) -> Check {
         replacement_meets,
         lock_meets,
         unlock_meets,
+        record_meets,
     ] {
         match meets(place, Refused) {
             Err(Flaw::NoHook(hook)) => missing = Some(hook),
+            Err(Flaw::NotApplicable(_)) => {}
             checked => {
                 checked?;
                 asked += 1;
@@ -127,7 +136,9 @@ fn move_meets(place: &Place, fault: TransportFault) -> Check {
                 )?;
             }
             let is_moved = found.as_ref().is_some_and(|found| {
-                found.revision == *to && (found.version == 0 || found.version != before.version)
+                // A move to what is current changes nothing.
+                let is_new = found.version == 0 || found.version != before.version;
+                found.revision == *to && (is_new || *to == from)
             });
             let is_unchanged = found.as_ref() == Some(&before);
             is_true("a move", fault, &answer, Some(to), is_moved, is_unchanged)?;
@@ -240,6 +251,54 @@ fn unlock_meets(place: &Place, fault: TransportFault) -> Check {
         }
     }
     done("force_unlock", other.force_unlock(None)).map(drop)
+}
+
+fn record_meets(place: &Place, fault: TransportFault) -> Check {
+    let other = place.open()?;
+    let held = lock_anew(&*other)?;
+    let rev = place.unused()?;
+    create(&*other, &rev, rev.to_string().as_bytes())?;
+    let base = point(&*other, &rev, &held.token)?;
+    let mut expected: Vec<Vec<u8>> = Vec::new();
+    // The first record of a journal, and later ones.
+    for index in 0..3 {
+        let backend = place.open_faulty(Method::Append, fault)?;
+        let ours = format!("record {index} at {rev}").into_bytes();
+        let add = || backend.append(&base, index, &ours, &held.token);
+        let answer = add();
+        match &answer {
+            Err(error) if index == 0 && error.kind() == &ErrorKind::Unsupported => {
+                return Err(Flaw::NotApplicable(NO_JOURNAL));
+            }
+            Ok(Appended::Taken) => return Err(lie("adding the next record", fault, "that it is taken")),
+            _ => {}
+        }
+        let found = records(&*other, &base, MANY)?;
+        let is_unchanged = found == expected;
+        expected.push(ours.clone());
+        // It may name the revision of the base, or none.
+        let named = answer.as_ref().err().and_then(Error::revision);
+        let is_there = found == expected;
+        is_true("adding a record", fault, &answer, named, is_there, is_unchanged)?;
+        match add() {
+            // It does not trust the medium any more: another handle does it.
+            Err(error) if error.is_outcome_unknown() && answer.is_err() => {
+                let repeated = other.append(&base, index, &ours, &held.token);
+                is_appended(repeated)?;
+            }
+            repeated => is_appended(repeated)?,
+        }
+        contains(&*other, &base, &expected)?;
+
+        // Under a number that is taken.
+        let backend = place.open_faulty(Method::Append, fault)?;
+        match backend.append(&base, index, b"another", &held.token) {
+            Ok(Appended::Taken) => {}
+            answer => is_backend_error("adding a record under a taken number", fault, answer)?,
+        }
+        contains(&*other, &base, &expected)?;
+    }
+    Ok(())
 }
 
 /// Demands that the answer to a change is true: it is done, or nothing is, or the backend does not know and names the

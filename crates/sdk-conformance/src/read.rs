@@ -5,7 +5,7 @@ use crate::place::{
     NO_LIMIT, Place, create, create_many, held_by, lists, lock, nth, point, points_at, reads, revision,
     sealed,
 };
-use sdk_state::{Backend, ErrorKind, Expect, LockToken};
+use sdk_state::{Backend, ErrorKind, Expect, LockToken, Pointer};
 
 pub(crate) fn an_absent_snapshot_is_not_found(place: &Place) -> Check {
     let backend = place.open()?;
@@ -72,7 +72,9 @@ pub(crate) fn opening_and_reading_create_nothing(place: &Place) -> Check {
     let _ = backend.read(&nth(0)?, NO_LIMIT);
     is_absent(place, "read")?;
     let _ = backend.read_prefix(&nth(0)?, 0);
-    is_absent(place, "read_prefix")
+    is_absent(place, "read_prefix")?;
+    let _ = backend.read_journal(&Pointer::new(nth(0)?, 0), 0, 0);
+    is_absent(place, "read_journal")
 }
 
 pub(crate) fn a_refused_change_creates_nothing(place: &Place) -> Check {
@@ -92,6 +94,11 @@ pub(crate) fn a_refused_change_creates_nothing(place: &Place) -> Check {
         return Ok(());
     }
     is_absent(place, "moving `current` to what is absent")?;
+    let base = Pointer::new(rev.clone(), 0);
+    if backend.append(&base, 0, b"record", &nobody).is_ok() {
+        return Ok(());
+    }
+    is_absent(place, "a record where nothing is current")?;
     let _ = backend.remove(&rev, None);
     is_absent(place, "removing what is absent")?;
     let _ = backend.force_unlock(None);

@@ -41,7 +41,9 @@ pub enum Outcome {
     Broken(Violation),
     /// It was not checked: the fixture lacks this hook.
     Skipped(&'static str),
-    /// It is broken, or was not checked because a hook is missing, and the author declared this exception.
+    /// It does not apply to this backend, for this reason.
+    NotApplicable(&'static str),
+    /// It is broken or was not checked, and the author declared this exception.
     Excepted(&'static str),
     /// It is kept although the author declared this exception: the declaration is wrong.
     KeptAfterAll(&'static str),
@@ -91,7 +93,7 @@ impl Report {
         broken.map(|entry| entry.rule).collect()
     }
 
-    /// Whether every rule is kept or skipped, or excepted for a reason that is still true.
+    /// Whether every rule is kept or skipped, does not apply, or is excepted for a reason that is still true.
     pub fn is_good(&self) -> bool {
         self.unused.is_empty() && self.entries.iter().all(|entry| entry.outcome.is_good())
     }
@@ -107,8 +109,8 @@ impl Report {
     /// | `rules` | the outcome of each rule, in order |
     ///
     /// A rule has its id as `rule`, its `sentence`, its `outcome`, and a `detail` that explains the outcome, or `null`. The
-    /// outcome is `kept`, `broken`, `skipped`, `excepted` or `kept-after-all`, as [`Outcome`] explains them. Later versions
-    /// may add members and outcomes, but change none.
+    /// outcome is `kept`, `broken`, `skipped`, `not-applicable`, `excepted` or `kept-after-all`, as [`Outcome`] explains them.
+    /// Later versions may add members and outcomes, but change none.
     pub fn to_json(&self) -> String {
         let rules = self.entries.iter().map(|entry| {
             serde_json::json!({
@@ -158,7 +160,10 @@ impl fmt::Display for Report {
 
 impl Outcome {
     fn is_good(&self) -> bool {
-        matches!(self, Self::Kept | Self::Skipped(_) | Self::Excepted(_))
+        matches!(
+            self,
+            Self::Kept | Self::Skipped(_) | Self::NotApplicable(_) | Self::Excepted(_)
+        )
     }
 
     fn word(&self) -> &'static str {
@@ -166,6 +171,7 @@ impl Outcome {
             Self::Kept => "kept",
             Self::Broken(_) => "BROKEN",
             Self::Skipped(_) => "skipped",
+            Self::NotApplicable(_) => "not applicable",
             Self::Excepted(_) => "excepted",
             Self::KeptAfterAll(_) => "KEPT AFTER ALL",
         }
@@ -176,6 +182,7 @@ impl Outcome {
             Self::Kept => "kept",
             Self::Broken(_) => "broken",
             Self::Skipped(_) => "skipped",
+            Self::NotApplicable(_) => "not-applicable",
             Self::Excepted(_) => "excepted",
             Self::KeptAfterAll(_) => "kept-after-all",
         }
@@ -190,13 +197,13 @@ impl Outcome {
                 violation.found()
             )),
             Self::Skipped(hook) => Some(format!("the fixture has no hook `{hook}`, or it does not apply")),
-            Self::Excepted(reason) => Some((*reason).into()),
+            Self::NotApplicable(reason) | Self::Excepted(reason) => Some((*reason).into()),
             Self::KeptAfterAll(reason) => Some(format!("the declared exception is not one: {reason}")),
         }
     }
 }
 
-/// Checks one rule as a test: prints why it was skipped or excepted.
+/// Checks one rule as a test: prints why it was skipped or excepted, or does not apply.
 ///
 /// # Errors
 ///
@@ -214,7 +221,7 @@ pub fn try_rule(id: &str, fixture: Arc<dyn Fixture>, exceptions: &[Exception]) -
     );
     match outcome {
         Outcome::Kept => Ok(()),
-        Outcome::Skipped(_) | Outcome::Excepted(_) => {
+        Outcome::Skipped(_) | Outcome::NotApplicable(_) | Outcome::Excepted(_) => {
             // Past the harness, which keeps back what a passing test prints with a macro. A closed standard error is no
             // fault of the backend.
             let _ = writeln!(io::stderr(), "{text}");
@@ -232,10 +239,11 @@ fn outcome(id: &str, result: Result<(), Violation>, exceptions: &[Exception]) ->
     match (result, exception) {
         (Ok(()), None) => Outcome::Kept,
         (Ok(()), Some(exception)) => Outcome::KeptAfterAll(exception.reason),
-        (Err(violation), exception) => match (violation.missing_hook(), exception) {
-            (_, Some(exception)) => Outcome::Excepted(exception.reason),
-            (Some(hook), None) => Outcome::Skipped(hook),
-            (None, None) => Outcome::Broken(violation),
+        (Err(_), Some(exception)) => Outcome::Excepted(exception.reason),
+        (Err(violation), None) => match (violation.missing_hook(), violation.not_applicable()) {
+            (Some(hook), _) => Outcome::Skipped(hook),
+            (_, Some(reason)) => Outcome::NotApplicable(reason),
+            _ => Outcome::Broken(violation),
         },
     }
 }

@@ -26,7 +26,7 @@ impl Rule {
     ///
     /// # Errors
     ///
-    /// How the rule was broken, or which hook of the fixture it needs.
+    /// How the rule was broken, which hook of the fixture it needs, or why it does not apply to this backend.
     pub fn check(&self, fixture: Arc<dyn Fixture>) -> Result<(), Violation> {
         let limit = LIMIT + 1200 * fixture.latency();
         let check = self.check;

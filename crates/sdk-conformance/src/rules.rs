@@ -1,7 +1,7 @@
 //! The list of rules, and the tests that a backend's author gets from it.
 
 use crate::{
-    Rule, create, eviction, guard, lock, lost_answer, pointer, read, remove, replace, sealed, stacks,
+    Rule, create, eviction, guard, journal, lock, lost_answer, pointer, read, remove, replace, sealed, stacks,
 };
 
 /// Expands to one `#[test]` for each rule, named like its check.
@@ -150,10 +150,10 @@ macro_rules! __rules {
                     "a pointer that is anything but one valid name is Damaged and never none"
                 a_damaged_pointer_is_repaired_by_a_blind_move "POINTER-08"
                     "on a damaged pointer a move with an expectation is Damaged, and one without repairs it"
-                the_version_is_new_at_every_move_or_always_0 "POINTER-09"
-                    "a move returns the new pointer, whose version is new at every move, or always 0"
+                the_version_is_new_at_every_move_elsewhere_or_always_0 "POINTER-09"
+                    "a move to another revision returns a pointer with a new version, or always 0; one to what is current changes nothing"
                 an_expected_pointer_is_one_very_move "POINTER-10"
-                    "a move that expects a pointer is CurrentMoved after any other move, even one to the same revision"
+                    "a move that expects a pointer is CurrentMoved after any other move, even one back to the same revision"
             }
             remove {
                 what_is_removed_is_gone_and_nothing_else "REMOVE-01"
@@ -229,6 +229,40 @@ macro_rules! __rules {
                 no_move_is_done_once_the_next_holder_has_the_lock "GUARD-08"
                     "once try_lock has returned, no move that an earlier holder had begun takes effect"
             }
+            journal {
+                records_come_back_in_order_to_the_byte "JOURNAL-01"
+                    "records that any handle appends come back in order, byte for byte, through every handle"
+                a_large_record_is_kept "JOURNAL-02"
+                    "a record of 16 MiB is kept"
+                another_number_is_taken_and_changes_nothing "JOURNAL-03"
+                    "a record whose number is not that of the next one is Taken and changes nothing"
+                a_repeated_record_is_there_once "JOURNAL-04"
+                    "a repeat of the last record is Appended and there once; other bytes under its number are Taken"
+                a_record_stands_on_what_is_current "JOURNAL-05"
+                    "a record on another pointer than the current one is CurrentMoved, and a journal of another one is empty"
+                a_move_ends_the_journal "JOURNAL-06"
+                    "a move ends the journal: neither the new revision has records, nor the old one when it is current again"
+                a_new_journal_begins_after_a_move "JOURNAL-07"
+                    "after a move record 0 begins a journal, which has none of the earlier records"
+                a_move_to_what_is_current_leaves_the_journal "JOURNAL-08"
+                    "a move to what is current leaves the pointer and the journal, which goes on"
+                one_of_many_appenders_with_one_number_wins "JOURNAL-09"
+                    "of simultaneous records with one number exactly one is Appended"
+                no_record_is_added_once_current_has_moved "JOURNAL-10"
+                    "once set_current has returned, no record is added to the journal that it ended, or to the next one"
+                no_other_token_appends "JOURNAL-11"
+                    "a record with a token of a released or evicted lock, of another stack, or of nobody is LockLost"
+                no_record_is_added_once_the_next_holder_has_the_lock "JOURNAL-12"
+                    "once try_lock has returned, no earlier holder adds a record, and what it added before is seen"
+                a_journal_is_read_in_pages "JOURNAL-13"
+                    "a page begins with the record asked for, skips none, and is within its limit beyond the first record"
+                readers_see_whole_records_in_order "JOURNAL-14"
+                    "a reader of a journal that grows finds whole records in order, and all that were added before"
+                a_damaged_pointer_hides_no_journal "JOURNAL-15"
+                    "while the pointer is damaged, appending and reading the journal are Damaged"
+                a_backend_keeps_a_journal_always_or_never "JOURNAL-16"
+                    "a backend keeps a journal, or it always says Unsupported and has no records"
+            }
             sealed {
                 a_store_reads_what_another_one_wrote "SEALED-01"
                     "a store reads what another store with the same key saved"
@@ -243,7 +277,7 @@ macro_rules! __rules {
                 a_backend_says_whose_place_it_is "STACKS-01"
                     "a backend has the id that it was opened with"
                 stacks_do_not_see_each_other "STACKS-02"
-                    "snapshots, current and lock of one stack are not those of another, however alike the names"
+                    "snapshots, current, journal and lock of one stack are not those of another, however alike the names"
                 names_that_differ_in_case_are_not_mixed "STACKS-03"
                     "stacks whose names differ in case are kept apart, or the second one is refused"
                 every_legal_name_is_a_stack "STACKS-04"
@@ -270,6 +304,8 @@ macro_rules! __rules {
                     "when the request or the answer of a try_lock is lost, the answer is true and takes over from nobody"
                 a_lost_unlock_is_told_truthfully "LOST-06"
                     "when the request or the answer of an unlock is lost, what the backend says about it is true"
+                a_lost_record_is_told_truthfully "LOST-07"
+                    "when the request or the answer of an append is lost, the answer is true, and a repeat adds the record once"
                 a_backend_error_changes_nothing "ERROR-01"
                     "a change that fails because the medium refuses it has changed nothing, and the next one works"
             }

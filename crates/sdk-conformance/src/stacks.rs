@@ -1,12 +1,13 @@
 //! Stacks are kept apart, and the catalog of them.
 
 use crate::expect::{Check, Flaw, done, equal, holds, hook, refused, refused_where};
+use crate::journal::{begins, contains};
 use crate::place::{
     NO_LIMIT, Place, create, create_many, held_by, id, lists, lock, names_holder, nth, point, points_at,
     reads, sealed,
 };
 use crate::read::is_empty;
-use sdk_state::{Catalog, ErrorKind, StackId};
+use sdk_state::{Catalog, Created, ErrorKind, StackId};
 
 pub(crate) fn a_backend_says_whose_place_it_is(place: &Place) -> Check {
     for (factory, stack) in [("network", "prod"), ("prod", "network")] {
@@ -44,6 +45,16 @@ pub(crate) fn stacks_do_not_see_each_other(place: &Place) -> Check {
         reads(&**backend, &own, &sealed(101 + n))?;
         points_at(&**backend, Some(&own))?;
         held_by(&**backend, Some(&held.token))?;
+    }
+    // Journals of one revision, by moves that may have one number.
+    let mut journals = Vec::new();
+    for (n, (backend, held)) in stacks.iter().enumerate() {
+        let base = point(&**backend, &nth(0)?, &held.token)?;
+        let has_record = begins(&**backend, &base, &sealed(n), &held.token)?;
+        journals.push((backend, base, has_record.then(|| sealed(n))));
+    }
+    for (backend, base, record) in &journals {
+        contains(&***backend, base, record.as_slice())?;
     }
     Ok(())
 }
@@ -134,7 +145,8 @@ pub(crate) fn a_catalog_removes_a_stack_as_a_whole(place: &Place) -> Check {
         let backend = place.open_stack(id)?;
         let revs = create_many(&*backend, 2)?;
         let held = lock(&*backend, "push")?;
-        point(&*backend, &revs[1], &held.token)?;
+        let base = point(&*backend, &revs[1], &held.token)?;
+        begins(&*backend, &base, b"record", &held.token)?;
         drop(held);
         // However that went.
         done("force_unlock", backend.force_unlock(None))?;
@@ -151,7 +163,14 @@ pub(crate) fn a_catalog_removes_a_stack_as_a_whole(place: &Place) -> Check {
     let again = place.open()?;
     create(&*again, &nth(5)?, b"sealed")?;
     lists(&*again, &[nth(5)?])?;
-    points_at(&*again, None)
+    points_at(&*again, None)?;
+    // By the same moves as before, where names are free again.
+    if done("creating a snapshot", again.create(&nth(1)?, &sealed(1)))? == Created::Created {
+        let held = lock(&*again, "push")?;
+        let base = point(&*again, &nth(1)?, &held.token)?;
+        contains(&*again, &base, &[])?;
+    }
+    Ok(())
 }
 
 pub(crate) fn a_catalog_does_not_remove_a_locked_stack(place: &Place) -> Check {

@@ -271,7 +271,7 @@ fn check_all(latency: Duration) -> Vec<(&'static Rule, Duration, Result<(), Viol
 fn is_broken(outcome: &Result<(), Violation>) -> bool {
     outcome
         .as_ref()
-        .is_err_and(|violation| violation.missing_hook().is_none())
+        .is_err_and(|violation| violation.missing_hook().is_none() && violation.not_applicable().is_none())
 }
 
 /// One rule after the other, as `Report::run` checks them, they would take the sum of their times.

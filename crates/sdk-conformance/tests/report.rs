@@ -144,6 +144,39 @@ fn passing_tests_print_what_was_excepted_and_skipped() {
     }
 }
 
+/// A place in memory whose backend keeps no journal.
+#[derive(Default)]
+struct Unjournalled(Memory);
+
+impl Fixture for Unjournalled {
+    fn open(&self, id: &StackId) -> Result<Box<dyn Backend>, Error> {
+        let backend = Faulty::new(self.0.open(id)?);
+        let no_journal = || Fault::FailBefore(ErrorKind::Unsupported);
+        Ok(Box::new((1..=10).fold(backend, |backend, nth| {
+            backend.with(Method::Append, nth, no_journal())
+        })))
+    }
+}
+
+#[test]
+fn rules_about_a_journal_do_not_apply_without_one() {
+    let rules = RULES.iter().filter(|rule| rule.id.starts_with("JOURNAL"));
+    let report = Report::run(rules, || Arc::new(Unjournalled::default()), &[]);
+    let not_applicable = Outcome::NotApplicable("the backend keeps no journal");
+    for entry in report.entries() {
+        let expected = match entry.rule {
+            "JOURNAL-16" => &Outcome::Kept,
+            _ => &not_applicable,
+        };
+        assert_eq!(&entry.outcome, expected, "{}", entry.rule);
+    }
+    assert!(report.is_good());
+    let table = report.to_string();
+    let line = "JOURNAL-02  not applicable a record of 16 MiB is kept\n";
+    assert!(table.contains(line), "{table}");
+    assert!(report.to_json().contains(r#""outcome":"not-applicable""#));
+}
+
 #[test]
 fn an_exception_to_no_rule_is_reported() {
     let unknown = Exception {

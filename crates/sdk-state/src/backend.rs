@@ -39,8 +39,8 @@ use std::time::Duration;
 /// * [`Unavailable`](crate::ErrorKind::Unavailable): the backend gave up; nothing was changed, and a later try may succeed.
 /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), from a method that changes something: the answer was lost, and the
 ///   backend could not find out what became of the change. It may have happened, may happen later, or may not survive a power
-///   cut. The error names the revision, if there is one. LOST-01, LOST-02, LOST-03, LOST-04, LOST-05 and LOST-06 lose
-///   answers, and compare what is reported with what happened.
+///   cut. The error names the revision, if there is one. LOST-01, LOST-02, LOST-03, LOST-04, LOST-05, LOST-06 and
+///   LOST-07 lose answers, and compare what is reported with what happened.
 /// * [`Damaged`](crate::ErrorKind::Damaged): the place contains something that no backend puts there, such as a link in the
 ///   place of a directory.
 /// * [`InvalidName`](crate::ErrorKind::InvalidName), from a method that would create the stack's place: the medium cannot
@@ -205,7 +205,8 @@ pub trait Backend: Send + Sync {
     ///
     /// POINTER-02 (absent), POINTER-03 (compares), POINTER-04 (many movers), POINTER-05 (no lost update), POINTER-08 (the
     /// repair), POINTER-09 and POINTER-10 (the version), GUARD-01, GUARD-02 and GUARD-05 (the token), GUARD-04 (racing
-    /// `force_unlock`), GUARD-08 (racing the next holder).
+    /// `force_unlock`), GUARD-08 (racing the next holder), JOURNAL-06 (the journal ends), JOURNAL-08 (and stays if nothing
+    /// moves), JOURNAL-10 (racing `append`).
     ///
     /// # Errors
     ///
@@ -232,6 +233,11 @@ pub trait Backend: Send + Sync {
     /// After `OutcomeUnknown`, the record may be there later, whole; no later `append` of this handle succeeds unless it
     /// stands behind it or repeats it.
     ///
+    /// JOURNAL-01 (kept to the byte, in order), JOURNAL-02 (16 MiB), JOURNAL-03 (another number), JOURNAL-04 (a repeat),
+    /// JOURNAL-05 (another base), JOURNAL-07 (after a move), JOURNAL-09 (many appenders), JOURNAL-10 (racing `set_current`),
+    /// JOURNAL-11 (the token), JOURNAL-12 (racing the next holder), JOURNAL-15 (a damaged pointer), JOURNAL-16 (a backend
+    /// without a journal).
+    ///
     /// # Errors
     ///
     /// * [`LockLost`](crate::ErrorKind::LockLost) when `token` is not the token of the lock.
@@ -253,6 +259,9 @@ pub trait Backend: Send + Sync {
     /// [`MAX_RECORD_BYTES`](crate::MAX_RECORD_BYTES) before memory is reserved.
     ///
     /// Several calls are not one step: a reader that pages ends by reading `current` and record 0 again.
+    ///
+    /// JOURNAL-01 (through every handle), JOURNAL-05 and JOURNAL-06 (empty), JOURNAL-13 (pages), JOURNAL-14 (racing `append`),
+    /// JOURNAL-15 (a damaged pointer).
     ///
     /// # Errors
     ///

@@ -230,7 +230,7 @@ impl<D: Snapshot> Core<D> {
         answer
     }
 
-    pub(crate) fn commit(&self, message: Option<String>) -> Result<Option<Revision>, Error> {
+    pub(crate) fn commit(&self, message: Option<&str>) -> Result<Option<Revision>, Error> {
         let (mut progress, mut writer) = self.take_writer()?;
         let number = progress.submitted;
         let wants_message = writer.own.is_some() && writer.own_is_automatic && message.is_some();
@@ -253,9 +253,9 @@ impl<D: Snapshot> Core<D> {
     }
 
     /// Commits, and ends the run before anybody can change more.
-    pub(crate) fn finish(&self, message: Option<String>) -> Result<Option<Revision>, Error> {
+    pub(crate) fn finish(&self, message: Option<&str>) -> Result<Option<Revision>, Error> {
         loop {
-            let revision = self.commit(message.clone())?;
+            let revision = self.commit(message)?;
             let (mut progress, writer) = self.take_writer()?;
             let is_committed = progress.submitted == writer.committed;
             if is_committed {
@@ -295,7 +295,7 @@ impl<D: Snapshot> Core<D> {
     }
 
     /// Saves the document of a run that cannot finish, once.
-    pub(crate) fn keep_orphan(&self, message: Option<String>) {
+    pub(crate) fn keep_orphan(&self, message: Option<&str>) {
         let mut progress = self.progress();
         let committed = progress.writer.as_ref().map_or(0, |writer| writer.committed);
         let has_ended = progress
@@ -319,7 +319,7 @@ impl<D: Snapshot> Core<D> {
         }
         let base = progress.base.clone();
         let origin = Origin {
-            message: message.as_deref(),
+            message,
             parent: base.as_ref(),
             ..Origin::new(self.owner.store.provenance(), self.owner.store.now())
         };

@@ -248,8 +248,11 @@ impl Backend for MemoryBackend {
         Expect::Pointer(base).check(place.pointer()?.as_ref())?;
         let records = place.records(base)?;
         if records.len() as u64 != index {
-            let is_repeated =
-                records.len() as u64 == index + 1 && records.last().is_some_and(|last| last == record);
+            let is_last = records
+                .len()
+                .checked_sub(1)
+                .is_some_and(|last| last as u64 == index);
+            let is_repeated = is_last && records.last().is_some_and(|last| last == record);
             return Ok(if is_repeated {
                 Appended::Appended
             } else {

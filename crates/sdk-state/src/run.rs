@@ -220,7 +220,7 @@ impl<D: Snapshot> Run<D> {
         let own = self
             .core
             .replace_document(progress, writer, |owner, writer, number| {
-                writer.fold(owner, &document, number, message)?;
+                writer.fold(owner, &document, number, message.as_deref())?;
                 Ok(Some(document))
             });
         own?.ok_or_else(finished)
@@ -238,7 +238,7 @@ impl<D: Snapshot> Run<D> {
     /// * [`LockLost`](ErrorKind::LockLost), [`CurrentMoved`](ErrorKind::CurrentMoved) and
     ///   [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) end the run.
     pub fn commit(&self, options: impl Into<WriteOptions>) -> Result<Option<Revision>, Error> {
-        self.core.commit(options.into().message)
+        self.core.commit(options.into().message.as_deref())
     }
 
     /// Commits as [`commit`](Run::commit) does, and unlocks.
@@ -252,9 +252,9 @@ impl<D: Snapshot> Run<D> {
     /// the revision.
     pub fn finish(&self, options: impl Into<WriteOptions>) -> Result<Option<Revision>, Error> {
         let message = options.into().message;
-        let committed = self.core.finish(message.clone());
+        let committed = self.core.finish(message.as_deref());
         if committed.is_err() {
-            self.core.keep_orphan(message);
+            self.core.keep_orphan(message.as_deref());
         }
         let revision = committed?;
         let unlocked = guard(&self.core.owner.lock).take().map_or(Ok(()), Lock::unlock);

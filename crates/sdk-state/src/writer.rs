@@ -204,7 +204,7 @@ impl Writer {
         owner: &Owner<D>,
         document: &D,
         number: u64,
-        message: Option<String>,
+        message: Option<&str>,
     ) -> Result<(), Problem> {
         self.demand_base(owner)?;
         let genesis = self.base.as_ref().filter(|base| base.is_genesis);
@@ -214,7 +214,7 @@ impl Writer {
             replaces: self.own.clone().or(genesis),
             is_genesis: false,
         };
-        self.write_current(owner, document, message.as_deref(), &mark)?;
+        self.write_current(owner, document, message, &mark)?;
         self.own_is_automatic = message.is_none();
         self.committed = number;
         self.journal = None;

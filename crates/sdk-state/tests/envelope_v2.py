@@ -36,6 +36,10 @@ MEMBERS = [
     "envelope-version", "payload-type", "factory", "stack", "revision", "parent", "compression", "length", "seal",
     "recipients", "provenance",
 ]
+OF_A_RUN = ["run-id", "replaces", "genesis"]
+REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._+-]{0,127}")
+RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 PROVENANCE = ["run", "author", "host", "tool", "message", "written-at"]
 
 
@@ -186,19 +190,22 @@ def head_of(header_bytes):
     return MAGIC + struct.pack("<I", len(header_bytes)) + header_bytes
 
 
-def make_header(*, payload, factory, stack, revision, parent, provenance, compression, length, recipients, data_key):
+def make_header(*, payload, factory, stack, revision, parent, provenance, compression, length, recipients, data_key,
+                of_a_run=None):
     header = {
         "envelope-version": 2, "payload-type": payload, "factory": factory, "stack": stack, "revision": revision,
         "parent": parent, "compression": compression, "length": length,
         "seal": "chacha20-poly1305" if recipients else "none", "recipients": [], "provenance": provenance,
+        **(of_a_run or {}),
     }
-    bound = context(header)
-    for one in recipients:
-        wrapped = wrap(one["master"], one["nonce"], data_key, bound + field(one["name"]))
-        header["recipients"].append({
-            "name": one["name"], "body": one["body"], "wrapped-key": base64.b64encode(wrapped).decode(),
-        })
+    header["recipients"] = wrap_for(recipients, data_key, context(header))
     return header
+
+
+def wrap_for(recipients, data_key, bound):
+    return [{"name": one["name"], "body": one["body"],
+             "wrapped-key": b64(wrap(one["master"], one["nonce"], data_key, bound + field(one["name"])))}
+            for one in recipients]
 
 
 def assemble(header, data_key, body):
@@ -209,13 +216,13 @@ def assemble(header, data_key, body):
 
 
 def seal(plaintext, *, payload, factory, stack, revision, parent=None, provenance=None, compression="zstd",
-         recipients=(), data_key=None):
+         recipients=(), data_key=None, of_a_run=None):
     """`recipients` empty means `seal none`. In production the data key and the nonces are random."""
     if provenance is None:
         provenance = {"written-at": "2026-07-10T12:00:00Z"}
     header = make_header(payload=payload, factory=factory, stack=stack, revision=revision, parent=parent,
                          provenance=provenance, compression=compression, length=len(plaintext),
-                         recipients=recipients, data_key=data_key)
+                         recipients=recipients, data_key=data_key, of_a_run=of_a_run)
     body = zstandard.ZstdCompressor(level=3).compress(plaintext) if compression == "zstd" else plaintext
     if recipients:
         body = seal_body(data_key, body, context(header))
@@ -255,7 +262,7 @@ def not_json(text):
     raise damaged(f"{text} is not JSON")
 
 
-def parse(data):
+def parse(data, version_member="envelope-version", known_version=2):
     try:
         text = data.decode("utf-8")
         # `version first`: a file of a newer version may break every other rule of this one.
@@ -264,11 +271,11 @@ def parse(data):
         raise damaged("the header is not JSON") from None
     if not isinstance(loose, dict):
         raise damaged("the header is no object")
-    version = loose.get("envelope-version")
+    version = loose.get(version_member)
     if type(version) is not int:
         raise damaged("the header has no version")
-    if version != 2:
-        raise Failure("Refused", f"envelope version {version}")
+    if version != known_version:
+        raise Failure("Refused", f"version {version}")
     header = json.loads(text, object_pairs_hook=no_repeats, parse_constant=not_json)
     if depth(header) > MAX_DEPTH:
         raise damaged("the header is nested too deeply")
@@ -303,15 +310,25 @@ def canonical_base64(text):
 
 
 def validate(header):
-    members(header, MEMBERS)
+    members(header, MEMBERS, OF_A_RUN)
     for name in ["payload-type", "factory", "stack", "revision"]:
         string(header[name])
-    if header["parent"] is not None:
-        string(header["parent"])
+    for name in ["parent", "replaces"]:
+        if header.get(name) is not None and not REVISION.fullmatch(string(header[name])):
+            raise damaged(f"{name} is no revision")
+    if header.get("run-id") is not None and not RUN_ID.fullmatch(string(header["run-id"])):
+        raise damaged("run-id is no id")
+    if type(header.get("genesis", False)) is not bool:
+        raise damaged("genesis is true or false")
     if header["compression"] not in ("zstd", "none"):
         raise damaged("unknown compression")
     if type(header["length"]) is not int or not 0 <= header["length"] < 1 << 64:
         raise damaged("length is no number of bytes")
+    validate_recipients(header)
+    validate_provenance(header["provenance"])
+
+
+def validate_recipients(header):
     if header["seal"] not in ("chacha20-poly1305", "none"):
         raise damaged("unknown seal")
     recipients = header["recipients"]
@@ -327,14 +344,34 @@ def validate(header):
             raise damaged("body is no object")
         one["wrapped"] = canonical_base64(one["wrapped-key"])
         found = one["body"].get("fingerprint")
-        if isinstance(found, str):
-            if (one["name"], found) in seen:
-                raise damaged("two equal recipients")
-            seen.add((one["name"], found))
-    members(header["provenance"], ["written-at"], PROVENANCE)
-    for value in header["provenance"].values():
+        same = (one["name"], found if isinstance(found, str) else json.dumps(one["body"], sort_keys=True))
+        if same in seen:
+            raise damaged("two equal recipients")
+        seen.add(same)
+
+
+def validate_provenance(provenance):
+    members(provenance, ["written-at"], PROVENANCE)
+    for value in provenance.values():
         if len(string(value).encode()) > MAX_TEXT:
             raise damaged("provenance: a text of more than 4 KiB")
+    if not TIME.fullmatch(provenance["written-at"]):
+        raise damaged("written-at is no time")
+
+
+def find_data_key(header, ring, bound):
+    """The keys of the ring in their order, each on the recipients of its name."""
+    named = False
+    for kind, master in ring:
+        for one in header["recipients"]:
+            if one["name"] == kind and one["body"].get("fingerprint") == fingerprint(master):
+                named = True
+                data_key = unwrap(master, one["wrapped"], bound + field(one["name"]))
+                if data_key is not None:
+                    return data_key
+    if named:
+        raise damaged("the header names a key of the ring, and that does not open it")
+    raise Failure("WrongKey", "the header names no key of the ring")
 
 
 def decompress(data, length):
@@ -388,17 +425,7 @@ def open(data, *, payload, factory, stack, revision, ring, limit=DEFAULT_LIMIT):
         if not hmac.compare_digest(hashlib.sha256(head + body).digest(), tag):
             raise damaged("the checksum is wrong")
     else:
-        data_key = None
-        named = False
-        for kind, master in ring:
-            for one in header["recipients"]:
-                if data_key is None and one["name"] == kind and one["body"].get("fingerprint") == fingerprint(master):
-                    named = True
-                    data_key = unwrap(master, one["wrapped"], bound + field(one["name"]))
-        if data_key is None and named:
-            raise damaged("the header names a key of the ring, and that does not open it")
-        if data_key is None:
-            raise Failure("WrongKey", "the header names no key of the ring")
+        data_key = find_data_key(header, ring, bound)
         if not hmac.compare_digest(header_tag(data_key, head), tag):
             raise damaged("the header was changed")
         body = open_body(data_key, body, bound)
@@ -536,6 +563,10 @@ def vectors():
     add("members in another order", rebuilt(raw=lambda b: compact(dict(reversed(json.loads(b).items())))),
         plaintext=TEXT.decode())
     add("a recipient of an unknown kind is passed over", rebuilt(also(kms({"key": "arn:x"}))), plaintext=TEXT.decode())
+
+    of_a_run = {"run-id": "5eed" * 8, "replaces": "2026-07-10T11:59:59Z_2"}
+    good("a revision of a run, which replaces one", TEXT, compression="none", of_a_run=of_a_run)
+    good("a genesis", TEXT, compression="none", of_a_run={"run-id": "5eed" * 8, "genesis": True})
 
     # -- the frame around it
     add("an empty file", b"", "Damaged", "there is not even a first byte")
@@ -729,6 +760,15 @@ def vectors():
         header_case(f"length {value}", "a number of bytes is expected", raw=text_of(b'"length":34', b'"length":' + value.encode()))
     header_case("a body that is no object", "an object is expected", lambda h: h["recipients"][0].update(body="x"))
     header_case("a parent that is no text", "a text or null is expected", lambda h: h.update(parent=7))
+    header_case("a parent that is no revision", "a revision is expected", lambda h: h.update(parent="a/b"))
+    header_case("replaces what is no revision", "a revision is expected", lambda h: h.update(replaces=""))
+    header_case("a run-id with a space", "letters, digits, - and _", lambda h: h.update({"run-id": "r 17"}))
+    header_case("a run-id of 65 digits", "64 at most", lambda h: h.update({"run-id": "1" * 65}))
+    header_case("genesis as a number", "true or false is expected", lambda h: h.update(genesis=1))
+    header_case("genesis as null", "true or false is expected", lambda h: h.update(genesis=None))
+    header_case("a written-at that is no time", "RFC 3339", lambda h: h["provenance"].update({"written-at": "today"}))
+    header_case("two recipients with equal name and body, without fingerprints", "one of them can never be meant",
+                lambda h: h["recipients"].extend([kms({"key": "x"}), kms({"key": "x"})]))
     header_case("a header that is a list", "an object is expected", raw=lambda b: b"[" + b + b"]")
     header_case("a second object after the header", "one object is expected", raw=lambda b: b + b"{}")
     header_case("a header that is not UTF-8", "UTF-8 is expected", raw=text_of(b'"ada"', b'"\xff\xfe"'))

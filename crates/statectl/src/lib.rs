@@ -60,7 +60,7 @@
 //! None. The crate enables `legacy-aes-gcm` of `sdk-state`, so that `--accept-v1` opens unobin's files.
 
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, place, keys), the stack and
-// its lock (stack, held, holder), and the commands.
+// its lock (stack, held, holder, unfinished), and the commands.
 mod commands;
 mod environment;
 mod exit;
@@ -73,6 +73,7 @@ mod progress;
 mod stack;
 mod table;
 mod text;
+mod unfinished;
 
 use clap::builder::Resettable;
 use clap::{CommandFactory as _, FromArgMatches as _};

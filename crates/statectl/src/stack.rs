@@ -4,11 +4,12 @@ use crate::exit::{Failure, MISSING};
 use crate::keys::{KeyOptions, NoRing};
 use crate::output::{Format, Output};
 use crate::place::{Place, PlaceOptions};
+use crate::unfinished::UnfinishedDocument;
 use clap::{Args, ColorChoice};
 use sdk_state::encrypt::{Keyring, Noop};
 use sdk_state::envelope::UnverifiedHeader;
 use sdk_state::{
-    Backend, Error, ErrorKind, Provenance, Raw, Registry, Revision, Snapshot, StackId, State, Store,
+    Backend, Error, ErrorKind, Head, Provenance, Raw, Registry, Revision, Snapshot, StackId, State, Store,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,14 @@ pub(crate) struct Stack<'a> {
     place: Place,
     backend: Arc<dyn Backend>,
     store: Store,
+}
+
+/// A document that was read.
+pub(crate) struct Found<D> {
+    pub(crate) revision: Revision,
+    pub(crate) document: D,
+    /// Which of its changes no revision holds yet.
+    pub(crate) unfinished: Option<UnfinishedDocument>,
 }
 
 impl Context {
@@ -224,30 +233,107 @@ impl Stack<'_> {
         .hint("`statectl push STACK FILE` stores the first one")
     }
 
-    /// The document `rev`, or the current one, and which it is.
-    fn open<D: Snapshot>(&self, rev: Option<&Revision>) -> Result<(Revision, D), Failure> {
-        let store = self.store.document::<D>();
-        let found = match rev {
-            Some(rev) => store.get(rev).map(|document| Some((rev.clone(), document))),
-            None => store
-                .head()
-                .map(|head| head.map(|head| (head.revision, head.document))),
-        };
-        found
-            .map_err(|error| self.explain(error))?
-            .ok_or_else(|| self.no_current())
-    }
-
-    /// The snapshot `rev`, or the current one, and which it is.
-    pub(crate) fn snapshot(&self, rev: Option<&Revision>) -> Result<(Revision, State), Failure> {
-        self.open(rev)
+    /// The snapshot `rev`, or the current one.
+    pub(crate) fn snapshot(&self, rev: Option<&Revision>) -> Result<Found<State>, Failure> {
+        match rev {
+            Some(rev) => self.revision(rev),
+            None => self.found(self.store.head()),
+        }
     }
 
     /// The same for a document of any type, as it was sealed.
-    pub(crate) fn document(&self, rev: Option<&Revision>) -> Result<(Revision, Raw), Failure> {
-        let (rev, mut document) = self.open::<Raw>(rev)?;
-        document.payload = self.payload_of(&rev, &document)?.into();
-        Ok((rev, document))
+    pub(crate) fn document(&self, rev: Option<&Revision>) -> Result<Found<Raw>, Failure> {
+        let mut found = match rev {
+            Some(rev) => self.revision(rev)?,
+            None => self.document_at_head()?,
+        };
+        if self.is_genesis(&found.document) {
+            found.document = raw(&State::fresh(self.id()))?;
+        }
+        found.document.payload = self.payload_of(&found.revision, &found.document)?.into();
+        Ok(found)
+    }
+
+    /// The current document, of any type. Only the type of the document knows its unfinished changes.
+    fn document_at_head(&self) -> Result<Found<Raw>, Failure> {
+        let store = self.store.document::<Raw>();
+        match store.head() {
+            Err(error) if is_of_changes(&error) => match self.store.head() {
+                Err(error) if matches!(error.kind(), ErrorKind::OtherPayload { .. }) => {
+                    let found = self.revision(&self.current()?)?;
+                    if self.is_genesis(&found.document) {
+                        return Err(self.explain(error));
+                    }
+                    self.context.output.warning(
+                        "unfinished changes are not shown: only the tool that made them can read them",
+                    );
+                    Ok(found)
+                }
+                head => {
+                    let found = self.found(head)?;
+                    Ok(Found {
+                        document: raw(&found.document)?,
+                        revision: found.revision,
+                        unfinished: found.unfinished,
+                    })
+                }
+            },
+            head => self.found(head),
+        }
+    }
+
+    fn revision<D: Snapshot>(&self, rev: &Revision) -> Result<Found<D>, Failure> {
+        let document = self.store.document().get(rev);
+        Ok(Found {
+            revision: rev.clone(),
+            document: document.map_err(|error| self.explain(error))?,
+            unfinished: None,
+        })
+    }
+
+    fn found<D>(&self, head: Result<Option<Head<D>>, Error>) -> Result<Found<D>, Failure> {
+        let head = head.map_err(|error| self.explain_head(error))?;
+        let head = head.ok_or_else(|| self.no_current())?;
+        let unfinished = head
+            .unfinished
+            .map(|unfinished| UnfinishedDocument::new(&self.store, unfinished))
+            .transpose()?;
+        self.notice_unfinished(unfinished.as_ref());
+        Ok(Found {
+            revision: head.revision,
+            document: head.document,
+            unfinished,
+        })
+    }
+
+    /// What is unfinished, for a command that opens nothing. Also says so; damage is a warning.
+    pub(crate) fn unfinished(&self) -> Option<UnfinishedDocument> {
+        match UnfinishedDocument::of(&self.store) {
+            Ok(unfinished) => {
+                self.notice_unfinished(unfinished.as_ref());
+                unfinished
+            }
+            Err(error) => {
+                if let Failure::Told(told) = self.explain_head(error) {
+                    let hint = told.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+                    self.context
+                        .output
+                        .warning(format_args!("{}{hint}", told.message));
+                }
+                None
+            }
+        }
+    }
+
+    fn notice_unfinished(&self, unfinished: Option<&UnfinishedDocument>) {
+        if let Some(unfinished) = unfinished {
+            self.context.output.notice(unfinished.in_full());
+        }
+    }
+
+    /// Whether this is the empty document with which the first run of a stack begins.
+    pub(crate) fn is_genesis(&self, document: &Raw) -> bool {
+        *document == Raw::fresh(self.id())
     }
 
     /// The type of a document that was opened. Old files of unobin do not record what they hold.
@@ -289,6 +375,33 @@ impl Stack<'_> {
         }
     }
 
+    /// The failure to read the current revision together with what is unfinished, or to commit that.
+    pub(crate) fn explain_head(&self, error: Error) -> Failure {
+        if !self.is_journal_damaged(&error) {
+            return self.explain(error);
+        }
+        let hint = format!(
+            "every revision stays readable with `statectl pull {id} --rev REV`; \
+             `statectl recover {id} --discard-damaged` commits the unfinished changes before the damage and discards the others",
+            id = self.id()
+        );
+        Failure::from(error).hint(hint)
+    }
+
+    /// Whether the error is about the unfinished changes, and not about the revision that they follow.
+    fn is_journal_damaged(&self, error: &Error) -> bool {
+        let is_damage = matches!(
+            error.kind(),
+            ErrorKind::Damaged | ErrorKind::Misplaced | ErrorKind::InvalidSnapshot
+        );
+        is_damage
+            && match (self.store.current(), self.store.unfinished()) {
+                (Ok(Some(_)), Err(error)) => error.is_damaged(),
+                (Ok(Some(rev)), Ok(Some(_))) => self.store.document::<Raw>().get(&rev).is_ok(),
+                _ => false,
+            }
+    }
+
     /// The header of a snapshot in this place: of this stack if it has one, else of another. `None` where there is no snapshot
     /// at all.
     fn newest_header(&self) -> Result<Option<(StackId, UnverifiedHeader)>, Failure> {
@@ -315,6 +428,21 @@ impl Stack<'_> {
             None => Ok(None),
         }
     }
+}
+
+/// Whether a document of any type was to be changed.
+fn is_of_changes(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::InvalidSnapshot | ErrorKind::OtherPayload { .. }
+    )
+}
+
+fn raw(state: &State) -> Result<Raw, Error> {
+    Ok(Raw {
+        payload: State::PAYLOAD.into(),
+        bytes: state.encode()?,
+    })
 }
 
 /// The author, host and tool, recorded unencrypted with each write.

@@ -24,6 +24,7 @@ pub(super) enum Unit {
     Bytes,
     Percent,
     Count,
+    Ratio,
 }
 
 impl Figure {
@@ -65,6 +66,7 @@ impl FromStr for Unit {
             "bytes" => Ok(Self::Bytes),
             "%" => Ok(Self::Percent),
             "count" => Ok(Self::Count),
+            "ratio" => Ok(Self::Ratio),
             _ => Err(format!("no unit {name}")),
         }
     }
@@ -84,6 +86,7 @@ impl Unit {
             Self::Bytes => format!("{} GB", digits(value / 1e9)),
             Self::Percent => format!("{value:.2} %"),
             Self::Count => format!("{value:.0}"),
+            Self::Ratio => format!("{} ×", digits(value)),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The benchmarks stand beside the crates; this runs them, adds what is measured from outside (compiling, starting), and
 //! compares with the goals.
 
+mod apply;
 pub(crate) mod cargo;
 mod criterion;
 mod figure;
@@ -23,12 +24,24 @@ use std::process::{Command, ExitCode, Stdio};
 /// Options of `cargo xtask bench`.
 #[derive(Args)]
 pub struct Options {
+    /// Only this part, which is printed and not written to the page
+    part: Option<Part>,
+    /// Print one JSON object for each run of `apply`
+    #[arg(long, requires = "part")]
+    json: bool,
     /// A trial of a minute: small sizes, nothing compiled anew, the page left as it is
     #[arg(long)]
     quick: bool,
     /// Where to store: on the disk that is to be measured
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
+}
+
+/// A part that can be measured alone.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Part {
+    /// Whole runs of a tool
+    Apply,
 }
 
 const BENCHES: [(&str, &str); 5] = [
@@ -60,6 +73,13 @@ fn measure(options: &Options, out: &mut impl Write) -> Result<(), Trouble> {
         .unwrap_or_else(|| root().join("target/bench"));
     fs::create_dir_all(&directory)?;
     let directory = directory.canonicalize()?;
+    if let Some(Part::Apply) = options.part {
+        let figures = apply::run(&directory, options.quick)?;
+        return match options.json {
+            true => apply::print_json(&figures, out),
+            false => Ok(writeln!(out, "{}", page::listing(&figures))?),
+        };
+    }
     let machine = Machine::with(&directory)?;
     let mut figures = Vec::new();
     say(out, "building")?;
@@ -73,6 +93,8 @@ fn measure(options: &Options, out: &mut impl Write) -> Result<(), Trouble> {
             _ => lines(bench, options.quick, &directory)?,
         });
     }
+    say(out, "apply")?;
+    figures.extend(apply::run(&directory, options.quick)?);
     say(out, "programs")?;
     figures.extend(programs::start(&directory)?);
     figures.extend(programs::push_and_pull(&directory, options.quick)?);

@@ -20,7 +20,7 @@ enum Goal {
 }
 
 /// The rows of the page in their order.
-const ROWS: [(&str, &str, Goal); 25] = [
+const ROWS: [(&str, &str, Goal); 36] = [
     ("statectl push", "10000 entries", Goal::Ratio(0.4)),
     ("statectl pull", "10000 entries", Goal::Ratio(0.4)),
     ("statectl --version", "", Goal::Value(0.005)),
@@ -44,6 +44,25 @@ const ROWS: [(&str, &str, Goal); 25] = [
     ("hand-over, median", "a waiter of 5 s", Goal::Value(0.005)),
     ("hand-over, longest", "a waiter of 5 s", Goal::Value(0.050)),
     ("a waiter's share of a core", "a waiter of 5 s", Goal::Value(1.0)),
+    ("apply", "5000 resources, 1 worker", Goal::Ratio(1.3)),
+    ("apply", "5000 resources, 10 workers", Goal::Ratio(1.0)),
+    ("apply", "10000 resources, 1 worker", Goal::None),
+    ("apply", "1000 resources, 1 worker", Goal::None),
+    ("flushes", "5000 resources, 1 worker", Goal::Value(1.05 * 5000.0)),
+    ("flushes", "5000 resources, 10 workers", Goal::Value(5000.0 / 3.0)),
+    (
+        "bytes written over changes",
+        "5000 resources, 1 worker",
+        Goal::Value(3.0),
+    ),
+    (
+        "bytes written over changes",
+        "5000 resources, 10 workers",
+        Goal::Value(3.0),
+    ),
+    ("revisions left", "5000 resources, 1 worker", Goal::Value(1.0)),
+    ("revisions left", "5000 resources, 10 workers", Goal::Value(1.0)),
+    ("begin after a death", "1000 resources", Goal::Ratio(2.0)),
     ("compile statectl", "release, clean", Goal::Value(60.0)),
     ("compile sdk-state", "release, clean", Goal::Value(30.0)),
 ];

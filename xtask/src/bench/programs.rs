@@ -113,6 +113,13 @@ pub(super) fn push_and_pull(directory: &Path, is_quick: bool) -> Result<Vec<Figu
     .into())
 }
 
+/// The JSON of an entry, on average.
+pub(super) fn entry_bytes() -> Result<usize, Trouble> {
+    const ENTRIES: usize = 1_000;
+    let document = workload::document(ENTRIES);
+    Ok(State::decode(document.as_bytes())?.encode()?.len() / ENTRIES)
+}
+
 fn with_floor(what: &str, size: &str, times: &mut [f64], is: &str, floor: f64) -> Figure {
     Figure {
         what: what.into(),

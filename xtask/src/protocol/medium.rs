@@ -1,64 +1,17 @@
-//! The place where one stack is kept, as the model has it: revisions, pointer, journal, lock; the calls that change it, and
-//! the single steps that a call consists of.
+//! The place of one stack as the model has it: revisions, pointer, journal, lock; and the calls that change it, step by step.
 
+use super::process::Broken;
 use super::rules::{Rule, World};
 use std::fmt;
 
 /// A set of changes: all that the model knows of a document. Bit 0 is the change c1.
 pub(super) type Document = u8;
 
-/// A revision and the number of the move that made it current; revision 0 is none.
+/// A revision, and the number of the move that made it current. Revision 0 is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) struct Pointer {
     pub(super) rev: u8,
     pub(super) number: u8,
-}
-
-/// A record opens only behind its predecessor of the same journal (key, nonce, tag), and the first one only on its base.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(super) struct Record {
-    pub(super) journal: u8,
-    pub(super) index: u8,
-    pub(super) base: u8,
-    pub(super) changes: Document,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(super) struct Journal {
-    pub(super) base: Pointer,
-    pub(super) records: [Record; 4],
-    pub(super) len: u8,
-    /// The records that are not flushed, as a set.
-    dirty: u8,
-    /// The records whose flush failed: they can be read until the power is cut, and no later flush writes them.
-    unwritten: u8,
-    is_rotten: bool,
-}
-
-impl Journal {
-    pub(super) fn records(&self) -> &[Record] {
-        &self.records[..usize::from(self.len)]
-    }
-
-    fn push(&mut self, record: Record) {
-        if let Some(free) = self.records.get_mut(usize::from(self.len)) {
-            *free = record;
-            self.dirty |= 1 << self.len;
-            self.len += 1;
-        }
-    }
-
-    /// The changes of all records, if each one opens.
-    fn open(&self) -> Option<Document> {
-        let records = self.records();
-        let opens = |(index, record): (usize, &Record)| {
-            usize::from(record.index) == index
-                && record.journal == records[0].journal
-                && record.base == self.base.rev
-        };
-        let is_intact = !self.is_rotten && records.iter().enumerate().all(opens);
-        is_intact.then(|| records.iter().fold(0, |all, record| all | record.changes))
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -71,326 +24,301 @@ pub(super) enum Revision {
 }
 
 impl Revision {
-    pub(super) fn document(self) -> Option<Document> {
+    /// What it holds, or held.
+    pub(super) fn changes(self) -> Document {
         match self {
-            Self::Unused | Self::Removed(_) => None,
-            Self::Genesis => Some(0),
-            Self::Holds(document) => Some(document),
+            Self::Unused | Self::Genesis => 0,
+            Self::Holds(document) | Self::Removed(document) => document,
         }
     }
 }
 
-/// A change of the medium. What it names is fixed before the first try.
+/// It opens only behind its predecessor in the same journal, and the first one only on its base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) struct Record {
+    pub(super) journal: u8,
+    pub(super) index: u8,
+    pub(super) base: u8,
+    pub(super) changes: Document,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct Journal {
+    base: Pointer,
+    records: [Record; 4],
+    len: u8,
+    /// The records that are not flushed, and those whose flush failed, as sets. The latter can be read until the power is cut,
+    /// and no later flush writes them.
+    dirty: u8,
+    unwritten: u8,
+    is_rotten: bool,
+}
+
+impl Journal {
+    fn records(&self) -> &[Record] {
+        &self.records[..usize::from(self.len)]
+    }
+
+    fn push(&mut self, record: Record) {
+        if let Some(free) = self.records.get_mut(usize::from(self.len)) {
+            *free = record;
+            self.dirty |= 1 << self.len;
+            self.len += 1;
+        }
+    }
+
+    fn open(&self) -> Result<Document, Broken> {
+        let mut document = 0;
+        for (index, record) in (0..).zip(self.records()) {
+            let is_next = record.index == index && record.journal == self.records[0].journal;
+            if self.is_rotten || !is_next || record.base != self.base.rev {
+                return Err(Broken::Damage);
+            }
+            document |= record.changes;
+        }
+        Ok(document)
+    }
+
+    /// After a power cut. Torn records at the end are dropped, and one before a whole record is damage.
+    fn without(mut self, gone: u8) -> Self {
+        while self.len > 0 && gone & (1 << (self.len - 1)) != 0 {
+            self.len -= 1;
+            self.records[usize::from(self.len)] = Record::default();
+        }
+        self.is_rotten = gone & ((1 << self.len) - 1) != 0;
+        (self.dirty, self.unwritten) = (0, 0);
+        self
+    }
+}
+
+/// What a run asks of the backend. All of it is fixed before the first try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Call {
     Create(u8, Revision),
-    /// A move to a revision that was just created.
-    Commit {
-        expect: Pointer,
-        to: u8,
-    },
-    /// A move to any other revision. `undoes` are the changes, of those begun by then, that it takes back.
-    Rollback {
-        expect: Pointer,
-        to: u8,
-        undoes: Document,
-    },
-    Append {
-        base: Pointer,
-        record: Record,
-    },
+    /// A move, from a pointer, to a revision that was just created.
+    Commit(Pointer, u8),
+    /// Any other move, and the changes, of those begun by then, that its target lacks.
+    Rollback(Pointer, u8, Document),
+    Append(Pointer, Record),
     Remove(u8),
     /// Removes the journal of a base: only where [`Rule::MoveEndsJournal`] is off.
     Clear(u8),
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Create(rev, _) => write!(f, "create r{rev}"),
-            Self::Commit { expect, to } | Self::Rollback { expect, to, .. } => {
-                write!(f, "move r{} to r{to}", expect.rev)
-            }
-            Self::Append { base, record } => write!(f, "append {} to r{}", record.index, base.rev),
-            Self::Remove(rev) => write!(f, "remove r{rev}"),
-            Self::Clear(rev) => write!(f, "clear the journal of r{rev}"),
-        }
-    }
 }
 
 impl Call {
     /// The revision that a move makes current.
     pub(super) fn target(self) -> Option<u8> {
         match self {
-            Self::Commit { to, .. } | Self::Rollback { to, .. } => Some(to),
+            Self::Commit(_, to) | Self::Rollback(_, to, _) => Some(to),
             _ => None,
         }
     }
 
-    /// The same call on another pointer.
     pub(super) fn standing_on(self, pointer: Pointer) -> Self {
         match self {
-            Self::Commit { to, .. } => Self::Commit { expect: pointer, to },
-            Self::Rollback { to, undoes, .. } => Self::Rollback {
-                expect: pointer,
-                to,
-                undoes,
-            },
-            Self::Append { record, .. } => Self::Append {
-                base: pointer,
-                record,
-            },
+            Self::Commit(_, to) => Self::Commit(pointer, to),
+            Self::Rollback(_, to, lacks) => Self::Rollback(pointer, to, lacks),
+            Self::Append(_, record) => Self::Append(pointer, record),
             other => other,
         }
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create(rev, _) => write!(f, "create r{rev}"),
+            Self::Commit(from, to) | Self::Rollback(from, to, _) => {
+                write!(f, "move from r{} to r{to}", from.rev)
+            }
+            Self::Append(base, record) => write!(f, "append record {} to r{}", record.index, base.rev),
+            Self::Remove(rev) => write!(f, "remove r{rev}"),
+            Self::Clear(rev) => write!(f, "clear the journal of r{rev}"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
     Done,
     LockLost,
     CurrentMoved,
-    /// `NotFound` or `Taken`.
+    /// The revision does not exist, or another number of records is there.
     Refused,
 }
 
-/// What happens at once.
+/// What happens at once. A call in a database is one of the first five; in a directory it is several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Create,
-    /// Moves the pointer, and ends the journal if this is a database.
     Move,
-    /// Adds a record; the first one brings a new journal.
     Write,
     Remove,
     Clear,
-    // Only in a directory:
     UnlinkDeadOfTarget,
     UnlinkOfOldBase,
     FlushDirectory,
-    /// The same, if there is a journal.
-    FlushBeforeReplacing,
+    /// Flushes the directory if the step before has unlinked something there, or if there is a journal to be replaced.
+    FlushIfNeeded,
     FlushJournal,
 }
 
 impl Step {
     pub(super) fn checks(self) -> bool {
-        !matches!(
-            self,
-            Self::Create
-                | Self::Clear
-                | Self::FlushDirectory
-                | Self::FlushBeforeReplacing
-                | Self::FlushJournal
-        )
+        use Step::*;
+        matches!(self, Move | Write | Remove | UnlinkDeadOfTarget | UnlinkOfOldBase)
     }
 }
 
-type Steps = &'static [(Step, Option<Rule>)];
-
-/// The steps in a directory, each with the rule that demands it.
-fn steps_in_directory(call: Call) -> Steps {
-    match call {
-        Call::Create(..) => &[(Step::Create, None)],
-        Call::Commit { .. } => &[
-            (Step::Move, None),
-            (Step::FlushDirectory, Some(Rule::FlushMove)),
-            (Step::UnlinkOfOldBase, None),
+/// The steps of a call, each with the rule that demands it. A first record comes in a file of its own, which was flushed before
+/// it is linked.
+#[rustfmt::skip]
+fn steps(call: Call, is_directory: bool) -> &'static [(Step, Option<Rule>)] {
+    use {Rule::*, Step::*};
+    match (call, is_directory) {
+        (Call::Create(..), _) => &[(Create, None)],
+        (Call::Remove(_), _) => &[(Remove, None)],
+        (Call::Clear(_), _) => &[(Clear, None)],
+        (Call::Commit(..) | Call::Rollback(..), false) => &[(Move, None)],
+        (Call::Append(..), false) => &[(Write, None)],
+        (Call::Commit(..), true) => &[(Move, None), (FlushDirectory, Some(FlushMove)), (UnlinkOfOldBase, None)],
+        (Call::Rollback(..), true) => &[
+            (FlushDirectory, Some(FlushBeforeRollback)),
+            (UnlinkDeadOfTarget, Some(ClearTarget)), (FlushIfNeeded, Some(FlushCleared)),
+            (Move, None), (FlushDirectory, Some(FlushMove)), (UnlinkOfOldBase, None),
         ],
-        Call::Rollback { .. } => &[
-            (Step::FlushDirectory, Some(Rule::FlushBeforeRollback)),
-            (Step::UnlinkDeadOfTarget, Some(Rule::ClearTarget)),
-            (Step::FlushDirectory, Some(Rule::FlushCleared)),
-            (Step::Move, None),
-            (Step::FlushDirectory, Some(Rule::FlushMove)),
-            (Step::UnlinkOfOldBase, None),
+        (Call::Append(_, Record { index: 0, .. }), true) => &[
+            (FlushIfNeeded, Some(FlushBeforeReplacing)), (Write, None), (FlushDirectory, Some(FlushFirstRecord)),
         ],
-        Call::Append { record, .. } if record.index == 0 => &[
-            (Step::FlushBeforeReplacing, Some(Rule::FlushBeforeReplacing)),
-            (Step::Write, None),
-            (Step::FlushDirectory, Some(Rule::FlushFirstRecord)),
-        ],
-        Call::Append { .. } => &[(Step::Write, None), (Step::FlushJournal, Some(Rule::FlushRecord))],
-        Call::Remove(_) => &[(Step::FlushDirectory, None), (Step::Remove, None)],
-        Call::Clear(_) => &[],
-    }
-}
-
-/// A database does everything in one transaction.
-fn steps_in_database(call: Call) -> Steps {
-    match call {
-        Call::Create(..) => &[(Step::Create, None)],
-        Call::Commit { .. } | Call::Rollback { .. } => &[(Step::Move, None)],
-        Call::Append { .. } => &[(Step::Write, None)],
-        Call::Remove(_) => &[(Step::Remove, None)],
-        Call::Clear(_) => &[(Step::Clear, None)],
+        (Call::Append(..), true) => &[(Write, None), (FlushJournal, Some(FlushRecord))],
     }
 }
 
 pub(super) fn step(call: Call, number: u8, world: World) -> Option<Step> {
-    let steps = match world.is_directory() {
-        true => steps_in_directory(call),
-        false => steps_in_database(call),
-    };
-    let demanded = |(_, rule): &&(Step, Option<Rule>)| rule.is_none_or(|rule| world.has(rule));
-    let step = steps.iter().filter(demanded).nth(usize::from(number));
-    step.map(|(step, _)| *step)
+    let steps = steps(call, world.is_directory()).iter();
+    let mut demanded = steps.filter(|(_, rule)| rule.is_none_or(|rule| world.has(rule)));
+    demanded.nth(number.into()).map(|(step, _)| *step)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) struct Medium {
     pub(super) revisions: [Revision; 8],
-    /// The revision that each move made current; `number` is the move that is visible, `moves` the last one.
-    moved_to: [u8; 9],
+    /// The revision that each move made current; the number of the move that is visible, and of the last one.
+    moved_to: [u8; 10],
     number: u8,
     moves: u8,
-    /// The journals by their ids; `journal` is the one that is visible, or 0.
+    /// The journals by their ids, and the one that is visible, or 0.
     journals: [Journal; 5],
     journal: u8,
-    /// What the names could lead to after a power cut: sets of moves and of journals.
+    /// What the names may lead to after a power cut: sets of moves and of journals.
     durable_moves: u16,
-    durable_journals: u8,
+    durable_journals: u16,
+    /// The last mover that cleared its target found a journal there, and has not flushed since.
+    has_cleared: bool,
     pub(super) token: u8,
     pub(super) is_free: bool,
 }
 
 impl Medium {
-    pub(super) fn new(revision: Option<Revision>) -> Self {
-        let mut medium = Self {
-            is_free: true,
-            ..Self::default()
-        };
-        if let Some(revision) = revision {
-            medium.revisions[1] = revision;
-            medium.move_to(1);
-        }
-        medium.flush_directory();
-        medium
+    pub(super) fn begin_with(&mut self, revision: Revision) {
+        self.revisions[1] = revision;
+        self.move_to(1);
+        self.is_free = true;
+        self.flush_directory();
     }
 
     pub(super) fn pointer(&self) -> Pointer {
-        Pointer {
-            rev: self.moved_to[usize::from(self.number)],
-            number: self.number,
+        let (rev, number) = (self.moved_to[usize::from(self.number)], self.number);
+        Pointer { rev, number }
+    }
+
+    pub(super) fn document_of(&self, rev: u8) -> Option<Document> {
+        match self.revisions[usize::from(rev)] {
+            Revision::Unused | Revision::Removed(_) => None,
+            Revision::Genesis => Some(0),
+            Revision::Holds(document) => Some(document),
         }
     }
 
-    pub(super) fn revision(&self, rev: u8) -> Revision {
-        self.revisions[usize::from(rev)]
-    }
-
-    /// Whether `named` is the current pointer, as far as the medium can tell.
-    pub(super) fn is_current(&self, named: Pointer, by_number: bool) -> bool {
+    /// Whether this is the current pointer, as far as the medium tells.
+    fn is_current(&self, named: Pointer, rule: Rule, world: World) -> bool {
         let pointer = self.pointer();
-        pointer.rev == named.rev && (!by_number || pointer.number == named.number)
-    }
-
-    /// What is there, in words.
-    pub(super) fn tell(&self, world: World) -> String {
-        let names = |set: Document| -> String {
-            (0..8)
-                .filter(|bit| set & (1 << bit) != 0)
-                .map(|bit| format!(" c{}", bit + 1))
-                .collect()
-        };
-        let Pointer { rev, number } = self.pointer();
-        let holds = self.revision(rev).document().map_or(" (missing)".into(), names);
-        let journal = &self.journals[usize::from(self.journal)];
-        let records = names(
-            journal
-                .records()
-                .iter()
-                .fold(0, |all, record| all | record.changes),
-        );
-        let state = if self.live(world).is_some() {
-            "live"
-        } else {
-            "dead"
-        };
-        match self.journal {
-            0 => format!("| r{rev} by move {number}:{holds}"),
-            _ => format!(
-                "| r{rev} by move {number}:{holds}; {state} journal of r{}:{records}",
-                journal.base.rev
-            ),
-        }
+        pointer.rev == named.rev && (!world.compares_numbers(rule) || pointer.number == named.number)
     }
 
     /// The journal that is read as the one of the current revision.
-    pub(super) fn live(&self, world: World) -> Option<&Journal> {
+    fn live(&self, world: World) -> Option<&Journal> {
         let journal = &self.journals[usize::from(self.journal)];
-        let by_number = world.compares_numbers(Rule::AppendNamesMove);
-        (self.journal > 0 && self.is_current(journal.base, by_number)).then_some(journal)
+        (self.journal > 0 && self.is_current(journal.base, Rule::AppendNamesMove, world)).then_some(journal)
     }
 
-    pub(super) fn read_record(&self, base: Pointer, index: u8, world: World) -> Option<Record> {
-        let journal = self.live(world)?;
-        let is_of_base = self.is_current(base, world.compares_numbers(Rule::AppendNamesMove));
-        journal
-            .records()
-            .get(usize::from(index))
-            .filter(|_| is_of_base)
-            .copied()
+    pub(super) fn record(&self, base: Pointer, index: u8, world: World) -> Option<Record> {
+        let live = self
+            .live(world)
+            .filter(|_| self.is_current(base, Rule::AppendNamesMove, world))?;
+        live.records().get(usize::from(index)).copied()
     }
 
-    /// What a reader would see in one step: revision and journal. `Err` is damage.
-    pub(super) fn document(&self, world: World) -> Result<Document, ()> {
-        let document = self.revision(self.pointer().rev).document().ok_or(())?;
-        let changes = match self.live(world) {
-            Some(journal) => journal.open().ok_or(())?,
-            None => 0,
-        };
+    /// What revision and journal are together.
+    pub(super) fn document(&self, world: World) -> Result<Document, Broken> {
+        let document = self.document_of(self.pointer().rev).ok_or(Broken::Dangling)?;
+        let changes = self.live(world).map_or(Ok(0), Journal::open)?;
         Ok(document | changes)
     }
 
-    /// Whether the visible journal is read although its base was left since.
-    pub(super) fn a_dead_journal_lives(&self, world: World) -> bool {
+    /// Whether a journal is read although its base was left since it began.
+    pub(super) fn reads_dead_journal(&self, world: World) -> bool {
         self.live(world)
             .is_some_and(|journal| journal.base != self.pointer())
     }
 
     /// What a step checks before it changes anything.
     pub(super) fn check(&self, step: Step, call: Call, token: u8, world: World) -> Answer {
-        let demand = |rule, holds: bool, answer| match !world.has(rule) || holds {
-            true => Ok(()),
-            false => Err(answer),
-        };
         let is_held = !self.is_free && self.token == token;
-        let checked = match (step, call) {
-            (Step::Move, Call::Commit { expect, to } | Call::Rollback { expect, to, .. }) => {
-                let is_met = self.is_current(expect, world.compares_numbers(Rule::MoveNamesMove));
-                match self.revision(to).document() {
-                    None => Err(Answer::Refused),
-                    Some(_) => demand(Rule::MoveChecksToken, is_held, Answer::LockLost)
-                        .and_then(|()| demand(Rule::MoveComparesPointer, is_met, Answer::CurrentMoved)),
-                }
+        let demands: &[(Rule, bool, Answer)] = match (step, call) {
+            (Step::Move, Call::Commit(_, to) | Call::Rollback(_, to, _))
+                if self.document_of(to).is_none() =>
+            {
+                return Answer::Refused;
             }
-            (Step::Write, Call::Append { base, record }) => {
-                let is_current = self.is_current(base, world.compares_numbers(Rule::AppendNamesMove));
+            (Step::Move, Call::Commit(from, _) | Call::Rollback(from, ..)) => {
+                let is_met = self.is_current(from, Rule::MoveNamesMove, world);
+                &[
+                    (Rule::MoveChecksToken, is_held, Answer::LockLost),
+                    (Rule::MoveComparesPointer, is_met, Answer::CurrentMoved),
+                ]
+            }
+            (Step::Write, Call::Append(base, record)) => {
+                let is_current = self.is_current(base, Rule::AppendNamesMove, world);
                 let records = self.live(world).map_or(&[][..], Journal::records);
-                let is_next = records.len() == usize::from(record.index);
-                let is_repeated =
-                    records.len() == usize::from(record.index) + 1 && records.last() == Some(&record);
-                demand(Rule::AppendChecksToken, is_held, Answer::LockLost)
-                    .and_then(|()| demand(Rule::AppendChecksBase, is_current, Answer::CurrentMoved))
-                    .and_then(|()| demand(Rule::AppendChecksIndex, is_next || is_repeated, Answer::Refused))
+                let fits = match records.len().checked_sub(record.index.into()) {
+                    Some(0) => true,
+                    // Repeated.
+                    Some(1) => records.last() == Some(&record),
+                    _ => false,
+                };
+                &[
+                    (Rule::AppendChecksToken, is_held, Answer::LockLost),
+                    (Rule::AppendChecksBase, is_current, Answer::CurrentMoved),
+                    (Rule::AppendChecksIndex, fits, Answer::Refused),
+                ]
             }
-            (Step::UnlinkDeadOfTarget, _) => demand(Rule::ClearingChecks, is_held, Answer::LockLost),
-            (Step::UnlinkOfOldBase, _) => demand(Rule::MoveEndsJournal, is_held, Answer::LockLost),
-            (Step::Remove, Call::Remove(rev)) => match self.pointer().rev {
-                _ if !is_held => Err(Answer::LockLost),
-                current if current == rev => Err(Answer::CurrentMoved),
-                _ => Ok(()),
-            },
-            _ => Ok(()),
+            (Step::UnlinkDeadOfTarget, _) => &[(Rule::ClearingChecks, is_held, Answer::LockLost)],
+            (Step::UnlinkOfOldBase, _) => &[(Rule::MoveEndsJournal, is_held, Answer::LockLost)],
+            (Step::Remove, Call::Remove(rev)) => {
+                let is_allowed = is_held && self.pointer().rev != rev;
+                &[(Rule::RemovalIsOneStep, is_allowed, Answer::LockLost)]
+            }
+            _ => &[],
         };
-        checked.map_or_else(|answer| answer, |()| Answer::Done)
+        let failed = demands.iter().find(|(rule, holds, _)| world.has(*rule) && !holds);
+        failed.map_or(Answer::Done, |(_, _, answer)| *answer)
     }
 
     pub(super) fn change(&mut self, step: Step, call: Call, world: World) {
         match (step, call) {
             (Step::Create, Call::Create(rev, revision)) => self.revisions[usize::from(rev)] = revision,
-            (Step::Move, Call::Commit { to, .. } | Call::Rollback { to, .. }) => {
+            (Step::Move, Call::Commit(_, to) | Call::Rollback(_, to, _)) => {
                 if self.pointer().rev == to && world.has(Rule::SameRevisionStays) {
                     return;
                 }
@@ -399,23 +327,31 @@ impl Medium {
                     self.link_journal(0);
                 }
             }
-            (Step::Write, Call::Append { base, record }) => self.write(base, record, world),
-            (Step::Remove, Call::Remove(rev)) => self.remove(rev),
-            (Step::UnlinkDeadOfTarget, Call::Rollback { to, .. }) => {
-                let is_dead = self.pointer().rev != to;
+            (Step::Write, Call::Append(base, record)) => self.write(base, record, world),
+            (Step::Remove, Call::Remove(rev)) => {
+                // In fact before the step, which starts over if the pointer is another by then.
+                if world.has(Rule::FlushBeforeRemoval) {
+                    self.flush_directory();
+                }
+                self.remove(rev);
+            }
+            (Step::Clear, Call::Clear(rev)) => self.unlink_journal_of(rev),
+            (Step::UnlinkDeadOfTarget, Call::Rollback(_, to, _)) => {
+                let (is_dead, before) = (self.pointer().rev != to, self.journal);
                 if is_dead || !world.has(Rule::ClearingChecks) || !world.has(Rule::SameRevisionStays) {
                     self.unlink_journal_of(to);
                 }
+                self.has_cleared = self.journal != before;
             }
-            (Step::UnlinkOfOldBase, Call::Commit { expect, to } | Call::Rollback { expect, to, .. }) => {
-                if expect.rev != to {
-                    self.unlink_journal_of(expect.rev);
-                }
+            (Step::UnlinkOfOldBase, Call::Commit(from, to) | Call::Rollback(from, to, _))
+                if from.rev != to =>
+            {
+                self.unlink_journal_of(from.rev);
             }
-            (Step::Clear, Call::Clear(rev)) => self.unlink_journal_of(rev),
-            (Step::FlushDirectory, _) => self.flush_directory(),
-            (Step::FlushBeforeReplacing, _) if self.journal > 0 => self.flush_directory(),
-            (Step::FlushJournal, Call::Append { record, .. }) => {
+            (Step::FlushIfNeeded, Call::Append(..)) if self.journal == 0 => {}
+            (Step::FlushIfNeeded, Call::Rollback(..)) if !self.has_cleared => {}
+            (Step::FlushDirectory | Step::FlushIfNeeded, _) => self.flush_directory(),
+            (Step::FlushJournal, Call::Append(_, record)) => {
                 self.journals[usize::from(record.journal)].dirty = 0;
             }
             _ => {}
@@ -423,48 +359,44 @@ impl Medium {
     }
 
     fn write(&mut self, base: Pointer, record: Record, world: World) {
-        if self
-            .live(world)
-            .is_some_and(|live| live.records().last() == Some(&record))
-        {
+        let live = self.live(world);
+        if live.is_some_and(|live| live.records().last() == Some(&record)) {
             return;
         }
-        let open = usize::from(record.journal);
-        // A process writes to the file that it opened, whatever has become of its name; rows have no names.
-        let written = match self.live(world) {
-            Some(_) if !world.is_directory() => usize::from(self.journal),
-            _ => open,
+        // A process writes to the file that it opened, whatever has become of its name. Rows have no names.
+        let written = match live {
+            Some(_) if !world.is_directory() => self.journal,
+            _ => record.journal,
         };
-        if record.index == 0 && (world.is_directory() || written == open) {
-            self.journals[open] = Journal {
+        if record.index == 0 && written == record.journal {
+            self.journals[usize::from(written)] = Journal {
                 base,
                 ..Journal::default()
             };
-            self.link_journal(record.journal);
+            self.link_journal(written);
         }
-        self.journals[written].push(record);
+        let journal = &mut self.journals[usize::from(written)];
+        journal.push(record);
         if record.index == 0 || !world.is_directory() {
-            // Flushed before it gets its name.
-            self.journals[written].dirty = 0;
+            journal.dirty = 0;
         }
     }
 
-    /// The flush fails: the kernel reports it once, and holds the pages to be clean from then on.
+    /// The kernel reports a failed flush once, and takes the pages for clean from then on.
     pub(super) fn fail_flush(&mut self, journal: u8) {
         let journal = &mut self.journals[usize::from(journal)];
-        journal.unwritten |= journal.dirty;
-        journal.dirty = 0;
+        journal.unwritten |= std::mem::take(&mut journal.dirty);
     }
 
     pub(super) fn remove(&mut self, rev: u8) {
-        if let Some(document) = self.revision(rev).document() {
+        if let Some(document) = self.document_of(rev) {
             self.revisions[usize::from(rev)] = Revision::Removed(document);
         }
     }
 
     pub(super) fn flush_directory(&mut self) {
-        self.durable_moves = 1 << self.number;
-        self.durable_journals = 1 << self.journal;
+        (self.durable_moves, self.durable_journals) = (1 << self.number, 1 << self.journal);
+        self.has_cleared = false;
     }
 
     fn move_to(&mut self, rev: u8) {
@@ -500,39 +432,51 @@ impl Medium {
     /// Every place that a power cut can leave: each name leads to what it led to at some time since the last flush, and each
     /// record that was not flushed is whole or torn.
     pub(super) fn cut(&self) -> Vec<Self> {
+        let members = |set: u16| (0..16).filter(move |member| set & (1 << member) != 0);
         let mut left = Vec::new();
-        let members = |set: u16| (0..16_u8).filter(move |member| set & (1 << member) != 0);
         for number in members(self.durable_moves) {
-            for journal in members(self.durable_journals.into()) {
-                for torn in 0..16_u8 {
-                    let file = self.journals[usize::from(journal)];
-                    if torn & !file.dirty == 0 {
-                        let mut medium = Self {
-                            number,
-                            journal,
-                            is_free: true,
-                            ..*self
-                        };
-                        medium.journals[usize::from(journal)] = file.without(torn | file.unwritten);
-                        medium.flush_directory();
-                        left.push(medium);
-                    }
+            for journal in members(self.durable_journals) {
+                let file = self.journals[usize::from(journal)];
+                for torn in (0..16).filter(|torn| torn & !file.dirty == 0) {
+                    let mut medium = *self;
+                    (medium.number, medium.journal) = (number, journal);
+                    medium.journals[usize::from(journal)] = file.without(torn | file.unwritten);
+                    medium.flush_directory();
+                    left.push(medium);
                 }
             }
         }
         left
     }
-}
 
-impl Journal {
-    /// Torn records at the end are dropped; one before a whole record is damage.
-    fn without(mut self, gone: u8) -> Self {
-        while self.len > 0 && gone & (1 << (self.len - 1)) != 0 {
-            self.len -= 1;
-            self.records[usize::from(self.len)] = Record::default();
+    /// What is there, in words.
+    pub(super) fn tell(&self, world: World) -> String {
+        let names = |set: Document| -> String {
+            let members = (0..8).filter(|bit| set & (1 << bit) != 0);
+            members.map(|bit| format!(" c{}", bit + 1)).collect()
+        };
+        let Pointer { rev, number } = self.pointer();
+        let holds = match self.document_of(rev) {
+            None => " missing".into(),
+            Some(0) => " nothing".into(),
+            Some(document) => names(document),
+        };
+        let journal = &self.journals[usize::from(self.journal)];
+        let records = names(
+            journal
+                .records()
+                .iter()
+                .fold(0, |all, record| all | record.changes),
+        );
+        let is = if self.live(world).is_some() {
+            "live"
+        } else {
+            "dead"
+        };
+        let current = format!("current r{rev} (move {number}):{holds}");
+        match self.journal {
+            0 => current,
+            _ => format!("{current}; {is} journal of r{}:{records}", journal.base.rev),
         }
-        self.is_rotten = gone & ((1 << self.len) - 1) != 0;
-        (self.dirty, self.unwritten) = (0, 0);
-        self
     }
 }

@@ -1,8 +1,9 @@
-//! Those who use the stack: runs, a reader, and somebody who removes revisions. And what must hold whatever they do.
+//! Those who use the stack: runs, a reader, and somebody who removes a revision. And what must hold whatever they do.
 
 use super::medium::{Answer, Call, Document, Medium, Pointer, Record, Revision, Step, step};
 use super::rules::{Rule, With, World};
 use std::fmt;
+use std::mem::take;
 
 /// A violated promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,7 +36,6 @@ impl fmt::Display for Broken {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 enum Phase {
     #[default]
-    Absent,
     Locked,
     /// It knows the pointer.
     Found,
@@ -55,16 +55,17 @@ struct Run {
     sealed: u8,
     call: Option<Call>,
     step: u8,
-    /// The checks of this step are done, and its change is not: only where [`Rule::OneStep`] is off.
+    /// The checks of this step are done and its change is not: only where [`Rule::OneStep`] is off.
     is_checked: bool,
+    /// The last try of the call had no answer.
     is_unknown: bool,
-    /// What is acknowledged when the move that it is about is done.
-    saves: Document,
+    /// What is acknowledged, or taken back, once the move is done.
+    concerns: Document,
     /// Its own previous revision, which it removes after the next.
     previous: u8,
 }
 
-/// Reads the pointer, the revision, the journal page by page, the pointer again and record 0 again: one each at a time.
+/// Reads the pointer, the revision, records, the pointer again and record 0 again, one at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Reader {
     at: u8,
@@ -72,19 +73,12 @@ struct Reader {
     document: Document,
     first: Option<Record>,
     records: u8,
-    opens_all: bool,
+    is_damaged: bool,
     /// What was acknowledged before it began.
     must: Document,
 }
 
-/// Removes a revision without holding the lock, and so only while nobody holds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-struct Remover {
-    rev: u8,
-    saw: Pointer,
-}
-
-/// What was used up of the configuration's numbers.
+/// How much of the configuration is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Used {
     runs: u8,
@@ -98,28 +92,24 @@ struct Used {
     has_removed: bool,
 }
 
-/// What an omniscient witness notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-struct Notes {
-    acknowledged: Document,
-    /// Changes that a rollback took back, and those that must not return since it was acknowledged.
-    excused: Document,
-    banned: Document,
-    /// The documents that somebody could have seen, as a set.
-    were: u64,
-    broken: Option<Broken>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct State {
     pub(super) medium: Medium,
     runs: [Run; 3],
     reader: Reader,
-    remover: Remover,
-    /// Requests whose senders gave up, with their tokens.
+    /// What is being removed without a lock, and the pointer that was flushed before.
+    removal: Option<(u8, Pointer)>,
+    /// Requests whose senders gave up waiting, with their tokens.
     late: [Option<(u8, Call)>; 2],
     used: Used,
-    notes: Notes,
+    // What an omniscient witness notes:
+    acknowledged: Document,
+    /// Changes that a rollback took back, and those that must stay away since the rollback was acknowledged.
+    excused: Document,
+    banned: Document,
+    /// The documents that somebody could have seen, as a set.
+    were: u16,
+    pub(super) broken: Option<Broken>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +120,8 @@ pub(super) enum Fault {
     FlushFails,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What can happen next. The number is a run's, A, B or C.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Action {
     Begin(usize),
     Look(usize),
@@ -143,8 +134,6 @@ pub(super) enum Action {
     Finish(usize),
     Die(usize),
     Step(usize, Fault),
-    GiveUp(usize),
-    Rebatch(usize),
     Late(usize),
     Cut(usize),
     Read,
@@ -153,316 +142,174 @@ pub(super) enum Action {
 
 impl State {
     pub(super) fn new(world: World) -> Self {
-        let config = world.config;
-        let first = (!config.has(With::Fresh)).then_some(Revision::Holds(0));
-        let used = Used {
-            revisions: u8::from(!config.has(With::Fresh)),
-            ..Used::default()
-        };
-        let notes = Notes {
-            were: 1,
-            ..Notes::default()
-        };
-        Self {
-            medium: Medium::new(first),
-            runs: <[Run; 3]>::default(),
-            reader: Reader::default(),
-            remover: Remover::default(),
-            late: [None; 2],
-            used,
-            notes,
+        let mut state = Self::default();
+        if !world.config.has(With::Fresh) {
+            state.used.revisions = 1;
+            state.medium.begin_with(Revision::Holds(0));
         }
+        state.settle(world);
+        state
     }
 
-    pub(super) fn broken(&self) -> Option<Broken> {
-        self.notes.broken
-    }
-
-    fn breaks(&mut self, broken: Broken) {
-        self.notes.broken.get_or_insert(broken);
-    }
-
-    /// Every action that is possible, and the state after it.
-    pub(super) fn next(&self, world: World, mut found: impl FnMut(Action, Self)) {
-        let config = world.config;
-        let mut take = |action, mut state: Self| {
-            state.settle(world);
-            found(action, state);
-        };
-        let begun = usize::from(self.used.runs);
-        if self.used.runs < config.runs {
-            take(Action::Begin(begun), self.begin(begun, world));
+    pub(super) fn actions(&self, world: World) -> Vec<Action> {
+        let (config, used) = (world.config, &self.used);
+        let mut all = Vec::new();
+        if used.runs < config.runs {
+            all.push(Action::Begin(used.runs.into()));
         }
-        for at in 0..begun {
-            self.next_of_run(at, world, &mut take);
-        }
-        for (slot, late) in self.late.iter().enumerate() {
-            if let Some((token, call)) = *late {
-                let mut state = *self;
-                state.late[slot] = None;
-                state.late.sort_by_key(Option::is_none);
-                if let Some(step) = step(call, 0, world)
-                    && self.medium.check(step, call, token, world) == Answer::Done
-                {
-                    state.change(step, call, world);
+        for at in 0..used.runs.into() {
+            match (self.runs[at].phase, self.runs[at].call) {
+                (Phase::Ended, _) => continue,
+                (_, Some(call)) => self.steps(at, call, world, &mut all),
+                (Phase::Locked, _) => all.push(Action::Look(at)),
+                (Phase::Found, _) => {
+                    all.push(Action::Load(at));
+                    all.extend(config.has(With::Stays).then_some(Action::Stay(at)));
                 }
-                take(Action::Late(slot), state);
+                (Phase::Ready, _) => self.choices(at, world, &mut all),
             }
+            all.extend(config.has(With::Remover).then_some(Action::Die(at)));
         }
-        if self.used.cuts < config.cuts {
-            for (at, medium) in self.medium.cut().into_iter().enumerate() {
-                take(Action::Cut(at), self.cut(medium, world));
-            }
+        all.extend((0..2).filter(|slot| self.late[*slot].is_some()).map(Action::Late));
+        if used.cuts < config.cuts {
+            all.extend((0..self.medium.cut().len()).map(Action::Cut));
         }
-        if config.has(With::Reader) {
-            take(Action::Read, self.read(world));
+        all.extend(config.has(With::Reader).then_some(Action::Read));
+        if let Some((rev, _)) = self.removal {
+            all.push(Action::Remove(rev));
+        } else if config.has(With::Remover) && !used.has_removed && self.medium.is_free {
+            let others = (1..=used.revisions).filter(|rev| *rev != self.medium.pointer().rev);
+            all.extend(others.map(Action::Remove));
         }
-        for rev in 1..=self.used.revisions {
-            if config.has(With::Remover)
-                && (self.remover.rev == rev || self.remover.rev == 0 && !self.used.has_removed)
-                && self.medium.revision(rev).document().is_some()
-                && let Some(state) = self.remove(rev, world)
-            {
-                take(Action::Remove(rev), state);
-            }
-        }
+        all
     }
 
-    fn next_of_run(&self, at: usize, world: World, take: &mut impl FnMut(Action, Self)) {
-        let config = world.config;
-        let run = &self.runs[at];
-        if matches!(run.phase, Phase::Absent | Phase::Ended) {
+    fn steps(&self, at: usize, call: Call, world: World, all: &mut Vec<Action>) {
+        all.push(Action::Step(at, Fault::None));
+        if self.used.faults == world.config.faults || matches!(call, Call::Create(..)) {
             return;
         }
-        if config.has(With::Remover) {
-            take(Action::Die(at), self.end(at, world));
-        }
-        if let Some(call) = run.call {
-            take(Action::Step(at, Fault::None), self.step(at, Fault::None, world));
-            let is_create = matches!(call, Call::Create(..));
-            let can_fail = self.used.faults < config.faults && !is_create;
-            if can_fail && !world.is_directory() {
-                take(
-                    Action::Step(at, Fault::AnswerLost),
-                    self.step(at, Fault::AnswerLost, world),
-                );
-                take(
-                    Action::Step(at, Fault::Delayed),
-                    self.step(at, Fault::Delayed, world),
-                );
-            }
-            if can_fail && step(call, run.step, world) == Some(Step::FlushJournal) {
-                take(
-                    Action::Step(at, Fault::FlushFails),
-                    self.step(at, Fault::FlushFails, world),
-                );
-            }
-            if run.is_unknown
-                && !world.has(Rule::RepeatsUntilKnown)
-                && let Call::Commit { to, .. } = call
-                && self.medium.pointer().rev != to
-            {
-                let mut state = *self;
-                state.runs[at] = Run {
-                    call: None,
-                    step: 0,
-                    is_unknown: false,
-                    ..*run
-                };
-                take(Action::GiveUp(at), state);
-            }
-            if run.is_unknown
-                && !world.has(Rule::RepeatKeepsBytes)
-                && let Call::Append { base, mut record } = call
-                && self.used.changes < config.changes
-            {
-                let mut state = *self;
-                record.changes |= state.new_change();
-                state.seal(at, record.index);
-                state.runs[at].call = Some(Call::Append { base, record });
-                take(Action::Rebatch(at), state);
-            }
-            return;
-        }
-        match run.phase {
-            Phase::Locked => take(Action::Look(at), self.look(at)),
-            Phase::Found => {
-                take(Action::Load(at), self.load(at, world));
-                if config.has(With::Stays) {
-                    let call = Call::Rollback {
-                        expect: run.base,
-                        to: run.base.rev,
-                        undoes: 0,
-                    };
-                    take(Action::Stay(at), self.call(at, call));
-                }
-            }
-            _ => self.next_of_ready_run(at, world, take),
+        if !world.is_directory() {
+            all.push(Action::Step(at, Fault::AnswerLost));
+            all.push(Action::Step(at, Fault::Delayed));
+        } else if step(call, self.runs[at].step, world) == Some(Step::FlushJournal) {
+            all.push(Action::Step(at, Fault::FlushFails));
         }
     }
 
-    fn next_of_ready_run(&self, at: usize, world: World, take: &mut impl FnMut(Action, Self)) {
-        let config = world.config;
-        let run = self.runs[at];
-        let may_change = self.used.changes < config.changes;
-        let keeps_journal = !(config.has(With::OneToken) && world.has(Rule::JoinedRunsSave));
-        if run.base.rev == 0 {
-            if may_change {
-                take(Action::Put(at), self.first_change(at, world));
+    /// What a run that waits for nothing may do.
+    fn choices(&self, at: usize, world: World, all: &mut Vec<Action>) {
+        let (config, used, run) = (world.config, &self.used, &self.runs[at]);
+        let (is_fresh, is_folded) = (run.base.rev == 0, run.records == 0);
+        let keeps_journal = !config.has(With::OneToken) || !world.has(Rule::JoinedRunsSave);
+        if used.changes < config.changes {
+            if is_fresh || keeps_journal && run.records < 3 {
+                all.push(Action::Put(at));
             }
-        } else if may_change && keeps_journal && run.records < 3 {
-            take(Action::Put(at), self.put(at, world));
+            let may_save = config.has(With::Saves) || !keeps_journal;
+            if !is_fresh && may_save && (is_folded || !world.has(Rule::SaveFoldsFirst)) {
+                all.push(Action::Save(at));
+            }
         }
-        let may_save = config.has(With::Saves) || !keeps_journal;
-        let is_folded = run.records == 0;
-        if may_change && may_save && run.base.rev > 0 && (is_folded || !world.has(Rule::SaveFoldsFirst)) {
-            let mut state = *self;
-            // The document was made before the changes of the journal.
-            let old = self
-                .medium
-                .revision(run.base.rev)
-                .document()
-                .unwrap_or(run.document);
-            let change = state.new_change();
-            state.runs[at].saves = change;
-            let document = if is_folded { run.document } else { old };
-            take(
-                Action::Save(at),
-                state.create(at, Revision::Holds(document | change)),
+        if !is_folded {
+            all.extend((used.folds < config.folds).then_some(Action::Fold(at)));
+            return;
+        }
+        if used.rollbacks < config.rollbacks {
+            let exists = |rev: &u8| self.medium.document_of(*rev).is_some() && *rev != run.base.rev;
+            all.extend(
+                (1..=used.revisions)
+                    .filter(exists)
+                    .map(|to| Action::Rollback(at, to)),
             );
         }
-        if !is_folded && self.used.folds < config.folds {
-            let mut state = self.create(at, Revision::Holds(run.document));
-            state.used.folds += 1;
-            take(Action::Fold(at), state);
-        }
-        if is_folded && self.used.rollbacks < config.rollbacks {
-            for to in 1..=self.used.revisions {
-                if let Some(document) = self.medium.revision(to).document()
-                    && to != run.base.rev
-                {
-                    let undoes = ((1 << self.used.changes) - 1) & !document;
-                    let mut state = self.call(
-                        at,
-                        Call::Rollback {
-                            expect: run.base,
-                            to,
-                            undoes,
-                        },
-                    );
-                    state.used.rollbacks += 1;
-                    take(Action::Rollback(at, to), state);
-                }
-            }
-        }
-        if is_folded {
-            take(Action::Finish(at), self.end(at, world));
-        }
+        all.push(Action::Finish(at));
     }
 
-    /// Takes the lock from whoever holds it: a holder that was evicted goes on until it is told, one that died does not.
-    fn begin(&self, at: usize, world: World) -> Self {
-        let mut state = *self;
-        state.used.runs += 1;
-        state.runs[at].phase = Phase::Locked;
-        state.medium.token = token(at, world);
-        state.medium.is_free = false;
-        state
+    pub(super) fn act(&mut self, action: Action, world: World) {
+        match action {
+            Action::Begin(at) => {
+                // Whoever held the lock is evicted, and goes on until it is told; or it has died, and does not go on.
+                self.used.runs += 1;
+                (self.medium.token, self.medium.is_free) = (token(at, world), false);
+            }
+            Action::Look(at) => self.look(at),
+            Action::Load(at) => self.load(at, world),
+            Action::Put(at) if self.runs[at].base.rev > 0 => self.put(at, world),
+            Action::Put(at) if world.has(Rule::Genesis) => self.create(at, Revision::Genesis),
+            Action::Put(at) | Action::Save(at) => self.save(at),
+            Action::Fold(at) => {
+                self.used.folds += 1;
+                self.create(at, Revision::Holds(self.runs[at].document));
+            }
+            Action::Rollback(at, to) => {
+                self.used.rollbacks += 1;
+                self.roll_back(at, to);
+            }
+            Action::Stay(at) => self.roll_back(at, self.runs[at].base.rev),
+            Action::Finish(at) | Action::Die(at) => self.end(at, world),
+            Action::Step(at, fault) => self.step(at, fault, world),
+            Action::Late(slot) => self.arrive(slot, world),
+            Action::Cut(which) => self.cut(which, world),
+            Action::Read => self.read(world),
+            Action::Remove(rev) => self.remove(rev, world),
+        }
+        self.settle(world);
     }
 
     /// A run that finished, died, or was told that it cannot go on.
-    fn end(&self, at: usize, world: World) -> Self {
-        let mut state = *self;
-        state.runs[at] = Run {
-            phase: Phase::Ended,
-            ..Run::default()
-        };
-        if state.medium.token == token(at, world) {
-            state.medium.is_free = !world.config.has(With::OneToken);
+    fn end(&mut self, at: usize, world: World) {
+        self.runs[at] = Run::default();
+        self.runs[at].phase = Phase::Ended;
+        if self.medium.token == token(at, world) {
+            self.medium.is_free = !world.config.has(With::OneToken);
         }
-        state
     }
 
-    fn look(&self, at: usize) -> Self {
-        let mut state = *self;
+    fn look(&mut self, at: usize) {
         let base = self.medium.pointer();
         let is_genesis = |rev: &Revision| matches!(rev, Revision::Unused | Revision::Genesis);
         if base.rev == 0 && !self.medium.revisions.iter().all(is_genesis) {
-            state.breaks(Broken::LostPointer);
+            self.breaks(Broken::LostPointer);
         }
-        let phase = if base.rev == 0 { Phase::Ready } else { Phase::Found };
-        state.runs[at] = Run {
-            phase,
-            base,
-            ..self.runs[at]
-        };
-        state
+        self.runs[at].base = base;
+        self.runs[at].phase = if base.rev == 0 { Phase::Ready } else { Phase::Found };
     }
 
     /// Reads revision and journal, and folds what a dead run left.
-    fn load(&self, at: usize, world: World) -> Self {
-        let mut state = *self;
+    fn load(&mut self, at: usize, world: World) {
         let base = self.runs[at].base;
-        let Some(mut document) = self.medium.revision(base.rev).document() else {
-            if world.has(Rule::LooksBeforeDamage) && base.rev != self.medium.pointer().rev {
-                state.runs[at].phase = Phase::Locked;
-            } else {
-                state.breaks(Broken::Damage);
+        let Some(mut document) = self.medium.document_of(base.rev) else {
+            self.runs[at].phase = Phase::Locked;
+            if !world.has(Rule::LooksBeforeDamage) || base.rev == self.medium.pointer().rev {
+                self.breaks(Broken::Damage);
             }
-            return state;
+            return;
         };
-        let record = |index| self.medium.read_record(base, index, world);
-        let records: Vec<Record> = (0..4).map_while(record).collect();
-        state.runs[at].phase = Phase::Ready;
+        let records: Vec<_> = (0..)
+            .map_while(|index| self.medium.record(base, index, world))
+            .collect();
+        let run = &mut self.runs[at];
+        run.phase = Phase::Ready;
         if world.has(Rule::BeginReplays) {
             document = records.iter().fold(document, |all, record| all | record.changes);
         }
-        state.runs[at].document = document;
+        run.document = document;
         match records.first() {
             Some(first) if !world.has(Rule::RecoveryFolds) => {
-                state.runs[at].journal = first.journal;
-                state.runs[at].records = records.len() as u8;
-                state
+                (run.journal, run.records) = (first.journal, records.len() as u8);
             }
-            Some(_) if world.has(Rule::BeginReplays) => state.create(at, Revision::Holds(document)),
-            _ => state,
+            Some(_) if world.has(Rule::BeginReplays) => self.create(at, Revision::Holds(document)),
+            _ => {}
         }
     }
 
-    fn call(&self, at: usize, call: Call) -> Self {
-        let mut state = *self;
-        state.runs[at] = Run {
-            call: Some(call),
-            step: 0,
-            ..self.runs[at]
-        };
-        state
-    }
-
-    fn create(&self, at: usize, revision: Revision) -> Self {
-        let mut state = *self;
-        state.used.revisions += 1;
-        state.call(at, Call::Create(state.used.revisions, revision))
-    }
-
-    /// The first change of a stack: the genesis revision comes first.
-    fn first_change(&self, at: usize, world: World) -> Self {
-        let mut state = *self;
-        if world.has(Rule::Genesis) {
-            return state.create(at, Revision::Genesis);
-        }
-        let change = state.new_change();
-        state.runs[at].saves = change;
-        state.create(at, Revision::Holds(change))
-    }
-
-    fn put(&self, at: usize, world: World) -> Self {
-        let mut state = *self;
-        let changes = state.new_change();
-        let run = &mut state.runs[at];
+    fn put(&mut self, at: usize, world: World) {
+        let changes = self.new_change();
+        let run = &mut self.runs[at];
         if run.records == 0 {
-            state.used.journals += 1;
-            run.journal = state.used.journals;
+            self.used.journals += 1;
+            run.journal = self.used.journals;
             if world.has(Rule::KeyPerJournal) {
                 run.sealed = 0;
             }
@@ -474,13 +321,8 @@ impl State {
             base: base.rev,
             changes,
         };
-        state.seal(at, index);
-        state.call(at, Call::Append { base, record })
-    }
-
-    fn new_change(&mut self) -> Document {
-        self.used.changes += 1;
-        1 << (self.used.changes - 1)
+        run.call = Some(Call::Append(base, record));
+        self.seal(at, index);
     }
 
     fn seal(&mut self, at: usize, nonce: u8) {
@@ -490,211 +332,246 @@ impl State {
         self.runs[at].sealed |= 1 << nonce;
     }
 
-    /// Changes the medium, and notes what a rollback takes back.
-    fn change(&mut self, step: Step, call: Call, world: World) {
-        let before = self.medium.pointer();
-        self.medium.change(step, call, world);
-        if let (Step::Move, Call::Rollback { to, undoes, .. }) = (step, call)
-            && before != self.medium.pointer()
-        {
-            let document = self.medium.revision(to).document().unwrap_or(0);
-            self.notes.excused |= undoes;
-            self.notes.banned &= !document;
-            // What an earlier rollback took back, and is not told yet, may be back.
-            for call in self.runs.iter_mut().filter_map(|run| run.call.as_mut()) {
-                if let Call::Rollback { undoes, .. } = call {
-                    *undoes &= !document;
-                }
-            }
-        }
+    /// The document that is saved was made before the changes of the journal.
+    fn save(&mut self, at: usize) {
+        let change = self.new_change();
+        let run = &mut self.runs[at];
+        run.concerns = change;
+        let old = self.medium.document_of(run.base.rev).filter(|_| run.records > 0);
+        let document = old.unwrap_or(run.document) | change;
+        self.create(at, Revision::Holds(document));
+    }
+
+    fn create(&mut self, at: usize, revision: Revision) {
+        self.used.revisions += 1;
+        self.runs[at].call = Some(Call::Create(self.used.revisions, revision));
+    }
+
+    fn roll_back(&mut self, at: usize, to: u8) {
+        let lacks = ((1 << self.used.changes) - 1) & !self.medium.document_of(to).unwrap_or(0);
+        self.runs[at].call = Some(Call::Rollback(self.runs[at].base, to, lacks));
+    }
+
+    fn new_change(&mut self) -> Document {
+        self.used.changes += 1;
+        1 << (self.used.changes - 1)
     }
 
     /// The next step of a run's call.
-    fn step(&self, at: usize, fault: Fault, world: World) -> Self {
-        let mut state = *self;
+    fn step(&mut self, at: usize, fault: Fault, world: World) {
         let run = self.runs[at];
-        let Some(mut call) = run.call else { return state };
-        if run.is_unknown && !world.has(Rule::RepeatKeepsPointer) {
-            call = call.standing_on(self.medium.pointer());
+        let Some(mut call) = run.call else { return };
+        let pointer = self.medium.pointer();
+        let moves_there = call.target() == Some(pointer.rev);
+        if run.is_unknown {
+            match call {
+                Call::Commit(..) if !world.has(Rule::RepeatsUntilKnown) && !moves_there => {
+                    // It looked, and takes the move for one that did not happen.
+                    (self.runs[at].call, self.runs[at].is_unknown) = (None, false);
+                    return;
+                }
+                Call::Append(_, record) if !world.has(Rule::RepeatKeepsBytes) => self.seal(at, record.index),
+                _ if !world.has(Rule::RepeatKeepsPointer) => call = call.standing_on(pointer),
+                _ => {}
+            }
         }
         let Some(step) = step(call, run.step, world) else {
-            return state;
+            return;
         };
-        let is_directory = world.is_directory();
-        state.used.faults += u8::from(fault != Fault::None);
-        state.runs[at].is_unknown = matches!(fault, Fault::AnswerLost | Fault::Delayed);
+        self.used.faults += u8::from(fault != Fault::None);
+        self.runs[at].is_unknown = matches!(fault, Fault::AnswerLost | Fault::Delayed);
         if fault == Fault::Delayed {
-            if let Some(slot) = state.late.iter_mut().find(|slot| slot.is_none()) {
-                *slot = Some((token(at, world), call));
+            let slot = usize::from(self.late[0].is_some());
+            self.late[slot] = Some((token(at, world), call));
+            return;
+        }
+        if let (Fault::FlushFails, Call::Append(_, record)) = (fault, call) {
+            self.medium.fail_flush(record.journal);
+            if world.has(Rule::FailedFlushEnds) {
+                self.end(at, world);
             }
-            return state;
+            return;
         }
-        if let (Fault::FlushFails, Call::Append { record, .. }) = (fault, call) {
-            state.medium.fail_flush(record.journal);
-            return match world.has(Rule::FailedFlushEnds) {
-                true => state.end(at, world),
-                false => state,
-            };
-        }
-        let answer = match run.is_checked {
-            true => Answer::Done,
-            false => self.medium.check(step, call, token(at, world), world),
-        };
-        let is_move_done = run.is_unknown && call.target() == Some(self.medium.pointer().rev);
-        match answer {
-            Answer::Done if is_directory && !run.is_checked && !world.has(Rule::OneStep) && step.checks() => {
-                state.runs[at].is_checked = true;
-                return state;
+        if !run.is_checked {
+            match self.medium.check(step, call, token(at, world), world) {
+                Answer::Done if world.is_directory() && step.checks() && !world.has(Rule::OneStep) => {
+                    self.runs[at].is_checked = true;
+                    return;
+                }
+                Answer::Done => self.change(Some(at), step, call, world),
+                // Its move is done, and the next holder may clear what it left.
+                Answer::LockLost if step == Step::UnlinkOfOldBase => {}
+                // The try that had no answer did it.
+                Answer::CurrentMoved if run.is_unknown && moves_there => {}
+                _ if fault == Fault::AnswerLost => return,
+                _ => return self.end(at, world),
             }
-            Answer::Done => state.change(step, call, world),
-            // The move is done already, and its next holder clears what it left.
-            Answer::LockLost if step == Step::UnlinkOfOldBase => {}
-            Answer::CurrentMoved if is_move_done => {}
-            _ if fault == Fault::AnswerLost => return state,
-            _ => return state.end(at, world),
+        } else {
+            self.change(Some(at), step, call, world);
         }
-        state.runs[at].is_checked = false;
-        if fault == Fault::AnswerLost {
-            return state;
+        if fault == Fault::None {
+            self.advance(at, step, call, world);
         }
-        if step == Step::Move {
-            state.runs[at].base = state.medium.pointer();
-        }
-        state.runs[at].step += 1;
-        if step == Step::UnlinkDeadOfTarget && state.medium == self.medium && world.has(Rule::FlushCleared) {
-            // There was none: the flush is left out.
-            state.runs[at].step += 1;
-        }
-        if super::medium::step(call, state.runs[at].step, world).is_none() {
-            state.done(at, call, world);
-        }
-        state
     }
 
-    /// The call has returned.
-    fn done(&mut self, at: usize, call: Call, world: World) {
+    /// Changes the medium, and notes what a rollback takes back.
+    fn change(&mut self, at: Option<usize>, step: Step, call: Call, world: World) {
+        let (before, seen) = (self.medium.pointer(), self.medium.document(world).unwrap_or(0));
+        self.medium.change(step, call, world);
+        if let (Step::Move, Call::Rollback(_, to, lacks)) = (step, call)
+            && before != self.medium.pointer()
+        {
+            let document = self.medium.document_of(to).unwrap_or(0);
+            self.excused |= lacks;
+            self.banned &= !document;
+            // What an earlier rollback took back, without having been told yet, may be back.
+            for run in &mut self.runs {
+                if matches!(run.call, Some(Call::Rollback(..))) {
+                    run.concerns &= !document;
+                }
+            }
+            if let Some(at) = at {
+                self.runs[at].concerns = seen & lacks;
+            }
+        }
+    }
+
+    fn advance(&mut self, at: usize, done: Step, call: Call, world: World) {
         let run = &mut self.runs[at];
-        let expect = run.base;
+        run.is_checked = false;
+        run.step += 1;
+        if done == Step::Move {
+            run.base = self.medium.pointer();
+        }
+        if step(call, run.step, world).is_some() {
+            return;
+        }
         (run.call, run.step) = (None, 0);
+        let must_clear = !world.has(Rule::MoveEndsJournal) && !world.is_directory();
         match call {
-            Call::Create(to, _) => run.call = Some(Call::Commit { expect, to }),
-            Call::Append { record, .. } => {
+            Call::Create(to, _) => run.call = Some(Call::Commit(run.base, to)),
+            Call::Append(_, record) => {
                 run.records += 1;
                 run.document |= record.changes;
-                self.notes.acknowledged |= record.changes;
+                self.acknowledged |= record.changes;
             }
-            Call::Commit { expect, to } => {
-                let saved = self.medium.revision(to).document().unwrap_or(run.document);
-                self.notes.acknowledged |= run.saves;
+            Call::Commit(from, to) => {
                 let previous = std::mem::replace(&mut run.previous, to);
-                (run.document, run.saves, run.journal, run.records) = (saved, 0, 0, 0);
-                if !world.has(Rule::MoveEndsJournal) && !world.is_directory() {
-                    run.call = Some(Call::Clear(expect.rev));
+                run.document = self.medium.document_of(to).unwrap_or(run.document);
+                (run.journal, run.records) = (0, 0);
+                self.acknowledged |= take(&mut run.concerns);
+                if must_clear {
+                    run.call = Some(Call::Clear(from.rev));
                 } else if previous > 0 && world.config.has(With::Cleans) {
                     run.call = Some(Call::Remove(previous));
                 }
             }
-            Call::Rollback { expect, to, undoes } => {
-                // A move that found its target current took back nothing.
-                self.notes.banned |= undoes & self.notes.excused;
-                run.document = self.medium.revision(to).document().unwrap_or(0);
+            Call::Rollback(from, to, _) => {
+                run.document = self.medium.document_of(to).unwrap_or(0);
                 run.previous = 0;
-                if expect.rev == to {
-                    *self = self.end(at, world);
-                } else if !world.has(Rule::MoveEndsJournal) && !world.is_directory() {
-                    run.call = Some(Call::Clear(expect.rev));
+                run.call = must_clear.then_some(Call::Clear(from.rev));
+                self.banned |= take(&mut run.concerns);
+                if from.rev == to {
+                    self.end(at, world);
                 }
             }
             Call::Remove(_) | Call::Clear(_) => {}
         }
     }
 
-    fn cut(&self, medium: Medium, world: World) -> Self {
-        let mut state = Self {
-            medium,
-            reader: Reader::default(),
-            remover: Remover::default(),
-            ..*self
+    /// A request is carried out whose sender learns nothing.
+    fn arrive(&mut self, slot: usize, world: World) {
+        let Some((token, call)) = self.late[slot].take() else {
+            return;
         };
-        state.used.cuts += 1;
-        for at in 0..usize::from(self.used.runs) {
-            state = state.end(at, world);
+        self.late.sort_by_key(Option::is_none);
+        if let Some(step) = step(call, 0, world)
+            && self.medium.check(step, call, token, world) == Answer::Done
+        {
+            self.change(None, step, call, world);
         }
-        match medium.document(world) {
-            Ok(document) if self.notes.were & (1 << document) == 0 => state.breaks(Broken::NeverWas),
-            _ => {}
-        }
-        state
     }
 
-    fn read(&self, world: World) -> Self {
-        let mut state = *self;
-        let notes = &self.notes;
-        let reader = &mut state.reader;
-        let read = |index| self.medium.read_record(reader.base, index, world);
+    /// The power is cut: nobody lives, and the medium is as durable as it was.
+    fn cut(&mut self, which: usize, world: World) {
+        self.medium = self.medium.cut()[which];
+        (self.reader, self.removal) = (Reader::default(), None);
+        self.used.cuts += 1;
+        (0..self.used.runs.into()).for_each(|at| self.end(at, world));
+        if self
+            .medium
+            .document(world)
+            .is_ok_and(|seen| self.were & (1 << seen) == 0)
+        {
+            self.breaks(Broken::NeverWas);
+        }
+    }
+
+    fn read(&mut self, world: World) {
+        let pointer = self.medium.pointer();
+        let reader = &mut self.reader;
+        let record = |reader: &Reader, index| self.medium.record(reader.base, index, world);
         match reader.at {
             0 => {
-                *reader = Reader {
-                    at: 1,
-                    opens_all: true,
-                    ..Reader::default()
-                };
-                reader.base = self.medium.pointer();
-                reader.must = notes.acknowledged & !notes.excused;
+                (reader.at, reader.base) = (1, pointer);
+                reader.must = self.acknowledged & !self.excused;
             }
-            1 => match self.medium.revision(reader.base.rev).document() {
+            1 => match self.medium.document_of(reader.base.rev) {
                 Some(document) => (reader.at, reader.document) = (2, document),
                 None if world.has(Rule::LooksBeforeDamage) => *reader = Reader::default(),
-                None => state.breaks(Broken::Damage),
+                None => self.breaks(Broken::Damage),
             },
-            2 => match read(reader.records) {
+            2 => match record(reader, reader.records) {
                 Some(record) => {
-                    reader.first.get_or_insert(record);
-                    let is_next = record.index == reader.records;
-                    reader.opens_all &=
-                        is_next && reader.first.map(|first| first.journal) == Some(record.journal);
+                    let first = reader.first.get_or_insert(record);
+                    // A record opens only behind its predecessor.
+                    reader.is_damaged |= record.index != reader.records || record.journal != first.journal;
                     reader.records += 1;
                     reader.document |= record.changes;
                 }
                 None => reader.at = 3,
             },
-            3 if reader.base.rev != self.medium.pointer().rev && world.has(Rule::ReaderReadsCurrentAgain) => {
+            3 if world.has(Rule::ReaderReadsCurrentAgain) && reader.base.rev != pointer.rev => {
                 *reader = Reader::default();
             }
             3 => reader.at = 4,
             _ => {
-                let is_same = read(0) == reader.first || !world.has(Rule::ReaderReadsRecord0Again);
-                let seen = std::mem::take(reader);
-                if is_same && !seen.opens_all {
-                    state.breaks(Broken::Damage);
-                } else if is_same && seen.must & !notes.excused & !seen.document != 0 {
-                    state.breaks(Broken::Lost);
-                } else if is_same && notes.were & (1 << seen.document) == 0 {
-                    state.breaks(Broken::NeverWas);
+                let seen = take(reader);
+                if world.has(Rule::ReaderReadsRecord0Again) && record(&seen, 0) != seen.first {
+                    // It starts over.
+                } else if seen.is_damaged {
+                    self.breaks(Broken::Damage);
+                } else if seen.must & !self.excused & !seen.document != 0 {
+                    self.breaks(Broken::Lost);
+                } else if self.were & (1 << seen.document) == 0 {
+                    self.breaks(Broken::NeverWas);
                 }
             }
         }
-        state
     }
 
-    /// Flushes the pointer that it sees, then checks and removes in one step; starts over if the pointer has moved.
-    fn remove(&self, rev: u8, world: World) -> Option<Self> {
-        let mut state = *self;
+    /// First flushes the pointer that it sees; then checks and removes in one step, if that is still the pointer.
+    fn remove(&mut self, rev: u8, world: World) {
         let pointer = self.medium.pointer();
-        let is_allowed = self.medium.is_free && pointer.rev != rev;
-        if self.remover.rev == 0 {
-            if world.has(Rule::FlushBeforeRemoval) {
-                state.medium.flush_directory();
+        match self.removal.take() {
+            None => {
+                self.used.has_removed = true;
+                self.removal = Some((rev, pointer));
+                if world.has(Rule::FlushBeforeRemoval) {
+                    self.medium.flush_directory();
+                }
             }
-            state.remover = Remover { rev, saw: pointer };
-            state.used.has_removed = true;
-            return is_allowed.then_some(state);
+            Some((_, saw)) => {
+                let is_allowed = self.medium.is_free && pointer.rev != rev && pointer == saw;
+                if is_allowed || !world.has(Rule::RemovalIsOneStep) {
+                    self.medium.remove(rev);
+                }
+            }
         }
-        state.remover = Remover::default();
-        if !world.has(Rule::RemovalIsOneStep) || is_allowed && self.remover.saw == pointer {
-            state.medium.remove(rev);
-        }
-        Some(state)
+    }
+
+    fn breaks(&mut self, broken: Broken) {
+        self.broken.get_or_insert(broken);
     }
 
     /// What must hold in every state.
@@ -703,88 +580,70 @@ impl State {
         if self.medium.pointer().rev == 0 {
             return;
         }
-        let notes = self.notes;
-        let stored = |rev: &Revision| match rev {
-            Revision::Holds(document) | Revision::Removed(document) => *document,
-            Revision::Unused | Revision::Genesis => 0,
+        let seen = match self.medium.document(world) {
+            Ok(seen) => seen,
+            Err(broken) => return self.breaks(broken),
         };
+        // What a rollback takes back stays in a revision.
         let kept = self
             .medium
             .revisions
             .iter()
-            .map(stored)
-            .fold(0, |all, one| all | one);
-        let broken = match self.medium.document(world) {
-            Err(())
-                if self
-                    .medium
-                    .revision(self.medium.pointer().rev)
-                    .document()
-                    .is_none() =>
-            {
-                Broken::Dangling
-            }
-            Err(()) => Broken::Damage,
-            Ok(seen) if notes.acknowledged & !notes.excused & !seen != 0 => Broken::Lost,
-            // What a rollback takes back stays in a revision.
-            Ok(seen) if notes.acknowledged & !kept & !seen != 0 => Broken::Lost,
-            Ok(seen) if notes.banned & seen != 0 => Broken::Undone,
-            Ok(_) if self.medium.a_dead_journal_lives(world) => Broken::DeadJournal,
-            Ok(seen) => {
-                if world.config.has(With::Reader) || world.config.cuts > 0 {
-                    self.notes.were |= 1 << seen;
-                }
-                return;
-            }
-        };
-        self.breaks(broken);
-    }
-}
-
-impl State {
-    /// What an action does in this state, in words.
-    pub(super) fn tell(&self, action: Action, world: World) -> String {
-        let name = |at: usize| ["A", "B", "C"][at];
-        let change = self.used.changes + 1;
-        match action {
-            Action::Begin(at) if self.medium.is_free => format!("{} takes the lock", name(at)),
-            Action::Begin(at) => format!("{} evicts the holder and takes the lock", name(at)),
-            Action::Look(at) => format!("{} reads current", name(at)),
-            Action::Load(at) => format!("{} reads r{} and its journal", name(at), self.runs[at].base.rev),
-            Action::Put(at) => format!("{} puts c{change}", name(at)),
-            Action::Fold(at) => format!("{} folds its journal", name(at)),
-            Action::Save(at) => format!("{} saves a document with c{change}", name(at)),
-            Action::Rollback(at, to) => format!("{} rolls back to r{to}", name(at)),
-            Action::Stay(at) => format!("{} makes current what is current", name(at)),
-            Action::Finish(at) => format!("{} finishes", name(at)),
-            Action::Die(at) => format!("{} dies", name(at)),
-            Action::GiveUp(at) => format!("{} looks, sees that nothing has happened, and goes on", name(at)),
-            Action::Rebatch(at) => format!("{} adds c{change} to the record that it repeats", name(at)),
-            Action::Late(slot) => match self.late[slot] {
-                Some((_, call)) => format!("a late request arrives: {call}"),
-                None => String::new(),
-            },
-            Action::Cut(_) => "the power is cut".into(),
-            Action::Read => format!("the reader takes its step {}", self.reader.at),
-            Action::Remove(rev) => format!("somebody removes r{rev}"),
-            Action::Step(at, fault) => {
-                let Some(call) = self.runs[at].call else {
-                    return String::new();
-                };
-                let step = step(call, self.runs[at].step, world);
-                let what = match fault {
-                    Fault::None => "",
-                    Fault::AnswerLost => "; the answer is lost",
-                    Fault::Delayed => "; it is delayed",
-                    Fault::FlushFails => "; it fails",
-                };
-                format!("{} {call}: {step:?}{what}", name(at))
-            }
+            .fold(seen, |all, rev| all | rev.changes());
+        if self.acknowledged & !(self.excused | seen) != 0 || self.acknowledged & !kept != 0 {
+            self.breaks(Broken::Lost);
+        } else if self.banned & seen != 0 {
+            self.breaks(Broken::Undone);
+        } else if self.medium.reads_dead_journal(world) {
+            self.breaks(Broken::DeadJournal);
+        } else if world.config.has(With::Reader) || world.config.cuts > 0 {
+            self.were |= 1 << seen;
         }
     }
+
+    /// What an action does in this state, in words.
+    pub(super) fn tell(&self, action: Action, world: World) -> String {
+        let change = self.used.changes + 1;
+        let (at, does) = match action {
+            Action::Begin(at) if self.medium.is_free => (at, "takes the lock".into()),
+            Action::Begin(at) => (at, "evicts the holder and takes the lock".into()),
+            Action::Look(at) => (at, "reads current".into()),
+            Action::Load(at) => (at, format!("reads r{} and its journal", self.runs[at].base.rev)),
+            Action::Put(at) => (at, format!("puts c{change}")),
+            Action::Fold(at) => (at, "folds its journal".into()),
+            Action::Save(at) => (at, format!("saves a document with c{change}")),
+            Action::Rollback(at, to) => (at, format!("rolls back to r{to}")),
+            Action::Stay(at) => (at, "makes current what is current".into()),
+            Action::Finish(at) => (at, "finishes".into()),
+            Action::Die(at) => (at, "dies".into()),
+            Action::Step(at, fault) => {
+                let call = self.runs[at].call;
+                let step = call.and_then(|call| step(call, self.runs[at].step, world));
+                let what = match fault {
+                    Fault::None => "",
+                    Fault::AnswerLost => ", the answer is lost",
+                    Fault::Delayed => ", the request is delayed",
+                    Fault::FlushFails => ", which fails",
+                };
+                let call = call.map_or(String::new(), |call| call.to_string());
+                (
+                    at,
+                    format!("calls \"{call}\": {:?}{what}", step.unwrap_or(Step::Create)),
+                )
+            }
+            Action::Late(slot) => {
+                let call = self.late[slot].map_or(String::new(), |(_, call)| call.to_string());
+                return format!("late: {call}");
+            }
+            Action::Cut(_) => return "the power is cut".into(),
+            Action::Read => return format!("reader: step {}", self.reader.at),
+            Action::Remove(rev) => return format!("somebody removes r{rev}"),
+        };
+        format!("{} {does}", ["A", "B", "C"][at])
+    }
 }
 
-/// Children that join a lock have the token of their parent.
+/// Runs that join a lock have the token of its holder.
 fn token(at: usize, world: World) -> u8 {
     match world.config.has(With::OneToken) {
         true => 1,

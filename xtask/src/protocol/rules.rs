@@ -1,98 +1,101 @@
 //! The rules of the protocol, the attacks that each one prevents, and the small worlds in which they are looked for.
 
 use super::process::Broken;
-use Broken::*;
-use Rule::*;
-use With::*;
 use clap::ValueEnum;
 
-/// A rule. With all rules on nothing breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Rule {
-    AppendChecksToken,
-    AppendChecksBase,
-    AppendChecksIndex,
-    AppendNamesMove,
-    MoveChecksToken,
-    MoveComparesPointer,
-    MoveNamesMove,
-    MoveEndsJournal,
-    ClearingChecks,
-    SameRevisionStays,
-    OneStep,
-    RemovalIsOneStep,
-    BeginReplays,
-    RecoveryFolds,
-    RepeatsUntilKnown,
-    RepeatKeepsPointer,
-    RepeatKeepsBytes,
-    KeyPerJournal,
-    SaveFoldsFirst,
-    Genesis,
-    JoinedRunsSave,
-    LooksBeforeDamage,
-    ReaderReadsCurrentAgain,
-    ReaderReadsRecord0Again,
-    ClearTarget,
-    FlushBeforeRollback,
-    FlushCleared,
-    FlushMove,
-    FlushBeforeReplacing,
-    FlushFirstRecord,
-    FlushRecord,
-    FailedFlushEnds,
-    FlushBeforeRemoval,
-}
+/// What breaks without a rule: the names of the attack in the design (promises of docs/guarantees.md where it has none), where
+/// it is looked for, and what is seen of it.
+pub(super) type Attack = (&'static str, &'static Config, Broken);
 
-/// A sentence of the protocol, and what breaks without it: names in journal-attacks, where it is looked for, and as what.
-pub(super) struct Sentence {
-    pub(super) rule: Rule,
-    pub(super) text: &'static str,
-    pub(super) attacks: &'static [(&'static str, &'static Config, Broken)],
-}
+macro_rules! rules {
+    ($($rule:ident $text:literal: $($names:literal in $config:ident, $broken:ident);+.)*) => {
+        /// A rule of the protocol. With all rules on nothing breaks.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+        pub(super) enum Rule {
+            $(#[doc = $text] $rule),*
+        }
 
-macro_rules! sentences {
-    ($($rule:ident $text:literal: $($attack:literal in $config:ident, $broken:ident);+.)*) => {
-        &[$(Sentence { rule: $rule, text: $text, attacks: &[$(($attack, &$config, $broken)),+] }),*]
+        impl Rule {
+            pub(super) fn text(self) -> &'static str {
+                match self { $(Self::$rule => $text),* }
+            }
+
+            pub(super) fn attacks(self) -> &'static [Attack] {
+                match self { $(Self::$rule => &[$(($names, &$config, Broken::$broken)),+]),* }
+            }
+        }
     };
 }
 
-/// The attacks that only an object store meets (V3, V11, V17 and the H's) are missing until there is such a backend.
-pub(super) const SENTENCES: &[Sentence] = sentences! {
-    AppendChecksToken "append checks that the lock carries the token": "V1, V2" in EVICTIONS, Lost.
-    AppendChecksBase "append checks that its base is current": "V8" in LATE, Damage.
-    AppendChecksIndex "append checks how many records are there": "V8" in LATE, Damage.
-    AppendNamesMove "append names the move that its base became current by": "V8, L1, Q1" in LATE, DeadJournal.
-    MoveChecksToken "a move checks that the lock carries the token": "C4" in EVICTIONS, Lost.
-    MoveComparesPointer "a move checks that the pointer is the expected one": "C2" in JOINED, Lost.
-    MoveNamesMove "a move names the move that it stands on": "V7, L1, Q1" in LATE, Undone; "V7" in LATE, Lost.
-    MoveEndsJournal "a move ends the journal in its own step, or checks again": "V5" in EVICTIONS, Lost; "V5" in DIRECTORY, Lost.
-    ClearingChecks "who clears a dead journal checks token and pointer in the same step": "V4" in DIRECTORY, Lost.
-    SameRevisionStays "a move to what is current changes nothing": "V10" in EVICTIONS, Lost; "V10" in DIRECTORY, Lost.
-    OneStep "checks and change are one step": "V1, V4" in DIRECTORY, Lost; "V16" in REMOVAL, Dangling.
-    RemovalIsOneStep "a removal checks and unlinks in one step": "V16" in REMOVAL, Dangling.
-    BeginReplays "begin replays what a dead run left": "V9" in EVICTIONS, Lost.
-    RecoveryFolds "a run appends to no journal of another": "E1" in ROTTEN, Damage; "E1" in ROTTEN, Lost.
-    RepeatsUntilKnown "a run repeats an unanswered call until it knows": "V6" in LATE, Lost.
-    RepeatKeepsPointer "a repeated call names the pointer of its first try": "V7" in JOINED, Lost.
-    RepeatKeepsBytes "a repeated append has the same bytes": "V14" in LATE, Nonce.
-    KeyPerJournal "each journal has a key of its own": "V13" in EVICTIONS, Nonce.
-    SaveFoldsFirst "save is refused after a put that was not committed": "V12" in EVICTIONS, Lost.
-    Genesis "the genesis revision is current before the first change": "R4" in FRESH, LostPointer.
-    JoinedRunsSave "runs that share a lock keep no journal": "B1" in JOINED, Lost.
-    LooksBeforeDamage "who misses a revision reads current again": "B3" in EVICTIONS, Damage; "B3" in JOINED, Damage; "B3" in READER, Damage.
-    ReaderReadsCurrentAgain "a reader reads current again at the end": "V15" in READER, Lost.
-    ReaderReadsRecord0Again "a reader reads record 0 again at the end": "R1, R2" in READER, Damage.
-    ClearTarget "a move clears a dead journal of its target": "P2" in POWER, DeadJournal.
-    FlushBeforeRollback "a rollback flushes the directory first": "P2" in POWER, DeadJournal; "P2" in POWER, Lost.
-    FlushCleared "a rollback flushes what it cleared": "P2" in POWER, DeadJournal.
-    FlushMove "a move flushes the pointer before it unlinks": "P1" in POWER, Lost.
-    FlushBeforeReplacing "a first record is linked over a journal once its death is durable": "P4" in POWER, Lost.
-    FlushFirstRecord "a first record flushes the directory": "P3" in POWER, Lost.
-    FlushRecord "a record is flushed before the answer": "R1" in POWER, Lost.
-    FailedFlushEnds "a failed flush is never repeated": "E1" in ROTTEN, Lost.
-    FlushBeforeRemoval "a removal flushes the pointer first": "C1" in REMOVAL, Dangling.
-};
+// The attacks that only an object store meets (V3, V11, V17 and the H's) are missing until there is such a backend.
+rules! {
+    AppendChecksToken "append checks that the lock carries the token":
+        "V1, V2" in EVICTIONS, Lost.
+    AppendChecksBase "append checks that its base is current":
+        "V8" in LATE, Damage.
+    AppendChecksIndex "append checks how many records are there":
+        "V8" in LATE, Damage.
+    AppendNamesMove "append names the move that its base became current by":
+        "V8, L1, Q1" in LATE, DeadJournal.
+    MoveChecksToken "a move checks that the lock carries the token":
+        "promise C4" in EVICTIONS, Lost.
+    MoveComparesPointer "a move checks that the pointer is the expected one":
+        "promise C2" in JOINED, Lost.
+    MoveNamesMove "a move names the move that it stands on":
+        "V7, L1, Q1" in LATE, Undone; "V7" in LATE, Lost.
+    MoveEndsJournal "a move ends the journal in its own step, or checks again":
+        "V5" in EVICTIONS, Lost; "V5" in DIRECTORY, Lost.
+    ClearingChecks "who clears a dead journal checks token and pointer in the same step":
+        "V4" in ROLLBACKS, Lost.
+    SameRevisionStays "a move to what is current changes nothing":
+        "V10" in EVICTIONS, Lost; "V10" in DIRECTORY, Lost.
+    OneStep "checks and change are one step":
+        "V1, V4" in DIRECTORY, Lost; "V16" in REMOVAL, Dangling.
+    RemovalIsOneStep "a removal checks and unlinks in one step":
+        "V16" in REMOVAL, Dangling.
+    BeginReplays "begin replays what a dead run left":
+        "V9" in EVICTIONS, Lost.
+    RecoveryFolds "a run appends to no journal of another":
+        "E1" in ROTTEN, Damage.
+    RepeatsUntilKnown "a run repeats an unanswered call until it knows":
+        "V6" in LATE, Lost.
+    RepeatKeepsPointer "a repeated call names the pointer of its first try":
+        "V7" in JOINED, Lost.
+    RepeatKeepsBytes "a repeated append has the same bytes":
+        "V14" in LATE, Nonce.
+    KeyPerJournal "each journal has a key of its own":
+        "V13" in EVICTIONS, Nonce.
+    SaveFoldsFirst "save is refused after a put that was not committed":
+        "V12" in EVICTIONS, Lost.
+    Genesis "the genesis revision is current before the first change":
+        "promise R4" in FRESH, LostPointer.
+    JoinedRunsSave "runs that share a lock keep no journal":
+        "B1" in JOINED, Lost.
+    LooksBeforeDamage "who misses a revision reads current again":
+        "B3" in EVICTIONS, Damage; "B3" in JOINED, Damage; "B3" in READER, Damage.
+    ReaderReadsCurrentAgain "a reader reads current again at the end":
+        "V15" in READER, Lost.
+    ReaderReadsRecord0Again "a reader reads record 0 again at the end":
+        "R1, R2" in READER, Damage.
+    ClearTarget "a move clears a dead journal of its target":
+        "P2" in POWER, DeadJournal.
+    FlushBeforeRollback "a rollback flushes the directory first":
+        "P2" in POWER, DeadJournal; "P2" in POWER, Lost.
+    FlushCleared "a rollback flushes what it cleared":
+        "P2" in POWER, DeadJournal.
+    FlushMove "a move flushes the pointer before it unlinks":
+        "P1" in POWER, Lost.
+    FlushBeforeReplacing "a first record is linked over a journal once its death is durable":
+        "P4" in POWER, Lost.
+    FlushFirstRecord "a first record flushes the directory":
+        "P3" in POWER, Lost.
+    FlushRecord "a record is flushed before the answer":
+        "promise R1" in POWER, Lost.
+    FailedFlushEnds "a failed flush is never repeated":
+        "E1" in ROTTEN, Lost.
+    FlushBeforeRemoval "a removal flushes the pointer first":
+        "promise C1" in REMOVAL, Dangling; "promise C1" in CHILDREN, Dangling.
+}
 
 /// What a world has beyond a database without faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,35 +147,29 @@ const fn config(name: &'static str, limits: [u8; 6], with: &'static [With]) -> C
     }
 }
 
-//                                                                     runs, changes, folds, rollbacks, faults, power cuts
-const EVICTIONS: Config = config(
-    "database: evictions",
-    [3, 3, 1, 1, 0, 0],
-    &[Numbers, Saves, Stays, Cleans],
-);
-const LATE: Config = config("database: late requests", [2, 3, 1, 1, 2, 0], &[Numbers]);
-const JOINED: Config = config(
-    "database: joined runs",
-    [2, 3, 1, 1, 1, 0],
-    &[Numbers, OneToken, Cleans],
-);
-const FRESH: Config = config(
-    "database: a fresh stack",
-    [2, 2, 2, 1, 1, 0],
-    &[Numbers, Fresh, Cleans],
-);
-const READER: Config = config("memory: a reader", [2, 4, 2, 1, 0, 0], &[Reader, Cleans]);
-const DIRECTORY: Config = config(
-    "directory: evictions",
-    [2, 3, 2, 2, 0, 0],
-    &[Directory, Stays, Cleans],
-);
-const POWER: Config = config("directory: a power cut", [3, 2, 1, 1, 0, 1], &[Directory]);
-const ROTTEN: Config = config("directory: a failed flush", [2, 3, 1, 0, 1, 1], &[Directory]);
-const REMOVAL: Config = config("directory: a removal", [2, 1, 1, 1, 0, 1], &[Directory, Remover]);
+// Limits: runs, changes, folds, rollbacks, faults, power cuts.
+#[rustfmt::skip]
+mod worlds {
+    use super::{Config, With::*, config};
 
-pub(super) const CONFIGS: [&Config; 9] = [
-    &EVICTIONS, &LATE, &JOINED, &FRESH, &READER, &DIRECTORY, &POWER, &ROTTEN, &REMOVAL,
+    pub(super) const EVICTIONS: Config = config("database: evictions", [3, 2, 1, 1, 0, 0], &[Numbers, Saves, Stays, Cleans]);
+    pub(super) const LATE: Config = config("database: late requests", [2, 3, 1, 1, 2, 0], &[Numbers]);
+    pub(super) const JOINED: Config = config("database: joined runs", [2, 3, 1, 1, 1, 0], &[Numbers, OneToken, Cleans]);
+    pub(super) const FRESH: Config = config("database: a fresh stack", [2, 2, 2, 1, 1, 0], &[Numbers, Fresh, Cleans]);
+    pub(super) const READER: Config = config("memory: a reader", [2, 3, 1, 1, 0, 0], &[Reader, Cleans]);
+    pub(super) const DIRECTORY: Config = config("directory: evictions", [2, 3, 2, 1, 0, 0], &[Directory, Stays, Cleans]);
+    pub(super) const ROLLBACKS: Config = config("directory: two rollbacks", [2, 2, 1, 2, 0, 0], &[Directory]);
+    pub(super) const POWER: Config = config("directory: a power cut", [3, 2, 1, 1, 0, 1], &[Directory]);
+    pub(super) const FIRST: Config = config("directory: a fresh stack, power cuts", [2, 2, 2, 1, 0, 2], &[Directory, Fresh, Cleans]);
+    pub(super) const CHILDREN: Config = config("directory: joined runs, a power cut", [2, 3, 1, 1, 0, 1], &[Directory, OneToken, Cleans]);
+    pub(super) const ROTTEN: Config = config("directory: a failed flush", [2, 3, 1, 0, 1, 1], &[Directory]);
+    pub(super) const REMOVAL: Config = config("directory: a removal", [2, 1, 1, 1, 0, 1], &[Directory, Remover]);
+}
+use worlds::*;
+
+pub(super) const CONFIGS: [&Config; 12] = [
+    &EVICTIONS, &LATE, &JOINED, &FRESH, &READER, &DIRECTORY, &ROLLBACKS, &POWER, &FIRST, &CHILDREN, &ROTTEN,
+    &REMOVAL,
 ];
 
 impl Config {
@@ -194,10 +191,10 @@ impl World {
     }
 
     pub(super) fn is_directory(self) -> bool {
-        self.config.has(Directory)
+        self.config.has(With::Directory)
     }
 
     pub(super) fn compares_numbers(self, rule: Rule) -> bool {
-        self.config.has(Numbers) && self.has(rule)
+        self.config.has(With::Numbers) && self.has(rule)
     }
 }

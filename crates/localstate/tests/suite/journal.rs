@@ -232,6 +232,19 @@ fn a_dead_journal_never_lives_again() {
     }
 }
 
+/// The handle had the journal open, which another process moved away from, and died before it removed it.
+#[test]
+fn a_journal_that_is_dead_by_now_is_not_appended_to() {
+    let root = tempfile::tempdir().unwrap();
+    let (backend, base, _lock, token) = prepare(root.path());
+    append(&backend, &base, 0, &token);
+    let stack = stack_directory(root.path());
+    fs::write(stack.join("moved"), format!("{}\n", nth(2))).unwrap();
+    fs::rename(stack.join("moved"), stack.join("current")).unwrap();
+    let error = backend.append(&base, 1, &record(1), &token).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::CurrentMoved { .. }), "{error}");
+}
+
 /// Nobody knows whether the pointer named its base: acknowledged changes are kept.
 #[test]
 fn a_repair_of_the_pointer_keeps_the_journal() {
@@ -439,11 +452,39 @@ fn a_move_flushes_in_an_order_that_loses_nothing() {
     }
 }
 
+/// The name of the base may be given to another revision once that is gone: the journal would be live again.
+#[test]
+fn a_journal_is_removed_before_its_revision() {
+    let root = tempfile::tempdir().unwrap();
+    let (backend, base, lock, token) = prepare(root.path());
+    append(&backend, &base, 0, &token);
+    lock.unlock().unwrap();
+    let command = support::process("journal::process_that_removes_the_stack", root.path());
+    let Some(calls) = traced(&command, "fsync,unlinkat", &[]) else {
+        return;
+    };
+    let steps: Vec<_> = calls.lines().filter_map(step).collect();
+    assert_eq!(
+        steps.join(" "),
+        "forget flush unlink flush delete delete",
+        "{calls}"
+    );
+}
+
+#[test]
+#[ignore = "run by another test in a process of its own"]
+fn process_that_removes_the_stack() {
+    let Some(root) = given_root() else { return };
+    LocalCatalog::new(&root).remove(backend(&root).id()).unwrap();
+}
+
 fn step(call: &str) -> Option<&'static str> {
     let ends = |name: &str| call.contains(&format!(", \"{name}\""));
     match () {
         () if call.contains(" fsync(") => call.contains("/network/prod>").then_some("flush"),
-        () if call.contains(" unlinkat(") => ends("journal").then_some("unlink"),
+        () if call.contains(" unlinkat(") && ends("journal") => Some("unlink"),
+        () if call.contains(" unlinkat(") && ends("current") => Some("forget"),
+        () if call.contains(" unlinkat(") => call.contains(".json.enc").then_some("delete"),
         () if ends("current") => Some("move"),
         () if ends("journal") => Some("begin"),
         () => None,
@@ -508,6 +549,8 @@ fn process_on_a_full_disk() {
     }
     full(backend.append(&base, index, &record(index), &token));
     assert!(index > 100, "{index}");
+    let bytes = fs::metadata(journal_file(&root)).unwrap().len();
+    assert_eq!(bytes % (256 << 10), 0, "cut back");
     assert_eq!(all(&backend, &base), records(index));
     fs::remove_file(&filler).unwrap();
     append(&backend, &base, index, &token);

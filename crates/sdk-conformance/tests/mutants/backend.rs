@@ -155,12 +155,18 @@ impl Backend for Mutant {
         }
     }
 
-    fn append(&self, _: &Pointer, _: u64, _: &[u8], _: &LockToken) -> Result<Appended, Error> {
-        Err(error(ErrorKind::Unsupported))
+    fn append(
+        &self,
+        base: &Pointer,
+        index: u64,
+        record: &[u8],
+        token: &LockToken,
+    ) -> Result<Appended, Error> {
+        self.append_record(base, index, record, token)
     }
 
-    fn read_journal(&self, _: &Pointer, _: u64, _: usize) -> Result<Vec<Vec<u8>>, Error> {
-        Ok(Vec::new())
+    fn read_journal(&self, base: &Pointer, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Error> {
+        self.read_records(base, from, most)
     }
 
     fn try_lock(&self, holder: &Holder) -> Result<TryLock, Error> {
@@ -476,6 +482,17 @@ impl Mutant {
             _ => {}
         }
         let stack = stacks.entry(self.key.clone()).or_default();
+        stack.seen.moved_to.insert(rev.clone());
+        self.place.tell();
+        if let Ok(Some(current)) = self.pointer(stack)
+            && current.revision == *rev
+            && !self.has(Mutation::EveryMoveIsNew)
+        {
+            if self.has(Mutation::MoveToCurrentClears) {
+                stack.journal = None;
+            }
+            return Ok(current);
+        }
         let mut pointer = format!("{rev}\n").into_bytes();
         if self.has(Mutation::PointerInPlace)
             && let Some(tail) = stack.pointer.as_deref().and_then(|old| old.get(pointer.len()..))
@@ -485,12 +502,12 @@ impl Mutant {
         stack.pointer = Some(pointer);
         stack.moves += 1;
         stack.last_move = own;
-        stack.seen.moved_to.insert(rev.clone());
-        self.place.tell();
-        Ok(Pointer::new(rev.clone(), self.version(stack, rev)))
+        let moved = Pointer::new(rev.clone(), self.version(stack, rev));
+        self.end_journal(stack, &moved);
+        Ok(moved)
     }
 
-    fn compare(&self, expect: Expect<'_>, stack: &Stack) -> Result<(), Error> {
+    pub(crate) fn compare(&self, expect: Expect<'_>, stack: &Stack) -> Result<(), Error> {
         let found = self.pointer(stack)?;
         let expect = match expect {
             Expect::Pointer(pointer) if self.has(Mutation::VersionIsIgnored) => {
@@ -508,7 +525,7 @@ impl Mutant {
             })
     }
 
-    fn pointer(&self, stack: &Stack) -> Result<Option<Pointer>, Error> {
+    pub(crate) fn pointer(&self, stack: &Stack) -> Result<Option<Pointer>, Error> {
         let revision = stack.pointer.as_deref().map(Revision::from_pointer).transpose();
         let revision = match self.place.mutation {
             Mutation::DamageIsNone => revision.unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! Mutants: backends that are wrong in one point each. The kit must say so, and say nothing else.
 
 mod backend;
+mod journal;
 mod lock;
 mod mutation;
 mod place;
@@ -67,9 +68,9 @@ mutants! {
     writing_the_pointer_over_the_old_one: PointerInPlace breaks ["POINTER-01"];
     emptying_the_pointer_before_writing_it: PointerInTwoSteps breaks ["POINTER-06"];
     comparing_before_moving: CompareThenMove breaks ["POINTER-04" "POINTER-05"];
-    not_telling_what_was_found: MovedSaysNothing breaks ["POINTER-03" "POINTER-10"];
+    not_telling_what_was_found: MovedSaysNothing breaks ["POINTER-03" "POINTER-10" "JOURNAL-05"];
     moving_to_what_does_not_exist: MovesToNothing breaks ["READ-03" "POINTER-02" "REMOVE-06"];
-    taking_a_damaged_pointer_for_none: DamageIsNone breaks ["POINTER-07" "POINTER-08" "REMOVE-04"];
+    taking_a_damaged_pointer_for_none: DamageIsNone breaks ["POINTER-07" "POINTER-08" "REMOVE-04" "JOURNAL-15"];
     failing_to_remove_what_is_absent: RemoveIsStrict breaks ["REMOVE-02" "LOST-03"];
     removing_the_current_revision: RemovesCurrent breaks ["REMOVE-03" "REMOVE-04" "REMOVE-05" "LOST-03"];
     looking_what_is_current_before_removing: CheckThenRemove breaks ["REMOVE-05"];
@@ -80,7 +81,7 @@ mutants! {
     unlocking_nothing: UnlockKeeps breaks ["LOCK-03" "GUARD-05" "LOST-06"];
     keeping_a_dropped_lock: DropKeeps breaks ["LOCK-04"];
     a_token_that_repeats: TokenRepeats breaks
-        ["LOCK-07" "LOCK-11" "LOCK-12" "LOCK-13" "GUARD-02" "GUARD-03" "GUARD-05" "GUARD-06" "GUARD-08" "LOST-05"];
+        ["LOCK-07" "LOCK-11" "LOCK-12" "LOCK-13" "GUARD-02" "GUARD-03" "GUARD-05" "GUARD-06" "GUARD-08" "LOST-05" "JOURNAL-11" "JOURNAL-12"];
     unlocking_the_lock_of_anybody: UnlocksAnyones breaks ["LOCK-11" "LOCK-12" "LOCK-13"];
     leaving_the_lock_to_the_dead: DeadHolderStays breaks ["LOCK-13"];
     not_telling_the_dead_from_the_living: DeadIsUnknown breaks ["LOCK-13"];
@@ -89,19 +90,19 @@ mutants! {
     evicting_anybody: ForceIgnoresToken breaks ["LOCK-09"];
     not_telling_who_was_evicted: ForceIsSilent breaks ["LOCK-08" "LOCK-16"];
     failing_to_evict_nobody: ForceNeedsAHolder breaks ["LOCK-10"];
-    a_token_that_one_handle_knows: TokenOfOneHandle breaks ["GUARD-01" "POINTER-09" "REMOVE-03" "REMOVE-06" "SEALED-01" "STACKS-04" "LOST-02" "LOST-03" "LOST-04"];
+    a_token_that_one_handle_knows: TokenOfOneHandle breaks ["GUARD-01" "POINTER-09" "REMOVE-03" "REMOVE-06" "SEALED-01" "STACKS-04" "LOST-02" "LOST-03" "LOST-04" "JOURNAL-01" "JOURNAL-03" "JOURNAL-04" "JOURNAL-05" "JOURNAL-06" "JOURNAL-07" "JOURNAL-08" "JOURNAL-15" "LOST-07" "ERROR-01"];
     moving_without_a_look_at_the_token: MoveIgnoresToken breaks ["GUARD-02" "GUARD-04" "GUARD-05" "GUARD-08"];
     removing_without_a_look_at_the_token: RemoveIgnoresToken breaks ["GUARD-03" "GUARD-05"];
     looking_at_the_token_before_moving: GuardThenMove breaks ["GUARD-04" "GUARD-08"];
-    refusing_the_evicted_alone: RefusesTheEvicted breaks ["GUARD-05" "GUARD-08"];
-    being_content_with_any_holder: AnyHolderWillDo breaks ["GUARD-02" "GUARD-03" "GUARD-05" "GUARD-06" "GUARD-08"];
+    refusing_the_evicted_alone: RefusesTheEvicted breaks ["GUARD-05" "GUARD-08" "JOURNAL-11" "JOURNAL-12"];
+    being_content_with_any_holder: AnyHolderWillDo breaks ["GUARD-02" "GUARD-03" "GUARD-05" "GUARD-06" "GUARD-08" "JOURNAL-11" "JOURNAL-12"];
     a_wrong_id: WrongId breaks ["STACKS-01" "CATALOG-04"];
     names_that_are_glued_together: NamesAreGlued breaks ["STACKS-02"];
     names_in_lower_case: NamesAreFolded breaks ["STACKS-03"];
     names_that_must_be_short: NamesAreShort breaks ["STACKS-04"];
     pointing_at_what_it_created_and_lost: RemembersItsWrites breaks ["REMOVE-06"];
-    a_version_that_repeats: VersionRepeats breaks ["POINTER-09" "POINTER-10" "LOST-02"];
-    a_version_that_is_ignored: VersionIsIgnored breaks ["POINTER-10"];
+    a_version_that_repeats: VersionRepeats breaks ["POINTER-09" "POINTER-10"];
+    a_version_that_is_ignored: VersionIsIgnored breaks ["POINTER-10" "JOURNAL-05"];
     replacing_without_a_look_at_the_token: ReplaceIgnoresToken breaks ["GUARD-05" "GUARD-06"];
     removing_without_a_look_at_the_lock: RemoveIgnoresTheLock breaks ["GUARD-07"];
     removing_only_under_the_lock: RemoveNeedsTheLock breaks ["GUARD-07"];
@@ -130,4 +131,34 @@ mutants! {
     denying_a_lost_lock: LostLockIsUnavailable breaks ["LOST-05"];
     repeating_a_lost_unlock_blindly: LostUnlockIsRetriedBlindly breaks ["LOST-06"];
     believing_in_a_lost_unlock: LostUnlockIsDone breaks ["LOST-06"];
+    a_version_for_a_move_to_what_is_current: EveryMoveIsNew breaks ["POINTER-09" "JOURNAL-08"];
+    clearing_the_journal_of_what_is_current: MoveToCurrentClears breaks ["JOURNAL-08"];
+    going_on_with_the_journal_of_another_revision: MoveKeepsTheJournal breaks ["JOURNAL-06" "JOURNAL-07" "JOURNAL-10" "JOURNAL-12" "JOURNAL-15" "LOST-07"];
+    a_journal_that_revives_with_its_revision: JournalIsOfTheName breaks ["JOURNAL-05" "JOURNAL-06"];
+    counting_the_records_of_a_dead_journal: DeadJournalIsCounted breaks ["JOURNAL-07" "JOURNAL-10" "JOURNAL-12" "LOST-07"];
+    adding_to_the_records_of_a_dead_journal: DeadRecordsStay breaks ["JOURNAL-07" "JOURNAL-10" "JOURNAL-12" "LOST-07"];
+    acknowledging_a_record_into_nothing: AppendIgnoresBase breaks ["JOURNAL-05" "JOURNAL-10"];
+    looking_what_is_current_before_adding_a_record: BaseThenAppend breaks ["JOURNAL-10"];
+    adding_a_record_without_a_look_at_the_token: AppendIgnoresToken breaks ["JOURNAL-11" "JOURNAL-12"];
+    looking_at_the_token_before_adding_a_record: GuardThenAppend breaks ["JOURNAL-12"];
+    adding_a_record_under_any_number: IndexIsIgnored breaks ["JOURNAL-03" "JOURNAL-04" "JOURNAL-07" "JOURNAL-09" "LOST-07"];
+    beginning_over_a_live_journal: IndexZeroReplaces breaks ["JOURNAL-03" "JOURNAL-04" "LOST-07"];
+    adding_a_repeated_record_twice: RepeatIsAdded breaks ["JOURNAL-04" "LOST-07"];
+    refusing_a_repeated_record: RepeatIsTaken breaks ["JOURNAL-04" "LOST-07"];
+    taking_other_bytes_for_a_repeat: RepeatIgnoresBytes breaks ["JOURNAL-04" "LOST-07"];
+    losing_zeros_at_the_end_of_a_record: RecordsLoseZeros breaks ["JOURNAL-01"];
+    keeping_64_kibibytes_of_a_record: RecordsAreShort breaks ["JOURNAL-02"];
+    adding_a_record_in_parts: RecordInParts breaks ["JOURNAL-14"];
+    dropping_a_record_between_pages: PageDropsARecord breaks ["JOURNAL-13"];
+    pages_without_a_limit: PageIsTheWhole breaks ["JOURNAL-13"];
+    pages_without_room_for_a_record: PageHasNoRoomForTheFirst breaks ["JOURNAL-13"];
+    reading_the_journal_and_making_the_stack: ReadingMakesTheStack breaks ["READ-05"];
+    making_the_stack_before_adding_a_record: AppendMakesTheStack breaks ["READ-06"];
+    records_where_no_journal_is_kept: RecordsOfNobody breaks ["JOURNAL-16" "STACKS-02" "CATALOG-02"];
+    a_journal_from_the_second_record_on: JournalFromTheSecond breaks ["JOURNAL-16"];
+    one_journal_for_all_stacks: JournalIsShared breaks ["STACKS-02"];
+    removing_a_stack_without_its_journal: CatalogLeavesTheJournal breaks ["CATALOG-02"];
+    repeating_a_lost_record_blindly: LostAppendIsRetriedBlindly breaks ["LOST-07"];
+    denying_a_lost_record: LostAppendIsUnavailable breaks ["LOST-07"];
+    believing_in_a_lost_record: LostAppendIsDone breaks ["LOST-07"];
 }

@@ -185,4 +185,64 @@ pub(crate) enum Mutation {
     LostUnlockIsRetriedBlindly,
     /// An unlock without an answer is taken for done.
     LostUnlockIsDone,
+    /// A move to what is current is one like any other.
+    EveryMoveIsNew,
+    /// A move to what is current clears its journal.
+    MoveToCurrentClears,
+    /// The next revision goes on with the journal of the last one.
+    MoveKeepsTheJournal,
+    /// A journal belongs to a revision, whenever that is current.
+    JournalIsOfTheName,
+    /// The records of a dead journal are counted, so the first record finds its number taken.
+    DeadJournalIsCounted,
+    /// The first record is added to those of a dead journal.
+    DeadRecordsStay,
+    /// A record on what is not current is Appended, and kept nowhere.
+    AppendIgnoresBase,
+    /// Looks what is current, and adds the record in a second step.
+    BaseThenAppend,
+    /// Adding a record does not look at the token.
+    AppendIgnoresToken,
+    /// Looks at the token, and adds the record in a second step.
+    GuardThenAppend,
+    /// A record is added under any number.
+    IndexIsIgnored,
+    /// Record 0 begins a journal, also where there is one.
+    IndexZeroReplaces,
+    /// A repeat of the last record is added once more.
+    RepeatIsAdded,
+    /// A repeat of the last record is Taken.
+    RepeatIsTaken,
+    /// Whatever comes under the number of the last record is taken for a repeat.
+    RepeatIgnoresBytes,
+    /// Zeros at the end of a record are not kept.
+    RecordsLoseZeros,
+    /// A record has 64 KiB at most.
+    RecordsAreShort,
+    /// A record appears in two parts.
+    RecordInParts,
+    /// A page after the first one begins one record too late.
+    PageDropsARecord,
+    /// A page has all of the records that are left.
+    PageIsTheWhole,
+    /// A page has nothing if the first record is larger than its limit.
+    PageHasNoRoomForTheFirst,
+    /// Reading the journal makes the stack.
+    ReadingMakesTheStack,
+    /// Adding a record makes the stack, whatever comes of it.
+    AppendMakesTheStack,
+    /// No journal is kept, and yet there are records.
+    RecordsOfNobody,
+    /// The first record of all is not supported, and later ones are.
+    JournalFromTheSecond,
+    /// All stacks have one journal.
+    JournalIsShared,
+    /// A stack is removed, and its journal stays.
+    CatalogLeavesTheJournal,
+    /// An append without an answer is repeated under the number that is next then.
+    LostAppendIsRetriedBlindly,
+    /// An append without an answer is told as one that did not happen.
+    LostAppendIsUnavailable,
+    /// An append without an answer is taken for done.
+    LostAppendIsDone,
 }

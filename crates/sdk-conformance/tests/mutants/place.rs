@@ -1,6 +1,7 @@
 //! Where a mutant keeps its stacks, and how its threads meet in the middle of what should be one step.
 
 use super::backend::Mutant;
+use super::journal::Journal;
 use super::mutation::Mutation;
 use sdk_conformance::{Fixture, Method, TransportFault};
 use sdk_state::{
@@ -28,6 +29,8 @@ pub(crate) struct Place {
     /// Whose place each key is.
     ids: Mutex<BTreeMap<String, StackId>>,
     names: AtomicUsize,
+    /// The journal of a stack that was removed.
+    pub(crate) left_journal: Mutex<Option<Journal>>,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +38,7 @@ pub(crate) struct Stack {
     pub(crate) snapshots: BTreeMap<String, Vec<u8>>,
     pub(crate) pointer: Option<Vec<u8>>,
     pub(crate) moves: u64,
+    pub(crate) journal: Option<Journal>,
     /// The request of the last move: the handle that sent it, and its number there.
     pub(crate) last_move: (usize, usize),
     pub(crate) lock: Option<LockStatus>,
@@ -60,6 +64,10 @@ pub(crate) struct Seen {
     pub(crate) lockers: usize,
     pub(crate) replacers: usize,
     pub(crate) evictors: usize,
+    pub(crate) appends: usize,
+    pub(crate) appenders: usize,
+    pub(crate) journal_reads: usize,
+    pub(crate) journal_ends: usize,
     pub(crate) moved_to: BTreeSet<Revision>,
     pub(crate) removers_of: BTreeSet<Revision>,
 }
@@ -75,6 +83,7 @@ impl Place {
             changed: Condvar::new(),
             ids: Mutex::default(),
             names: AtomicUsize::new(0),
+            left_journal: Mutex::default(),
         })
     }
 
@@ -263,7 +272,10 @@ impl Catalog for Mutants {
             _ => {}
         }
         let pointer = stack.pointer.clone();
-        stacks.remove(&key);
+        let removed = stacks.remove(&key);
+        if self.0.has(Mutation::CatalogLeavesTheJournal) {
+            *self.0.left_journal.lock().unwrap() = removed.and_then(|stack| stack.journal);
+        }
         if self.0.has(Mutation::CatalogLeavesThePointer) {
             stacks.entry(key).or_default().pointer = pointer;
         }

@@ -266,4 +266,6 @@ pub(crate) fn too_large(bytes: u64, limit: u64) -> Error {
 }
 
 #[cfg(test)]
+mod journal_tests;
+#[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use super::compression::Compression;
 use super::data_key::DataKey;
 use super::v2::seal_with;
-use super::{Compressed, DEFAULT_LIMIT, Origin, Subject, header, open};
+use super::{Compressed, DEFAULT_LIMIT, Mark, Origin, Subject, header, open};
 use crate::{Error, ErrorKind, Provenance, StackId};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +12,7 @@ use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305};
 use hkdf::Hkdf;
 use sdk_encrypt::{Encrypter, EnvKey, KeyFile, Keyring, MasterKey, Noop, Recipient};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::Sha256;
 use std::io::Write as _;
@@ -41,7 +42,7 @@ struct Vector {
 }
 
 #[derive(Clone, Deserialize)]
-struct VectorRecipient {
+pub(super) struct VectorRecipient {
     name: String,
     body: Value,
     key: String,
@@ -50,40 +51,39 @@ struct VectorRecipient {
 
 /// An entry says only what differs from the defaults.
 fn vectors() -> Vec<Vector> {
-    let mut file: Value = serde_json::from_str(include_str!("../../tests/vectors.json")).unwrap();
-    let defaults = file["defaults"].take();
-    let Value::Array(entries) = file["vectors"].take() else {
-        panic!("a list of vectors");
-    };
+    let file: Value = serde_json::from_str(include_str!("../../tests/vectors.json")).unwrap();
+    with_defaults(&file)
+}
+
+/// The vectors of a file.
+pub(super) fn with_defaults<T: DeserializeOwned>(file: &Value) -> Vec<T> {
+    let entries = file["vectors"].as_array().unwrap().iter();
     entries
-        .into_iter()
         .map(|entry| {
-            let mut vector = defaults.clone();
-            vector
-                .as_object_mut()
-                .unwrap()
-                .extend(entry.as_object().unwrap().clone());
-            serde_json::from_value(vector).unwrap()
+            let mut vector = file["defaults"].as_object().unwrap().clone();
+            vector.extend(entry.as_object().unwrap().clone());
+            serde_json::from_value(Value::Object(vector)).unwrap()
         })
         .collect()
 }
 
-impl Vector {
-    fn ring(&self) -> Keyring {
-        let Some(key) = &self.key else {
-            return Noop.into();
-        };
-        match self.key_kind.as_deref() {
-            Some("env-key") => EnvKey::new("KEY", MasterKey::from_base64(key).unwrap()).into(),
-            Some("key-file") => {
-                let mut file = tempfile::NamedTempFile::new().unwrap();
-                file.write_all(key.as_bytes()).unwrap();
-                KeyFile::open(file.path()).unwrap().into()
-            }
-            kind => panic!("{kind:?}"),
+/// The reader's keyring: plain without a key.
+pub(super) fn opening_ring(key: Option<&str>, kind: Option<&str>) -> Keyring {
+    let Some(key) = key else {
+        return Noop.into();
+    };
+    match kind {
+        Some("env-key") => EnvKey::new("KEY", MasterKey::from_base64(key).unwrap()).into(),
+        Some("key-file") => {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(key.as_bytes()).unwrap();
+            KeyFile::open(file.path()).unwrap().into()
         }
+        kind => panic!("{kind:?}"),
     }
+}
 
+impl Vector {
     fn open(&self) -> Result<Vec<u8>, Error> {
         let (id, revision) = (self.id(), self.revision.parse().unwrap());
         let subject = Subject {
@@ -92,7 +92,7 @@ impl Vector {
             revision: &revision,
         };
         open(
-            &self.ring(),
+            &opening_ring(self.key.as_deref(), self.key_kind.as_deref()),
             subject,
             self.sealed(),
             self.limit.unwrap_or(DEFAULT_LIMIT),
@@ -155,9 +155,15 @@ fn sealing_gives_the_published_bytes() {
             id: &id,
             revision: &revision,
         };
+        let mark = Mark {
+            run_id: header.run_id.clone(),
+            replaces: header.replaces.clone(),
+            is_genesis: header.is_genesis,
+        };
         let origin = Origin {
             message: header.message.as_deref(),
             parent: header.parent.as_ref(),
+            mark: &mark,
             ..Origin::new(&header.provenance, header.written_at.unwrap())
         };
         let plaintext = vector.plaintext.clone().unwrap().into_bytes();
@@ -166,13 +172,7 @@ fn sealing_gives_the_published_bytes() {
             length: plaintext.len() as u64,
             bytes: plaintext,
         };
-        let mut recipients = vector.recipients.iter().cloned().map(VectorKey::from);
-        let ring = match recipients.next() {
-            Some(first) => recipients.fold(Keyring::from(first), |ring, next| {
-                ring.also_seal_for(next).unwrap()
-            }),
-            None => Noop.into(),
-        };
+        let ring = sealing_ring(&vector.recipients);
         let data_key = match &vector.data_key {
             Some(data_key) => DataKey::from_bytes(&hex(data_key)).unwrap(),
             None => DataKey::generate().unwrap(),
@@ -181,7 +181,7 @@ fn sealing_gives_the_published_bytes() {
         assert_eq!(ours, sealed, "{}", vector.name);
         compared += 1;
     }
-    assert!(compared >= 3, "{compared} compared");
+    assert!(compared >= 5, "{compared} compared");
 }
 
 /// ChaCha20-Poly1305 does not commit to its key. Without the header tag, whoever knows two keys could make one file that
@@ -284,6 +284,17 @@ fn a_lack_of_memory_is_not_damage() {
     assert_eq!(error.kind(), &ErrorKind::Unavailable);
 }
 
+/// Seals for these recipients; plain without any.
+pub(super) fn sealing_ring(recipients: &[VectorRecipient]) -> Keyring {
+    let mut recipients = recipients.iter().cloned().map(VectorKey::from);
+    match recipients.next() {
+        Some(first) => recipients.fold(Keyring::from(first), |ring, next| {
+            ring.also_seal_for(next).unwrap()
+        }),
+        None => Noop.into(),
+    }
+}
+
 /// Wraps with a nonce that the vector gives, by the formula of `docs/format.md`.
 struct VectorKey {
     recipient: Recipient,
@@ -338,7 +349,7 @@ impl Encrypter for VectorKey {
     }
 }
 
-fn hex(text: &str) -> Vec<u8> {
+pub(super) fn hex(text: &str) -> Vec<u8> {
     (0..text.len())
         .step_by(2)
         .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())

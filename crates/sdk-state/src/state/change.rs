@@ -7,6 +7,7 @@ use std::fmt;
 
 /// One change of a [`State`].
 #[derive(Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every change puts an entry")]
 #[non_exhaustive]
 pub enum StateChange {
     /// Adds the entry, or replaces the one with the same address.

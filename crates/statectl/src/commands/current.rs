@@ -2,7 +2,8 @@ use super::{Expected, parsed};
 use crate::exit::{Failure, MISSING, NOT_OPENED};
 use crate::held;
 use crate::output::Answer;
-use crate::stack::{Context, Stack};
+use crate::stack::{Context, Found, Stack};
+use crate::unfinished::{self, UnfinishedDocument};
 use clap::Args;
 use sdk_state::{Error, Expect, Revision, Snapshot as _, State};
 use serde::Serialize;
@@ -19,7 +20,7 @@ pub(crate) struct Current {
 /// Make a stored revision the current one
 ///
 /// The revision is opened first, so that what becomes current can be read. Without --expect, it replaces whatever is current:
-/// this repairs a damaged or lost `current`.
+/// this repairs a damaged or lost `current`. What a dead run left unfinished is committed first, as a revision of its own.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl set-current network/prod 2026-07-10T12:00:00.25Z")]
 pub(crate) struct SetCurrent {
@@ -30,7 +31,7 @@ pub(crate) struct SetCurrent {
     /// The revision that must be current now, or none if no revision may be current
     #[arg(long, value_name = "REV|none")]
     expect: Option<String>,
-    /// Do not open the revision first: for a repair without the key
+    /// Do not open the revision first, and discard unfinished changes: for a repair without the key
     #[arg(long)]
     unchecked: bool,
 }
@@ -40,12 +41,14 @@ pub(crate) struct SetCurrent {
 struct CurrentRevision {
     stack: String,
     revision: String,
+    unfinished: Option<UnfinishedDocument>,
 }
 
 impl Current {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let rev = context.keyless(&self.stack)?.current()?;
-        answer(context, &self.stack, &rev)
+        let stack = context.keyless(&self.stack)?;
+        let rev = stack.current()?;
+        answer(context, &self.stack, &rev, stack.unfinished())
     }
 }
 
@@ -66,9 +69,17 @@ impl SetCurrent {
             None => Expect::Anything,
         };
         let held = held::take(&stack, "set-current")?;
+        if self.unchecked {
+            unfinished::warn_of_loss(&stack, &rev);
+        } else if !matches!(stack.store().backend().current(), Err(error) if error.is_damaged()) {
+            unfinished::commit(&stack, &held, "set-current").map_err(|failure| match failure.code() {
+                NOT_OPENED => failure.extend_hint("--unchecked discards all unfinished changes"),
+                _ => failure,
+            })?;
+        }
         stack.store().backend().set_current(expect, &rev, held.token())?;
         held.give_back_after_change(&stack);
-        answer(context, &self.stack, &rev)
+        answer(context, &self.stack, &rev, None)
     }
 
     /// The stack, once the revision has been opened.
@@ -80,7 +91,7 @@ impl SetCurrent {
                 NOT_OPENED => failure.extend_hint(advice),
                 _ => failure,
             })?;
-        let opened = stack.document(Some(rev)).and_then(|(_, document)| {
+        let opened = stack.document(Some(rev)).and_then(|Found { document, .. }| {
             if document.payload == State::PAYLOAD {
                 State::decode(&document.bytes).map_err(|error| stack.explain(error.at_revision(rev)))?;
             }
@@ -94,10 +105,16 @@ impl SetCurrent {
     }
 }
 
-fn answer(context: &Context, stack: &str, rev: &Revision) -> Result<(), Failure> {
+fn answer(
+    context: &Context,
+    stack: &str,
+    rev: &Revision,
+    unfinished: Option<UnfinishedDocument>,
+) -> Result<(), Failure> {
     context.output().answer(&CurrentRevision {
         stack: stack.into(),
         revision: rev.to_string(),
+        unfinished,
     })
 }
 

@@ -4,6 +4,7 @@ use crate::output::Answer;
 use crate::stack::Context;
 use crate::table::{Table, fields};
 use crate::text::{HEADING, plain};
+use crate::unfinished::UnfinishedDocument;
 use clap::Args;
 use sdk_state::{Entry, Json, Revision, Snapshot as _, State};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -29,6 +30,7 @@ pub(crate) struct List {
 struct Entries {
     stack: String,
     revision: String,
+    unfinished: Option<UnfinishedDocument>,
     entries: Vec<Row>,
 }
 
@@ -51,13 +53,15 @@ impl List {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
         let rev: Option<Revision> = parsed(self.rev.as_deref())?;
         let stack = context.readable(&self.stack, rev.as_ref())?;
-        let (rev, state) = stack.snapshot(rev.as_ref())?;
+        let found = stack.snapshot(rev.as_ref())?;
+        let (rev, state) = (found.revision, found.document);
         if state.is_empty() {
             context.output().notice(format_args!("{rev} has no entries"));
         }
         context.output().answer(&Entries {
             stack: self.stack.clone(),
             revision: rev.to_string(),
+            unfinished: found.unfinished,
             entries: state.entries().map(|entry| Row::of(entry, &state)).collect(),
         })
     }
@@ -149,6 +153,7 @@ pub(crate) struct Show {
 struct Shown {
     stack: String,
     revision: String,
+    unfinished: Option<UnfinishedDocument>,
     /// The names of the members that are masked.
     masked: Vec<String>,
     entry: Box<RawValue>,
@@ -173,7 +178,8 @@ impl Show {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
         let rev: Option<Revision> = parsed(self.rev.as_deref())?;
         let stack = context.readable(&self.stack, rev.as_ref())?;
-        let (rev, state) = stack.snapshot(rev.as_ref())?;
+        let found = stack.snapshot(rev.as_ref())?;
+        let (rev, state) = (found.revision, found.document);
         let Some(entry) = state.find(&self.address) else {
             return Err(Failure::new(
                 MISSING,
@@ -191,6 +197,7 @@ impl Show {
         context.output().answer(&Shown {
             stack: self.stack.clone(),
             revision: rev.to_string(),
+            unfinished: found.unfinished,
             masked: masked.into_iter().flatten().collect(),
             entry: document(entry, &inputs, &outputs)?,
             parts: Parts {

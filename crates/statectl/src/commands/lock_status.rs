@@ -2,6 +2,7 @@ use crate::exit::{FAILED, Failure};
 use crate::holder::HolderDocument;
 use crate::output::Answer;
 use crate::stack::Context;
+use crate::unfinished::UnfinishedDocument;
 use clap::Args;
 use sdk_state::{LockStatus, LockToken};
 use serde::Serialize;
@@ -20,6 +21,7 @@ struct Status {
     stack: String,
     locked: bool,
     holder: Option<HolderDocument>,
+    unfinished: Option<UnfinishedDocument>,
 }
 
 impl LockStatusCommand {
@@ -33,6 +35,7 @@ impl LockStatusCommand {
             stack: self.stack.clone(),
             locked: status.is_some(),
             holder: status.map(HolderDocument::from),
+            unfinished: stack.unfinished(),
         })
     }
 }

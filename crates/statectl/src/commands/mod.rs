@@ -7,6 +7,7 @@ mod lock;
 mod lock_status;
 mod pull;
 mod push;
+mod recover;
 mod revisions;
 mod stacks;
 
@@ -60,6 +61,7 @@ pub(crate) enum Command {
     List(entries::List),
     Show(entries::Show),
     SetCurrent(current::SetCurrent),
+    Recover(recover::Recover),
     Delete(revisions::Delete),
     Stacks(stacks::Stacks),
     Lock(lock::LockCommand),
@@ -80,6 +82,7 @@ impl Command {
             Self::List(command) => command.run(context),
             Self::Show(command) => command.run(context),
             Self::SetCurrent(command) => command.run(context),
+            Self::Recover(command) => command.run(context),
             Self::Delete(command) => command.run(context),
             Self::Stacks(command) => command.run(context),
             Self::Lock(command) => return command.run(context),
@@ -101,6 +104,7 @@ impl Command {
             Self::List(command) => Some(&command.stack),
             Self::Show(command) => Some(&command.stack),
             Self::SetCurrent(command) => Some(&command.stack),
+            Self::Recover(command) => Some(&command.stack),
             Self::Delete(command) => Some(&command.stack),
             Self::Lock(command) => Some(&command.stack),
             Self::LockStatus(command) => Some(&command.stack),

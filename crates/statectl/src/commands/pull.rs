@@ -28,7 +28,8 @@ impl Pull {
         let stack = context.readable(&self.stack, rev.as_ref())?;
         let output = context.output();
         let progress = Progress::of_steps("reading the snapshot");
-        let (rev, document) = stack.document(rev.as_ref())?;
+        let found = stack.document(rev.as_ref())?;
+        let (rev, document) = (found.revision, found.document);
         if self.raw {
             drop(progress);
             output.revision(

@@ -5,6 +5,7 @@ use crate::output::Answer;
 use crate::progress::Progress;
 use crate::stack::{Context, Stack};
 use crate::text::size;
+use crate::unfinished;
 use clap::Args;
 use sdk_state::envelope::DEFAULT_LIMIT;
 use sdk_state::{
@@ -115,11 +116,13 @@ impl Push {
             written,
         };
         let mut current = current(stack, expected)?;
+        unfinished::commit(stack, held, "push")?;
         progress.step("comparing with the current snapshot");
         let run = match held.begin::<Raw>(stack, "push") {
             Ok(run) => {
-                current = run.base();
-                demand_expected(expected, current.as_ref())?;
+                demand_expected(stack, expected, run.base().as_ref())?;
+                // The empty document with which a first run has begun is nothing to compare with.
+                current = run.base().filter(|_| !stack.is_genesis(&run.state()));
                 Some(run)
             }
             Err(error) => self.go_on_without_run(stack, error)?,
@@ -153,7 +156,13 @@ impl Push {
             Some(run) => run.save(document, message),
             None => save_without_run(stack, held, current.as_ref(), &document, message),
         };
-        let rev = stored.map_err(after_storing)?;
+        let rev = stored.map_err(
+            |error| match error.revision().map(|rev| stack.store().header(rev)) {
+                Some(Err(gone)) if gone.is_not_found() => error.into(),
+                Some(Ok(header)) if header.is_genesis => error.into(),
+                _ => after_storing(error),
+            },
+        )?;
         if current.is_none() {
             let place = stack.place().catalog.name();
             match is_first_stack {
@@ -235,12 +244,19 @@ fn current(stack: &Stack<'_>, expected: Option<&Expected>) -> Result<Option<Revi
         }
         current => current?,
     };
-    demand_expected(expected, current.as_ref())?;
+    demand_expected(stack, expected, current.as_ref())?;
     Ok(current)
 }
 
-fn demand_expected(expected: Option<&Expected>, current: Option<&Revision>) -> Result<(), Error> {
+fn demand_expected(
+    stack: &Stack<'_>,
+    expected: Option<&Expected>,
+    current: Option<&Revision>,
+) -> Result<(), Error> {
+    let is_genesis = |rev| stack.store().header(rev).is_ok_and(|header| header.is_genesis);
     match expected {
+        // Nothing was built yet.
+        Some(Expected(None)) if current.is_some_and(is_genesis) => Ok(()),
         Some(Expected(expected)) if expected.as_ref() != current => {
             Err(Error::current_moved(expected.clone(), current.cloned()))
         }

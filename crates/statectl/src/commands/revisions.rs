@@ -5,6 +5,7 @@ use crate::progress;
 use crate::stack::{Context, Stack};
 use crate::table::{MARK, Table};
 use crate::text::{age, first_line, now, plain, size};
+use crate::unfinished::UnfinishedDocument;
 use clap::Args;
 use sdk_state::Revision;
 use sdk_state::encrypt::Recipient;
@@ -32,6 +33,7 @@ struct Listing {
     current: Option<String>,
     /// A reminder for programs: no header is authenticated.
     headers: &'static str,
+    unfinished: Option<UnfinishedDocument>,
     snapshots: Vec<Row>,
     #[serde(skip)]
     now: OffsetDateTime,
@@ -78,6 +80,9 @@ struct Row {
     problem: Option<String>,
     #[serde(skip)]
     time: Option<OffsetDateTime>,
+    /// The empty document with which the first run of a stack begins.
+    #[serde(skip)]
+    is_genesis: bool,
 }
 
 impl Snapshots {
@@ -98,6 +103,7 @@ impl Snapshots {
             stack: self.stack.clone(),
             current: current.as_ref().map(Revision::to_string),
             headers: "unverified",
+            unfinished: current.as_ref().and_then(|_| stack.unfinished()),
             snapshots: progress::each("revisions", revisions, |rev| {
                 Row::of(&stack, &rev, current.as_ref() == Some(&rev))
             }),
@@ -186,6 +192,7 @@ impl Row {
             message: header.message,
             problem: elsewhere,
             time,
+            is_genesis: header.is_genesis,
             ..self
         }
     }
@@ -210,6 +217,7 @@ impl Row {
         match (&self.problem, self.envelope_version) {
             (Some(problem), _) => format!("! {}", plain(problem)),
             (None, Some(1)) => "(envelope version 1)".into(),
+            _ if self.is_genesis => "(empty: the first run began here)".into(),
             _ => first_line(self.message.as_deref().unwrap_or_default()),
         }
     }

@@ -5,6 +5,7 @@ use crate::progress;
 use crate::stack::Context;
 use crate::table::Table;
 use crate::text::{plain, size};
+use crate::unfinished::UnfinishedDocument;
 use clap::Args;
 use sdk_state::encrypt::Noop;
 use sdk_state::{Error, Store};
@@ -30,6 +31,7 @@ struct Row {
     /// The size of the current snapshot's file.
     stored_bytes: Option<u64>,
     lock: Option<HolderDocument>,
+    unfinished: Option<UnfinishedDocument>,
     /// Why this stack cannot be used as it is.
     problem: Option<String>,
 }
@@ -72,12 +74,17 @@ impl Row {
             Some(stored.stored_bytes)
         });
         let lock = store.lock_status().map_err(&mut note).ok().flatten();
+        // Of a damaged pointer it is said above.
+        let unfinished = current
+            .as_ref()
+            .and_then(|_| UnfinishedDocument::of(store).map_err(&mut note).ok().flatten());
         Self {
             stack: store.id().to_string(),
             snapshots,
             current: current.map(|rev| rev.to_string()),
             stored_bytes: stored,
             lock: lock.map(HolderDocument::from),
+            unfinished,
             problem,
         }
     }
@@ -88,7 +95,8 @@ impl Row {
             .as_ref()
             .map(|problem| format!("! {}", plain(problem)));
         let lock = self.lock.as_ref().map(HolderDocument::in_short);
-        [lock, problem]
+        let unfinished = self.unfinished.as_ref().map(UnfinishedDocument::in_short);
+        [lock, unfinished, problem]
             .into_iter()
             .flatten()
             .collect::<Vec<_>>()

@@ -26,6 +26,7 @@ fn every_document_follows_its_schema() {
         ("entries", &["list", PROD]),
         ("entry", &["show", PROD, "action.migrate"]),
         ("current", &["set-current", PROD, &rev]),
+        ("recovered", &["recover", PROD]),
         ("deleted", &["delete", PROD, "2026-07-10T12:00:00Z"]),
         ("stacks", &["stacks"]),
         ("lock-status", &["lock-status", PROD]),

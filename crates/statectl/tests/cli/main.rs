@@ -18,4 +18,5 @@ mod refusals;
 mod repairing;
 mod sandbox;
 mod schema;
+mod unfinished;
 mod unobin;

@@ -1,0 +1,187 @@
+//! The changes of a run that no revision holds yet: what is said about them, and how a dead run's are committed.
+
+use crate::exit::Failure;
+use crate::held::Held;
+use crate::stack::Stack;
+use crate::text::{age, now};
+use sdk_state::{Error, ErrorKind, Holder, Liveness, LockStatus, Revision, State, Store, Unfinished};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Unfinished changes, for people and for programs.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct UnfinishedDocument {
+    changes: u64,
+    /// Whether their run still lives, as far as the lock tells.
+    being_made: bool,
+    author: Option<String>,
+    host: Option<String>,
+    run: Option<String>,
+    tool: Option<String>,
+    operation: Option<String>,
+    since: Option<String>,
+    #[serde(skip)]
+    time: Option<OffsetDateTime>,
+}
+
+/// What was committed for a dead run.
+pub(crate) struct Committed {
+    pub(crate) revision: Option<Revision>,
+    pub(crate) changes: u64,
+}
+
+impl UnfinishedDocument {
+    /// What is unfinished in a stack; needs no key.
+    pub(crate) fn of(store: &Store) -> Result<Option<Self>, Error> {
+        match store.unfinished()? {
+            Some(unfinished) => Self::new(store, unfinished).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn new(store: &Store, unfinished: Unfinished) -> Result<Self, Error> {
+        let being_made = store
+            .lock_status()?
+            .is_some_and(|status| is_made_by(&unfinished.by, &status));
+        let Holder {
+            provenance,
+            operation,
+            since,
+            ..
+        } = unfinished.by;
+        Ok(Self {
+            changes: unfinished.changes,
+            being_made,
+            author: provenance.author,
+            host: provenance.host,
+            run: provenance.run,
+            tool: provenance.tool,
+            operation: Some(operation).filter(|operation| !operation.is_empty()),
+            since: since.and_then(|since| since.format(&Rfc3339).ok()),
+            time: since,
+        })
+    }
+
+    /// A few words, for a table.
+    pub(crate) fn in_short(&self) -> String {
+        let state = if self.being_made {
+            "being made"
+        } else {
+            "unfinished"
+        };
+        format!("{} {state}", changes(self.changes))
+    }
+
+    /// A sentence.
+    pub(crate) fn in_full(&self) -> String {
+        let by = by(self.author.as_deref(), self.host.as_deref());
+        let begun = self
+            .time
+            .map(|time| format!(", begun {}", age(time, now())))
+            .unwrap_or_default();
+        let changes = changes(self.changes);
+        match self.being_made {
+            true => format!("{changes} by {by}{begun}, not yet in a revision: the run goes on"),
+            false => format!(
+                "{changes} by {by}{begun}, unfinished: the next run, or `statectl recover`, commits them"
+            ),
+        }
+    }
+}
+
+/// Whether this holder may be the run that makes the changes: it has their author and host, and was there when they began.
+fn is_made_by(run: &Holder, status: &LockStatus) -> bool {
+    let holder = &status.info.holder;
+    let was_there = match (holder.since, run.since) {
+        (Some(held), Some(begun)) => held <= begun,
+        _ => true,
+    };
+    !matches!(status.liveness, Liveness::Dead | Liveness::Expired)
+        && holder.provenance.author == run.provenance.author
+        && holder.provenance.host == run.provenance.host
+        && was_there
+}
+
+/// Commits what a dead run left, under the lock, and says so.
+pub(crate) fn commit(stack: &Stack<'_>, held: &Held, operation: &str) -> Result<Option<Committed>, Failure> {
+    let left = stack
+        .store()
+        .unfinished()
+        .map_err(|error| stack.explain_head(error))?;
+    let Some(left) = left else {
+        return Ok(None);
+    };
+    let run = held.begin::<State>(stack, operation).map_err(|error| {
+        let left = format!(
+            "what {} has not finished ({})",
+            author_of(&left),
+            changes(left.changes)
+        );
+        let is_of_other_tool = matches!(error.kind(), ErrorKind::OtherPayload { .. });
+        match stack.explain_head(error) {
+            failure if is_of_other_tool => {
+                failure.hint(format!("first commit {left}, with the tool that made it"))
+            }
+            failure if failure.is_about_keys() => failure.extend_hint(&format!("{left} needs that key too")),
+            failure => failure,
+        }
+    })?;
+    let committed = Committed {
+        revision: run.base(),
+        changes: run.recovered(),
+    };
+    if let Some(rev) = committed.revision.as_ref().filter(|_| committed.changes > 0) {
+        stack.context().output().revision(
+            rev,
+            format_args!(
+                "committed {} that {} had not finished, as {rev}",
+                changes(committed.changes),
+                author_of(&left)
+            ),
+        );
+    }
+    Ok(Some(committed))
+}
+
+/// Warns that moving `current` to `rev` discards what is unfinished, committed by nobody.
+pub(crate) fn warn_of_loss(stack: &Stack<'_>, rev: &Revision) {
+    let Ok(Some(pointer)) = stack.store().backend().current() else {
+        return;
+    };
+    let output = stack.context().output();
+    match stack.store().unfinished() {
+        // A move to what is current keeps them.
+        _ if pointer.revision == *rev => {}
+        Ok(None) => {}
+        Ok(Some(left)) => output.warning(format_args!(
+            "this discards {} that {} has not finished",
+            changes(left.changes),
+            author_of(&left)
+        )),
+        Err(error) => output.warning(format_args!(
+            "this discards changes that a run has not finished, and how many is not known: {error}"
+        )),
+    }
+}
+
+pub(crate) fn changes(count: u64) -> String {
+    match count {
+        1 => "1 change".into(),
+        count => format!("{count} changes"),
+    }
+}
+
+fn author_of(unfinished: &Unfinished) -> String {
+    let provenance = &unfinished.by.provenance;
+    by(provenance.author.as_deref(), provenance.host.as_deref())
+}
+
+fn by(author: Option<&str>, host: Option<&str>) -> String {
+    match (author, host) {
+        (Some(author), Some(host)) => format!("{author} on {host}"),
+        (Some(name), None) | (None, Some(name)) => name.into(),
+        (None, None) => "somebody".into(),
+    }
+}
