@@ -3,7 +3,7 @@
 use crate::envelope::journal::{self, Begun, Digest};
 use crate::envelope::{Mark, Origin};
 use crate::group_commit::guard;
-use crate::recovery::{is_transient, until_known};
+use crate::recovery::{is_transient, not_shared, until_known};
 use crate::{Appended, Error, ErrorKind, Holder, Lock, LockToken, Pointer, Revision, Snapshot, Store};
 use std::sync::Mutex;
 
@@ -211,6 +211,7 @@ impl Writer {
             owner.store.check(document).map_err(Problem::Delay)?;
         }
         self.demand_base(owner)?;
+        self.demand_no_other_journal(owner)?;
         let genesis = self.base.as_ref().filter(|base| base.is_genesis);
         let genesis = genesis.map(|base| base.pointer.revision.clone());
         let mark = Mark {
@@ -246,6 +247,19 @@ impl Writer {
             let _ = owner.store.backend().remove(&leftover, Some(&owner.token));
         }
         Ok(())
+    }
+
+    /// A run that keeps no journal moves `current` away from the base, which ends the journal of whoever keeps one there: a
+    /// parent that did not say that it shares its lock. It may still begin one after this look.
+    fn demand_no_other_journal<D: Snapshot>(&self, owner: &Owner<D>) -> Result<(), Problem> {
+        let Some(base) = self.base.as_ref().filter(|_| !self.keeps_journal) else {
+            return Ok(());
+        };
+        let first = owner.store.backend().read_journal(&base.pointer, 0, 0);
+        match first.map_err(Problem::of)?.is_empty() || self.journal.is_some() {
+            true => Ok(()),
+            false => Err(Problem::End(not_shared())),
+        }
     }
 
     fn write_current<D: Snapshot>(
@@ -302,6 +316,7 @@ impl Writer {
         if base.is_some_and(|pointer| pointer.revision == *rev) {
             return Ok(None);
         }
+        self.demand_no_other_journal(owner)?;
         let sealed = owner.store.read(rev).map_err(Problem::Delay)?;
         let (digest, sealed_bytes) = (journal::digest(&sealed), sealed.len() as u64);
         let (document, mark) = owner.store.open(rev, sealed).map_err(Problem::Delay)?;
