@@ -266,15 +266,16 @@ impl<D: Snapshot> Core<D> {
     pub(crate) fn finish(&self, message: Option<&str>) -> Result<Option<Revision>, Error> {
         loop {
             let revision = self.commit(message)?;
-            let (mut progress, writer) = self.take_writer()?;
-            let is_committed = progress.submitted == writer.committed;
-            if is_committed {
-                progress.ended = Some(finished());
+            let (mut progress, mut writer) = self.take_writer()?;
+            if progress.submitted > writer.committed {
+                self.give_back(progress, writer);
+                continue;
             }
-            self.give_back(progress, writer);
-            if is_committed {
-                return Ok(revision);
-            }
+            progress.ended = Some(finished());
+            drop(progress);
+            writer.remove_leftovers(&self.owner);
+            self.give_back(self.progress(), writer);
+            return Ok(revision);
         }
     }
 
