@@ -279,10 +279,7 @@ impl Laws {
         let last = self.segments.len() - 1;
         let possible = self.oldest_possible()..=last;
         let fit = |segment: &Segment| segment.fit(&began.document, &segment.acknowledged());
-        let fits = possible
-            .clone()
-            .rev()
-            .map(|index| (index, fit(&self.segments[index])));
+        let fits = possible.rev().map(|index| (index, fit(&self.segments[index])));
         let mut why = String::new();
         let mut found = None;
         for (index, fit) in fits {
