@@ -184,6 +184,7 @@ impl<'a> Executor<'a> {
         let revisions = self.store.list()?;
         self.ledger.note(&Note::Began(Box::new(Began {
             token: run.token().to_string(),
+            threads: self.process.threads,
             took_over: run.took_over().is_some(),
             recovered: run.recovered(),
             folds,

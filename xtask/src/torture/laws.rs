@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Of so many segments the changes are kept: nobody reads for so long.
 const KEPT: usize = 100;
+/// No run folds its journal before it has made so many changes.
+const FOLDED: u64 = 200;
 
 /// Adds up the notes.
 #[derive(Default)]
@@ -18,10 +20,16 @@ pub(super) struct Laws {
     new_revisions: usize,
     notes: usize,
     has_power: bool,
-    /// The process and the token of the run that began last.
-    pub(super) holder: Option<(u64, String)>,
+    /// Who began a run last.
+    pub(super) holder: Option<Holder>,
     pub(super) counts: Counts,
     pub(super) broken: Broken,
+}
+
+pub(super) struct Holder {
+    pub(super) process: u64,
+    pub(super) token: String,
+    pub(super) threads: usize,
 }
 
 /// What happened.
@@ -31,8 +39,8 @@ pub(super) struct Counts {
     pub(super) acknowledged: usize,
     pub(super) refused: usize,
     pub(super) kills: usize,
-    /// Of processes that had a run.
-    pub(super) kills_in_runs: usize,
+    /// Of processes that had a run, by the number of its threads.
+    pub(super) kills_in_runs: BTreeMap<usize, usize>,
     pub(super) evictions: usize,
     pub(super) fills: usize,
     pub(super) cuts: usize,
@@ -329,7 +337,11 @@ impl Laws {
         self.counts.takeovers += usize::from(began.took_over);
         self.counts.recoveries += usize::from(began.recovered > 0);
         self.counts.recovered += began.recovered;
-        self.holder = Some((process, began.token));
+        self.holder = Some(Holder {
+            process,
+            token: began.token,
+            threads: began.threads,
+        });
         self.push(Segment {
             process,
             base: began.document,
@@ -343,9 +355,9 @@ impl Laws {
         let recovered = began.recovered;
         let fits = match recovered {
             _ if recovered == changes => true,
-            0 => segment.may_be_committed,
+            0 if segment.may_be_committed => true,
             // A fold has committed the others.
-            _ => segment.folds && recovered < changes,
+            _ => segment.folds && changes >= FOLDED && recovered < changes,
         };
         match fits && !(segment.is_finished && recovered > 0) {
             true => Ok(()),
@@ -555,7 +567,7 @@ mod tests {
                 recovered,
             ));
             assert!(laws.broken.changes.is_empty() && laws.broken.recovered.is_empty());
-            assert_eq!((laws.counts.lost, laws.counts.kills_in_runs), (0, 1));
+            assert_eq!((laws.counts.lost, laws.counts.kills_in_runs.len()), (0, 1));
         }
     }
 

@@ -53,6 +53,7 @@ pub(super) enum Note {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Began {
     pub(super) token: String,
+    pub(super) threads: usize,
     pub(super) took_over: bool,
     pub(super) recovered: u64,
     /// Its changes are so long that it folds its journal.

@@ -151,7 +151,7 @@ impl Torment {
     fn kill(&mut self) -> Result<(), Trouble> {
         self.listen()?;
         let anybody = self.random.next_u32() as usize % self.executors.len();
-        let holder = self.laws.holder.as_ref().map(|(holder, _)| *holder);
+        let holder = self.laws.holder.as_ref().map(|holder| holder.process);
         let holder = self
             .executors
             .iter()
@@ -170,12 +170,12 @@ impl Torment {
     /// Only a run that is known to have begun: another one could note too late what it found.
     fn evict(&mut self) -> Result<(), Trouble> {
         self.listen()?;
-        let Some((holder, token)) = self.laws.holder.clone() else {
+        let Some(holder) = &self.laws.holder else {
             return Ok(());
         };
-        let token: LockToken = token.parse()?;
+        let token: LockToken = holder.token.parse()?;
         match self.field.store()?.force_unlock(Some(&token)) {
-            Ok(Some(_)) => self.ledger.note(&Note::Evicted(holder)),
+            Ok(Some(_)) => self.ledger.note(&Note::Evicted(holder.process)),
             Ok(None) => Ok(()),
             Err(error) if error.is_locked() || error.is_outcome_unknown() => Ok(()),
             Err(error) if self.field.fills && error.kind() == &ErrorKind::Io => Ok(()),
@@ -261,15 +261,16 @@ impl Torment {
 
     fn tell(&self, ground: Ground, report: &mut Report<'_>) {
         let (counts, broken) = (&self.laws.counts, &self.laws.broken);
+        let by_threads = |threads| counts.kills_in_runs.get(&threads).copied().unwrap_or_default();
+        let [one, four, ten] = THREADS.map(by_threads);
         report.line(format_args!(
-            "runs {} by 1, 4 and 10 threads, finished {}, rolled back {}, evicted {}; kills {}, of them in a run {}; \
-             disks filled {}, power cuts {}",
+            "runs {}: finished {}, rolled back {}, evicted {}; kills {}, of them in runs of 1, 4 and 10 threads {one}, {four} \
+             and {ten}; disks filled {}, power cuts {}",
             counts.runs,
             counts.finished,
             counts.rollbacks,
             counts.evictions,
             counts.kills,
-            counts.kills_in_runs,
             counts.fills,
             counts.cuts,
         ));
@@ -285,7 +286,7 @@ impl Torment {
             counts.reads,
             counts.reads_of_unfinished,
         ));
-        let acted = counts.kills_in_runs > 0
+        let acted = !counts.kills_in_runs.is_empty()
             && counts.recoveries > 0
             && counts.finished > 0
             && counts.reads_of_unfinished > 0
