@@ -260,7 +260,9 @@ fn page(stack: &Directory, base: &Pointer, from: u64, most: usize) -> Result<Opt
                 records.push(record.to_vec());
             }
             Frame::End | Frame::Torn => break,
-            Frame::Damaged => return Ok(None),
+            // What stands before the damage is returned; the next call begins with it.
+            Frame::Damaged if records.is_empty() => return Ok(None),
+            Frame::Damaged => break,
         }
     }
     Ok(Some(records))

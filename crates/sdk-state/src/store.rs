@@ -504,6 +504,12 @@ impl<D: Snapshot> Store<D> {
             .map_err(|error| error.at_revision(rev))
     }
 
+    /// Checks everything about a document that needs no backend.
+    pub(crate) fn check(&self, document: &D) -> Result<(), Error> {
+        envelope::check_payload_type(document.payload())?;
+        self.encode(document).map(drop)
+    }
+
     /// Stores a document as a new revision, after `origin.parent`.
     pub(crate) fn write_as(&self, document: &D, origin: &Origin<'_>) -> Result<Written, Error> {
         let inner = &*self.inner;

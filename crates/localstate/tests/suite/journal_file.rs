@@ -52,7 +52,16 @@ impl Journal {
     /// Reads the journal as if the file had these bytes.
     fn read(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
         fs::write(&self.file, bytes).unwrap();
-        self.backend.read_journal(&self.base, 0, usize::MAX)
+        let mut records = Vec::new();
+        loop {
+            let page = self
+                .backend
+                .read_journal(&self.base, records.len() as u64, usize::MAX)?;
+            if page.is_empty() {
+                return Ok(records);
+            }
+            records.extend(page);
+        }
     }
 
     fn count(&self) -> usize {

@@ -38,6 +38,7 @@ pub(crate) use header::Mark;
 pub(crate) use compression::{Compressed, Zstd};
 pub(crate) use v1::seal as seal_v1;
 pub(crate) use v2::seal as seal_v2;
+pub(crate) use wrapping::check_payload_type;
 
 /// The default limit of the plaintext that is opened or sealed: 1 GiB.
 pub const DEFAULT_LIMIT: u64 = 1 << 30;

@@ -132,7 +132,7 @@ pub(super) fn push_field(context: &mut Vec<u8>, field: &str) {
     context.extend_from_slice(field.as_bytes());
 }
 
-pub(super) fn check_payload_type(payload: &str) -> Result<(), Error> {
+pub(crate) fn check_payload_type(payload: &str) -> Result<(), Error> {
     let is_allowed = (1..=64).contains(&payload.len())
         && payload
             .bytes()

@@ -1,6 +1,7 @@
 //! What a store reads of what it wrote (W3, W5, C1, C2, C3).
 
-use crate::support::{Note, Watched, id, key, note, store};
+use crate::support::{id, note, store};
+use crate::watched::{Fault, Method, Watched};
 use sdk_state::encrypt::Noop;
 use sdk_state::{ErrorKind, Expect, MemoryBackend, Revision, State, Store, Wait};
 use std::collections::BTreeSet;
@@ -220,10 +221,9 @@ fn a_large_document_is_kept() {
 #[test]
 fn an_error_names_a_revision_only_if_it_may_be_stored() {
     for (kind, is_named) in [(ErrorKind::Io, false), (ErrorKind::OutcomeUnknown, true)] {
-        let mut watched = Watched::over(MemoryBackend::new(id()));
-        watched.refuse_creating(kind.clone());
-        let store: Store<Note> = Store::new(watched, key(1)).document();
-        let error = store.write(&note("one"), "").unwrap_err();
+        let watched = Watched::fresh();
+        watched.fail_all(Method::Create, Fault::Before(kind.clone()));
+        let error = store(&watched).write(&note("one"), "").unwrap_err();
         assert_eq!(error.kind(), &kind);
         assert_eq!(error.revision().is_some(), is_named, "{error}");
     }

@@ -1,6 +1,7 @@
 //! Which revisions writes get (W3, W4, W5).
 
-use crate::support::{HandClock, Note, Watched, id, key, note};
+use crate::support::{HandClock, Note, id, key, note};
+use crate::watched::{Method, Watched};
 use sdk_state::{MemoryBackend, Revision, Store};
 use std::collections::BTreeMap;
 use std::sync::Barrier;
@@ -125,6 +126,6 @@ fn colliding_writers_get_distinct_revisions_in_few_tries() {
         assert_eq!(reader.get(&revision).unwrap(), note(&text));
     }
     // log2(256) is 8; a writer that always tried the next number would need 128 tries on average.
-    let mean = watched.creates() / WRITERS;
+    let mean = watched.count(Method::Create) / WRITERS;
     assert!(mean <= 24, "{mean} tries a write");
 }

@@ -1,6 +1,7 @@
 //! What a store seals, and what it opens (E1 to E5).
 
-use crate::support::{Note, Watched, id, key, note, store};
+use crate::support::{Note, id, key, note, store};
+use crate::watched::{Method, Watched};
 use sdk_state::encrypt::{Keyring, Noop};
 use sdk_state::envelope::{self, Origin, Subject};
 use sdk_state::{
@@ -393,8 +394,8 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 /// An empty disk image of a gigabyte in the place of a snapshot cost a gigabyte of memory before it was refused.
 #[test]
 fn a_long_file_that_is_no_snapshot_costs_its_beginning() {
-    let watched = Watched::over(MemoryBackend::new(id()));
-    let store: Store<Note> = Store::new(watched.clone(), key(1)).document();
+    let watched = Watched::fresh();
+    let store = store(&watched);
     let revision = store.write(&note("one"), "note").unwrap();
     for (content, kind) in [
         (vec![0; 1 << 20], ErrorKind::Damaged),
@@ -403,12 +404,12 @@ fn a_long_file_that_is_no_snapshot_costs_its_beginning() {
         watched.backend.overwrite_snapshot(&revision, content);
         assert_eq!(store.get(&revision).unwrap_err().kind(), &kind);
     }
-    assert_eq!(watched.reads(), 0);
+    assert_eq!(watched.count(Method::Read), 0);
     // What cannot be compressed is longer than the first look.
     let noise: String = (0..200_000_u64)
         .map(|n| format!("{:x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
         .collect();
     let long = store.write(&note(&noise), "note").unwrap();
     assert_eq!(store.get(&long).unwrap(), note(&noise));
-    assert_eq!(watched.reads(), 1);
+    assert_eq!(watched.count(Method::Read), 1);
 }
