@@ -239,8 +239,9 @@ impl Laws {
             Note::Read(document) => self.read(process, &document),
             Note::Killed(killed) => {
                 self.counts.kills += 1;
-                self.counts.kills_in_runs +=
-                    usize::from(self.holder.as_ref().is_some_and(|(holder, _)| *holder == killed));
+                if let Some(holder) = self.holder.as_ref().filter(|holder| holder.process == killed) {
+                    *self.counts.kills_in_runs.entry(holder.threads).or_default() += 1;
+                }
                 self.reading.remove(&killed);
                 if self.beginning.contains(&killed) {
                     self.begin_in_vain(killed);
