@@ -32,6 +32,10 @@ pub(crate) enum Role {
     Tormented(torture::worker::Process),
     /// Locks as unobin does.
     Unobin(torture::worker::Process),
+    /// Makes runs until it is killed.
+    Executing(torture::executor::Process),
+    /// Reads beside them.
+    Reading(torture::executor::Process),
 }
 
 /// The words of the command line that starts such a process.
@@ -59,6 +63,8 @@ pub fn run(options: &Options) -> ExitCode {
             Role::Write(writer) => props::writes::run_writer(&writer),
             Role::Tormented(process) => torture::worker::run(&process),
             Role::Unobin(process) => torture::worker::run_unobin(&process),
+            Role::Executing(process) => torture::executor::run(&process),
+            Role::Reading(process) => torture::executor::read(&process),
         });
     match played {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,7 +11,7 @@
 
 mod support;
 
-use sdk_state::{Entry, Run, Store};
+use sdk_state::{Entry, Run};
 use std::env;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -45,7 +45,8 @@ fn main() {
     for (resources, workers) in [(many, 1), (many, 10), (few, 1), (2 * many, 1)] {
         runs(&entries[..resources], workers);
     }
-    recovery(&entries[..few]);
+    recovery(0, few);
+    recovery(12 * many, many);
     nothing_changed();
 }
 
@@ -127,21 +128,26 @@ fn append(path: &Path, records: &[Vec<u8>]) -> Duration {
     start.elapsed()
 }
 
-/// Taking over from a run that died with all its changes in the journal, beside reading the same bytes and writing the folded
-/// snapshot.
-fn recovery(entries: &[Entry]) {
+/// Taking over from a run that died with all its changes in the journal, beside reading the base and saving the folded
+/// snapshot. The more the base has, the longer a journal may get.
+fn recovery(in_base: usize, changes: usize) {
     let directory = support::directory();
-    let size = format!("{} resources", entries.len());
-    let state = support::state(entries.len());
-    let mut number = 0;
-    let (time, floor) = alternate(
-        rounds(10, 1),
+    let size = format!("{changes} changes of {in_base} entries");
+    let entries = entries(in_base + changes);
+    let (base, changed) = (support::state(in_base), &entries[in_base..]);
+    let folded = support::state(in_base + changes);
+    let root = directory.path().join("root");
+    let floor = support::store(&directory.path().join("floor"), workload::STACK);
+    let lock = floor.lock("bench", WAIT).unwrap();
+    let floor_base = floor.write(&base, None).unwrap();
+    let (time, least) = alternate(
+        rounds(6, 1),
         || {
-            number += 1;
-            let root = directory.path().join(number.to_string());
-            let store: Store = support::store(&root, workload::STACK);
-            let run = store.begin("apply", WAIT).unwrap();
-            put_all(&run, entries, 1);
+            let run = support::store(&root, workload::STACK)
+                .begin("apply", WAIT)
+                .unwrap();
+            run.save(base.clone(), None).unwrap();
+            put_all(&run, changed, 1);
             // As a death does, it leaves the journal.
             drop(run);
             let start = Instant::now();
@@ -149,26 +155,18 @@ fn recovery(entries: &[Entry]) {
                 .begin("apply", WAIT)
                 .unwrap();
             let time = start.elapsed();
-            assert_eq!(run.recovered(), entries.len() as u64);
+            assert_eq!(run.recovered(), changed.len() as u64);
             time
         },
         || {
-            let store = support::store(&directory.path().join("floor"), workload::STACK);
-            let lock = store.lock("bench", WAIT).unwrap();
-            let revision = store.write(&state, None).unwrap();
             let start = Instant::now();
-            store.get(&revision).unwrap();
-            support::save(&store, &state, lock.token().unwrap());
+            floor.get(&floor_base).unwrap();
+            support::save(&floor, &folded, lock.token().unwrap());
             start.elapsed()
         },
     );
-    report_with_floor(
-        "begin after a death",
-        &size,
-        time,
-        "reading and saving the folded snapshot",
-        floor,
-    );
+    let floor_is = "reading the base and saving the folded snapshot";
+    report_with_floor("begin after a death", &size, time, floor_is, least);
 }
 
 /// A run that changes nothing, beside its lock alone.

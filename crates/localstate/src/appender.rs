@@ -381,7 +381,7 @@ impl Open {
             && self.base == *addition.base
             && self.marker.is_as_read(stack)?
             && self.pointer.is_as_read(stack)?
-            && stack.stat(layout::JOURNAL)?.map(Inode::from) == Some(self.inode)
+            && stack.inode_of(layout::JOURNAL)? == Some(self.inode)
             && is_free_at(&self.file, self.end, self.bytes).map_err(failure)?)
     }
 

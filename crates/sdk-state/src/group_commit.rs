@@ -34,6 +34,8 @@ pub(crate) struct Progress<D> {
     pub(crate) ended: Option<Error>,
     /// No change may be submitted while the document is replaced.
     is_replacing: bool,
+    /// How many threads wait for a change.
+    waiting: usize,
     wakers: Vec<(u64, Waker)>,
     background: Option<JoinHandle<()>>,
     is_closing: bool,
@@ -55,6 +57,7 @@ impl<D: Snapshot> Core<D> {
                 delayed: None,
                 ended: None,
                 is_replacing: false,
+                waiting: 0,
                 wakers: Vec::new(),
                 background: None,
                 is_closing: false,
@@ -68,10 +71,14 @@ impl<D: Snapshot> Core<D> {
         guard(&self.progress)
     }
 
-    fn wait_for_change<'a>(&self, progress: MutexGuard<'a, Progress<D>>) -> MutexGuard<'a, Progress<D>> {
-        self.changed
+    fn wait_for_change<'a>(&self, mut progress: MutexGuard<'a, Progress<D>>) -> MutexGuard<'a, Progress<D>> {
+        progress.waiting += 1;
+        let mut progress = self
+            .changed
             .wait(progress)
-            .unwrap_or_else(PoisonError::into_inner)
+            .unwrap_or_else(PoisonError::into_inner);
+        progress.waiting -= 1;
+        progress
     }
 
     pub(crate) fn demand_open(&self, progress: &mut Progress<D>) -> Result<(), Error> {
@@ -135,7 +142,10 @@ impl<D: Snapshot> Core<D> {
         writer: Box<Writer>,
     ) -> MutexGuard<'a, Progress<D>> {
         progress.writer = Some(writer);
-        self.changed.notify_all();
+        // To notify nobody costs a call to the kernel.
+        if progress.waiting > 0 {
+            self.changed.notify_all();
+        }
         progress
     }
 
@@ -256,15 +266,16 @@ impl<D: Snapshot> Core<D> {
     pub(crate) fn finish(&self, message: Option<&str>) -> Result<Option<Revision>, Error> {
         loop {
             let revision = self.commit(message)?;
-            let (mut progress, writer) = self.take_writer()?;
-            let is_committed = progress.submitted == writer.committed;
-            if is_committed {
-                progress.ended = Some(finished());
+            let (mut progress, mut writer) = self.take_writer()?;
+            if progress.submitted > writer.committed {
+                self.give_back(progress, writer);
+                continue;
             }
-            self.give_back(progress, writer);
-            if is_committed {
-                return Ok(revision);
-            }
+            progress.ended = Some(finished());
+            drop(progress);
+            writer.remove_leftovers(&self.owner);
+            self.give_back(self.progress(), writer);
+            return Ok(revision);
         }
     }
 

@@ -96,11 +96,7 @@ impl<D: Snapshot> Store<D> {
             });
         };
         if journal.begun.token == *token {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "the process that holds the lock has changes that it has not committed: it must share the lock before it \
-                 starts another one",
-            ));
+            return Err(not_shared());
         }
         let changes = journal.changes;
         let is_of_the_dead = dead == Some(&journal.begun.token);
@@ -221,6 +217,14 @@ pub(crate) fn until_known<T>(call: impl Fn() -> Result<T, Error>) -> Result<T, E
         };
         unknown = Some(error);
     }
+}
+
+pub(crate) fn not_shared() -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        "the process that holds the lock has changes that it has not committed: it must share the lock before it starts \
+         another one",
+    )
 }
 
 /// Whether nothing was changed, and a later try may succeed.

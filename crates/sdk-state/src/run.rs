@@ -186,7 +186,7 @@ impl<D: Snapshot> Run<D> {
     }
 
     /// Makes a change, and returns a ticket that tells when it is durable. Changes become durable in the order in which they
-    /// were submitted.
+    /// were submitted. It waits for nothing but a [`save`](Run::save) or [`set_current`](Run::set_current) that is under way.
     ///
     /// The first call starts a thread, which writes what is submitted until the run ends.
     pub fn submit(&self, change: impl Into<D::Change>) -> Ticket {
@@ -227,7 +227,7 @@ impl<D: Snapshot> Run<D> {
     }
 
     /// Commits every change that was submitted, as one revision that becomes current, and returns its name: the run's
-    /// revision, also if nothing has changed since it was made; `None` when the run has changed nothing.
+    /// revision, also if nothing has changed since it was made; `None` when the run has changed nothing, or not since it moved `current`.
     ///
     /// The run goes on. It keeps only the last revision that it made.
     ///
@@ -235,8 +235,8 @@ impl<D: Snapshot> Run<D> {
     ///
     /// * After [`Unavailable`](ErrorKind::Unavailable), [`Io`](ErrorKind::Io) and the errors of [`Store::write`] nothing is
     ///   committed: call it again.
-    /// * [`LockLost`](ErrorKind::LockLost), [`CurrentMoved`](ErrorKind::CurrentMoved) and
-    ///   [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) end the run.
+    /// * [`LockLost`](ErrorKind::LockLost), [`CurrentMoved`](ErrorKind::CurrentMoved) and an unknown outcome of the move end the
+    ///   run: see [`check`](Run::check).
     pub fn commit(&self, options: impl Into<WriteOptions>) -> Result<Option<Revision>, Error> {
         self.core.commit(options.into().message.as_deref())
     }
@@ -267,13 +267,14 @@ impl<D: Snapshot> Run<D> {
         Ok(revision)
     }
 
-    /// Returns the revision that holds the document of a run that could not finish. It is not current.
+    /// Returns the revision that holds the document of a run that could not finish. It is not current, unless the move to it was
+    /// the [unknown outcome](ErrorKind::OutcomeUnknown) that ended the run.
     pub fn orphan(&self) -> Option<Revision> {
         self.core.progress().orphan.clone()
     }
 
     /// Makes a revision current, after everything that was submitted is committed; the document is that revision's from then
-    /// on. Moving to what is current changes nothing.
+    /// on. Moving to what is current then changes nothing.
     ///
     /// # Errors
     ///

@@ -345,7 +345,7 @@ impl<D: Snapshot> Store<D> {
     /// the duration of the call and does not wait for it.
     ///
     /// ([R1](crate::guarantees)) What a dead run left unfinished is committed first, as a revision of its own, which needs the keys. Moving to
-    /// what is current changes nothing.
+    /// what is current changes nothing, and leaves the unfinished changes to the next run.
     ///
     /// Choose the revision with care: the newest of [`list`](Store::list) may never have been current. The
     /// [`header`](Store::header) of each names its parent, its author and its message.
@@ -363,6 +363,7 @@ impl<D: Snapshot> Store<D> {
         let lock = self.lock("set-current", Wait::none())?;
         let token = lock.token()?;
         match self.backend().current() {
+            Ok(Some(pointer)) if pointer.revision == *rev => {}
             Ok(Some(pointer)) if replay::unverified(self.backend(), &pointer)?.is_some() => {
                 self.recover(&*lock)?;
             }
@@ -561,8 +562,15 @@ impl<D: Snapshot> Store<D> {
     /// Checks that no run has changed anything yet, and returns what a first run that died may have left.
     pub(crate) fn demand_fresh(&self) -> Result<Vec<Revision>, Error> {
         let revisions = self.backend().list()?;
-        let is_genesis = |rev| self.header(rev).is_ok_and(|header| header.is_genesis);
-        if revisions.len() <= MAX_GENESES && revisions.iter().all(is_genesis) {
+        let is_genesis = |rev| match self.header(rev) {
+            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Io) => Err(error),
+            header => Ok(header.is_ok_and(|header| header.is_genesis)),
+        };
+        let mut are_geneses = revisions.len() <= MAX_GENESES;
+        for rev in &revisions {
+            are_geneses = are_geneses && is_genesis(rev)?;
+        }
+        if are_geneses {
             return Ok(revisions);
         }
         // Another process may have written the first one and made it current since the pointer was read.

@@ -3,7 +3,7 @@
 use crate::envelope::journal::{self, Begun, Digest};
 use crate::envelope::{Mark, Origin};
 use crate::group_commit::guard;
-use crate::recovery::{is_transient, until_known};
+use crate::recovery::{is_transient, not_shared, until_known};
 use crate::{Appended, Error, ErrorKind, Holder, Lock, LockToken, Pointer, Revision, Snapshot, Store};
 use std::sync::Mutex;
 
@@ -45,7 +45,8 @@ pub(crate) struct Writer {
     pub(crate) keeps_journal: bool,
     /// The document, stored when it could no longer become current.
     pub(crate) orphan: Option<Revision>,
-    /// Geneses of first runs that died.
+    /// Revisions that are to be removed: those that the current one replaces, those that could not become current, and
+    /// geneses of first runs that died.
     leftovers: Vec<Revision>,
 }
 
@@ -211,6 +212,7 @@ impl Writer {
             owner.store.check(document).map_err(Problem::Delay)?;
         }
         self.demand_base(owner)?;
+        self.demand_no_other_journal(owner)?;
         let genesis = self.base.as_ref().filter(|base| base.is_genesis);
         let genesis = genesis.map(|base| base.pointer.revision.clone());
         let mark = Mark {
@@ -224,10 +226,9 @@ impl Writer {
         self.journal = None;
         self.pending = None;
         self.backlog.clear();
-        if let Some(replaced) = mark.replaces {
-            // If it stays, the next run removes it.
-            let _ = owner.store.backend().remove(&replaced, Some(&owner.token));
-        }
+        // If this run dies first, the next one removes it.
+        self.leftovers.extend(mark.replaces);
+        self.remove_leftovers(owner);
         Ok(())
     }
 
@@ -242,10 +243,28 @@ impl Writer {
             is_genesis: true,
         };
         self.write_current(owner, &D::fresh(owner.store.id()), None, &mark)?;
-        for leftover in std::mem::take(&mut self.leftovers) {
-            let _ = owner.store.backend().remove(&leftover, Some(&owner.token));
-        }
+        self.remove_leftovers(owner);
         Ok(())
+    }
+
+    /// Removes what is of no use any more. What could not be removed is tried again later.
+    pub(crate) fn remove_leftovers<D: Snapshot>(&mut self, owner: &Owner<D>) {
+        let remove = |rev: &Revision| owner.store.backend().remove(rev, Some(&owner.token));
+        self.leftovers
+            .retain(|rev| remove(rev).is_err_and(|error| is_transient(&error)));
+    }
+
+    /// A run that keeps no journal moves `current` away from the base, which ends the journal of whoever keeps one there: a
+    /// parent that did not say that it shares its lock. It may still begin one after this look.
+    fn demand_no_other_journal<D: Snapshot>(&self, owner: &Owner<D>) -> Result<(), Problem> {
+        let Some(base) = self.base.as_ref().filter(|_| !self.keeps_journal) else {
+            return Ok(());
+        };
+        let first = owner.store.backend().read_journal(&base.pointer, 0, 0);
+        match first.map_err(Problem::of)?.is_empty() || self.journal.is_some() {
+            true => Ok(()),
+            false => Err(Problem::End(not_shared())),
+        }
     }
 
     fn write_current<D: Snapshot>(
@@ -255,28 +274,30 @@ impl Writer {
         message: Option<&str>,
         mark: &Mark,
     ) -> Result<(), Problem> {
-        let base = self.base.as_ref().map(|base| &base.pointer);
+        let base = self.base.as_ref().map(|base| base.pointer.clone());
         let origin = Origin {
             message,
-            parent: base.map(|pointer| &pointer.revision),
+            parent: base.as_ref().map(|pointer| &pointer.revision),
             mark,
             ..Origin::new(owner.store.provenance(), owner.store.now())
         };
         // Whatever becomes of it, nothing that was acknowledged depends on it before it is current.
         let written = owner.store.write_as(document, &origin).map_err(|error| {
-            if let Some(stored) = error.revision() {
-                let _ = owner.store.backend().remove(stored, Some(&owner.token));
-            }
+            self.leftovers.extend(error.revision().cloned());
+            self.remove_leftovers(owner);
             Problem::Delay(error)
         })?;
         let token = owner.token().map_err(Problem::End)?;
         let pointer = owner
             .store
-            .move_current(base, &written.revision, token)
+            .move_current(base.as_ref(), &written.revision, token)
             .map_err(|error| {
                 let problem = Problem::of(error.at_revision(&written.revision));
                 match problem {
-                    Problem::Delay(_) => drop(owner.store.backend().remove(&written.revision, Some(token))),
+                    Problem::Delay(_) => {
+                        self.leftovers.push(written.revision.clone());
+                        self.remove_leftovers(owner);
+                    }
                     _ if !mark.is_genesis => self.orphan = Some(written.revision.clone()),
                     _ => {}
                 }
@@ -302,6 +323,7 @@ impl Writer {
         if base.is_some_and(|pointer| pointer.revision == *rev) {
             return Ok(None);
         }
+        self.demand_no_other_journal(owner)?;
         let sealed = owner.store.read(rev).map_err(Problem::Delay)?;
         let (digest, sealed_bytes) = (journal::digest(&sealed), sealed.len() as u64);
         let (document, mark) = owner.store.open(rev, sealed).map_err(Problem::Delay)?;
@@ -317,6 +339,7 @@ impl Writer {
         });
         self.own = None;
         self.run_id = run_id;
+        self.leftovers.retain(|leftover| leftover != rev);
         Ok(Some(document))
     }
 

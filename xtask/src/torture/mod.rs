@@ -1,6 +1,12 @@
-//! Processes that write, move `current`, delete and lock, and are killed with signal 9 at random moments.
+//! Processes that are killed with signal 9 at random moments. Some write, move `current`, delete and lock; others make runs,
+//! whose changes are counted.
 
 mod check;
+pub(crate) mod executor;
+mod laws;
+mod ledger;
+mod runs;
+mod virtual_disk;
 pub(crate) mod worker;
 
 use crate::props::{fresh_seed, random};
@@ -18,15 +24,18 @@ use worker::{Ground, Process};
 /// Options of `cargo xtask torture`.
 #[derive(Args)]
 pub struct Options {
-    /// How long
+    /// How long each part takes
     #[arg(long, default_value_t = 0.5, value_name = "M")]
     minutes: f64,
     /// Repeats the schedule of a run, as far as the machine does: the seed that it printed
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// Processes of ours
+    /// Processes of ours that count under the lock
     #[arg(long, default_value_t = 6, value_name = "N")]
     processes: u64,
+    /// Also makes runs on a small disk that is filled and whose power is cut; needs root
+    #[arg(long)]
+    power_cuts: bool,
 }
 
 /// Between two kills, at most.
@@ -43,7 +52,10 @@ const GLANCE: Duration = Duration::from_micros(200);
 pub fn run(options: &Options) -> ExitCode {
     let seed = options.seed.unwrap_or_else(fresh_seed);
     let Options {
-        processes, minutes, ..
+        processes,
+        minutes,
+        power_cuts,
+        ..
     } = options;
     report(|report| {
         report.line(format_args!(
@@ -55,7 +67,12 @@ pub fn run(options: &Options) -> ExitCode {
         let mut torment = Torment::start(&ground, seed, *processes)?;
         torment.kill_until(&Wait::at_most(time))?;
         torment.end()?;
-        check::check(&ground, &torment, report)
+        check::check(&ground, &torment, report)?;
+        runs::torment(runs::Ground::Directory, seed, time, report)?;
+        match power_cuts {
+            true => runs::torment(runs::Ground::Disk, seed, time, report),
+            false => Ok(()),
+        }
     })
 }
 

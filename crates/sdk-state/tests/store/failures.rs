@@ -56,6 +56,21 @@ fn a_transient_error_delays_a_change_and_loses_nothing() {
     }
 }
 
+/// Each revision names one that it replaces, so the next run would find only the last of them.
+#[test]
+fn what_could_not_be_removed_is_removed_at_the_end() {
+    let watched = Watched::fresh();
+    watched.hook(|method, nth| {
+        let fails = method == Method::Remove && nth <= 3;
+        fails.then_some(Fault::Before(ErrorKind::Unavailable))
+    });
+    let run = begin(&watched);
+    run.save(note("1"), "").unwrap();
+    run.save(note("2"), "").unwrap();
+    let revision = run.finish("").unwrap();
+    assert_eq!(store(&watched).list().unwrap(), Vec::from_iter(revision));
+}
+
 /// V14: a longer record under the same number would use its nonce twice.
 #[test]
 fn a_delayed_record_is_repeated_with_identical_bytes() {

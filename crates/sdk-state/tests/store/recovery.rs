@@ -2,7 +2,7 @@
 
 use crate::support::{Note, add, id, note, store};
 use crate::watched::{Fault, Method, Watched};
-use sdk_state::{Backend as _, ErrorKind, MemoryBackend, Provenance, Revision, Run, Store, Wait};
+use sdk_state::{Backend as _, Error, ErrorKind, MemoryBackend, Provenance, Revision, Run, Store, Wait};
 use std::sync::Arc;
 
 pub(crate) fn begin(store: &Store<Note>) -> Run<Note> {
@@ -236,6 +236,28 @@ fn nobody_joins_a_run_with_uncommitted_changes() {
     run.apply(add("b")).unwrap();
     assert_eq!(run.finish("").unwrap(), store(&backend).current().unwrap());
     assert_eq!(store(&backend).head().unwrap().unwrap().document, note("1ab"));
+}
+
+/// The parent did not say that it shares its lock. The child moved `current`, which ended the parent's journal.
+#[test]
+fn a_child_ends_no_journal_of_its_parent() {
+    type Call = fn(&Run<Note>, &Revision) -> Result<(), Error>;
+    let calls: [Call; 3] = [
+        |child, _| child.apply(add("b")),
+        |child, _| child.save(note("b"), "").map(drop),
+        |child, revision| child.set_current(revision),
+    ];
+    for call in calls {
+        let (backend, [_, second]) = two();
+        let run = begin(&store(&backend));
+        let child = store(&backend).join("child", run.token().clone()).unwrap();
+        run.apply(add("a")).unwrap();
+        let refused = call(&child, &second).unwrap_err();
+        assert_eq!(refused.kind(), &ErrorKind::Unsupported);
+        drop(child);
+        run.finish("").unwrap();
+        assert_eq!(store(&backend).head().unwrap().unwrap().document, note("1a"));
+    }
 }
 
 #[test]
