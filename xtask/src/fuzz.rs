@@ -24,7 +24,8 @@ use std::time::Instant;
 /// Options of `cargo xtask fuzz`.
 #[derive(Args)]
 pub struct Options {
-    /// One of envelope_v2, envelope_v1, snapshot, revision, current, lock_marker, store; all of them by default
+    /// One of envelope_v2, envelope_v1, snapshot, revision, current, lock_marker, change, journal_file,
+    /// journal_records, store; all of them by default
     #[arg(value_parser = TARGETS)]
     target: Option<String>,
     /// How long each target runs; 0 only repeats what earlier runs found
@@ -32,13 +33,16 @@ pub struct Options {
     seconds: u64,
 }
 
-const TARGETS: [&str; 7] = [
+const TARGETS: [&str; 10] = [
     "envelope_v2",
     "envelope_v1",
     "snapshot",
     "revision",
     "current",
     "lock_marker",
+    "change",
+    "journal_file",
+    "journal_records",
     "store",
 ];
 /// What `cargo-fuzz` passes, without a sanitizer. All of it is stable.

@@ -1,4 +1,5 @@
-//! Envelope version 2 made by hand from `docs/format.md`, so that hostile headers and bodies get past the tag.
+//! Envelope version 2 and the records of a journal, made by hand from `docs/format.md`, so that hostile headers, bodies and
+//! changes get past the tag.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +12,7 @@ use sdk_state::envelope::Subject;
 use sha2::{Digest as _, Sha256};
 
 const MAGIC: &[u8] = b"\x8AUBSEAL\n";
+const JOURNAL_MAGIC: &[u8] = b"\x8AUBJRNL\n";
 const DATA_KEY: [u8; 32] = [7; 32];
 
 /// A file with this header and body, encrypted for the first recipient of `keyring`, or not if that is plain.
@@ -52,6 +54,86 @@ pub fn seal(keyring: &Keyring, subject: Subject<'_>, header: &str, body: &[u8], 
         );
     }
     file
+}
+
+/// The records of a journal on `base`, the sealed file of `subject`: one for each count of changes and batch.
+///
+/// In `header`, `@digest@` stands for the digest of the base and `@key@` for the wrapped data key.
+pub fn seal_journal(
+    keyring: &Keyring,
+    subject: Subject<'_>,
+    base: &[u8],
+    header: &str,
+    batches: &[(u32, Vec<u8>)],
+) -> Vec<Vec<u8>> {
+    let length = u32::from_le_bytes(base[8..12].try_into().expect("a sealed file")) as usize;
+    let digest: String = Sha256::digest(&base[..44 + length])
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let header = header.replace("@digest@", &digest);
+    let header = match keyring.recipients().first() {
+        Some(encrypter) => {
+            let told: serde_json::Value = serde_json::from_str(&header).unwrap_or_default();
+            let mut bound_to = Vec::new();
+            for field in [
+                "ubstate/journal/1",
+                told["payload-type"].as_str().unwrap_or_default(),
+                subject.id.factory(),
+                subject.id.stack(),
+                &subject.revision.to_string(),
+                &digest,
+                told["journal-id"].as_str().unwrap_or_default(),
+                &encrypter.recipient().name,
+            ] {
+                push_field(&mut bound_to, field);
+            }
+            let wrapped = encrypter.wrap(&DATA_KEY, &bound_to).expect("random bytes");
+            header.replace("@key@", &STANDARD.encode(wrapped))
+        }
+        None => header,
+    };
+    let mut begin = JOURNAL_MAGIC.to_vec();
+    begin.extend_from_slice(&(header.len() as u32).to_le_bytes());
+    begin.extend_from_slice(header.as_bytes());
+    let mut tag = if keyring.is_plain() {
+        Sha256::digest(&begin).to_vec()
+    } else {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&derive(b"ubstate journal 1 header")).expect("any length");
+        mac.update(&begin);
+        mac.finalize().into_bytes().to_vec()
+    };
+    begin.extend_from_slice(&tag);
+
+    let mut records = Vec::new();
+    for (number, (count, batch)) in batches.iter().enumerate() {
+        let bound_to = [tag.as_slice(), &count.to_le_bytes()].concat();
+        let mut record = std::mem::take(&mut begin);
+        record.extend_from_slice(&count.to_le_bytes());
+        if keyring.is_plain() {
+            record.extend_from_slice(batch);
+            tag = Sha256::new()
+                .chain_update(bound_to)
+                .chain_update(batch)
+                .finalize()
+                .to_vec();
+            record.extend_from_slice(&tag);
+        } else {
+            let mut nonce = [0; 12];
+            nonce[..8].copy_from_slice(&(number as u64).to_le_bytes());
+            let payload = Payload {
+                msg: batch,
+                aad: &bound_to,
+            };
+            let cipher = ChaCha20Poly1305::new(&derive(b"ubstate journal 1 body").into());
+            let sealed = cipher.encrypt(&nonce.into(), payload).expect("a short batch");
+            tag = sealed[sealed.len() - 16..].to_vec();
+            record.extend_from_slice(&sealed);
+        }
+        records.push(record);
+    }
+    records
 }
 
 /// What the reader will bind to, so as to agree with it: the compression and the length are those of the header.

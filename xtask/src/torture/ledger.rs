@@ -37,7 +37,7 @@ pub(super) enum Note {
     Ended(String),
     Reading,
     Read(Document),
-    /// The process with this number was killed.
+    /// The process with this number is about to be killed.
     Killed(u64),
     Evicted(u64),
     Filled,

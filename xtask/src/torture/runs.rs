@@ -322,9 +322,11 @@ fn end(ledger: &Ledger, number: u64, child: &mut Child) -> Result<(), Trouble> {
             "process {number} ended on its own: {status}"
         )));
     }
+    // Noted before: the next holder of the lock may be faster than this process.
+    ledger.note(&Note::Killed(number))?;
     child.kill()?;
     child.wait()?;
-    ledger.note(&Note::Killed(number))
+    Ok(())
 }
 
 /// Nobody outlives the task, whatever becomes of it.
