@@ -147,7 +147,7 @@ impl Backend for SqliteBackend {
                 tx.execute(insert, (&self.stack, version, index.cast_signed(), record))?;
                 return Ok(Appended::Appended);
             }
-            // A repeat of a call whose answer was lost is done already.
+            // A repeated call whose first answer was lost is already done.
             match last {
                 Some((number, found)) if number == index && found == record => Ok(Appended::Appended),
                 _ => Ok(Appended::Taken),

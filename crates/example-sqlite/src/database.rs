@@ -43,8 +43,8 @@ impl Database {
         let id = LockToken::generate()?;
         let (done, ended) = self.transaction(how, &id, work).map_err(described)?;
         let Err(lost) = ended else { return Ok(done) };
-        // The answer of the commit is lost. A second change with the same id finds its own row, and that of the first if that
-        // was made. Once it is durable, so is what it finds, and what it does not find never comes.
+        // The commit's answer is lost. A second change with the same id finds its own row, and the first one's if that was
+        // committed. Once the second is durable, a row that it found is durable too, and one that it missed never appears.
         let look = |tx: &Transaction<'_>| Ok(tx.execute("DELETE FROM changes WHERE id = ?1", [id.as_str()])?);
         let unknown = "the change may have been made or not: look before you repeat it";
         let unknown = Error::new(ErrorKind::OutcomeUnknown, unknown);

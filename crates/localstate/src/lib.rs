@@ -48,7 +48,7 @@
 //!
 //! # Limitations
 //!
-//! * Linux, and macOS by construction (untested). Revisions contain colons, which Windows does not allow in file names.
+//! * Linux; macOS should work, but is untested. Revisions contain colons, which Windows does not allow in file names.
 //! * On other filesystems, such as network filesystems and FUSE, a dead holder's lock stays until somebody evicts the holder,
 //!   every deletion needs the lock, and leftover files stay. No check and change are one step there. A change whose lock was
 //!   lost meanwhile is reported as [`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown), never as a success, and may have

@@ -51,7 +51,7 @@
 //!
 //! # Limitations
 //!
-//! * Linux, and macOS by construction (untested).
+//! * Linux; macOS should work, but is untested.
 //! * The library consists of [`main`]: commands cannot be added or removed, and the arguments are those of the process.
 //! * Messages and authors are shown without a key and are not authenticated: see `statectl snapshots --help`.
 //!

@@ -140,7 +140,7 @@ fn at_scale(figures: &[Figure]) -> String {
     }
     let line = |(size, costs): &(String, Vec<String>)| {
         format!(
-            "- {size} cost so many times a tenth of it: {}.\n",
+            "- {size}, as a multiple of a tenth of that: {}.\n",
             costs.join(", ")
         )
     };
@@ -231,7 +231,7 @@ mod tests {
         ];
         assert_eq!(
             at_scale(&figures),
-            "- 1000 revisions cost so many times a tenth of it: list 25.0, write 1.00.\n"
+            "- 1000 revisions, as a multiple of a tenth of that: list 25.0, write 1.00.\n"
         );
     }
 

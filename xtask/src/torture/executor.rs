@@ -1,4 +1,4 @@
-//! The processes that make runs until they are killed, and the one that reads beside them.
+//! The processes that make runs until they are killed, and a reader beside them.
 
 use super::laws::address;
 use super::ledger::{Began, Document, Ledger, Note};
@@ -15,25 +15,25 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-/// A lock that cannot be had for so long is stuck.
+/// A lock that stays taken for this long is stuck.
 const STUCK: Duration = Duration::from_secs(20);
-/// Before something that failed is tried again, and between two reads.
+/// The pause before a failed call is tried again, and between two reads.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Each thread changes so many entries again and again.
+/// The number of entries that each thread changes again and again.
 const PLACES: usize = 20;
-/// Beside the current one, so many revisions stay.
+/// The number of revisions that stay beside the current one.
 const KEPT_REVISIONS: usize = 12;
-/// Of the changes of a run that folds its journal, in bytes.
+/// The bytes of a change in a run that folds its journal.
 const LONG: usize = 4000;
-/// How often it is tried to finish on a full disk.
+/// How often `finish` is tried on a full disk.
 const TRIES: usize = 40;
 
-/// What all of them share.
+/// What all processes share.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Field {
     pub(super) place: Place,
     pub(super) ledger: PathBuf,
-    /// The file that tells everybody to come to an end.
+    /// The file that tells every process to end.
     pub(super) stop: PathBuf,
     /// The disk is full now and then.
     pub(super) fills: bool,
@@ -123,7 +123,7 @@ struct Executor<'a> {
     random: TestRng,
     ledger: &'a Ledger,
     process: &'a Process,
-    /// How many were given away to threads: no two changes put the same value.
+    /// How many values the threads have taken; no two changes put the same value.
     values: u64,
 }
 
@@ -154,7 +154,7 @@ impl<'a> Executor<'a> {
             return Ok(());
         }
         match self.random.next_u32() % 8 {
-            // A run that is dropped is as a run that died.
+            // A dropped run is like a dead one.
             0 => return Ok(()),
             1 | 2 => {
                 let next = self.roll_back(&run)?;
@@ -168,7 +168,7 @@ impl<'a> Executor<'a> {
         self.finish(&run)
     }
 
-    /// Begins a run and notes what it finds; `None` if it failed as it may.
+    /// Begins a run and notes what it finds; `None` after an error that is allowed.
     fn begin(&mut self) -> Result<Option<(Run, Document, bool)>, Trouble> {
         self.ledger.note(&Note::Beginning)?;
         let run = match self.store.begin("torture", STUCK) {
@@ -200,7 +200,7 @@ impl<'a> Executor<'a> {
         Ok(Some((run, document, folds)))
     }
 
-    /// Whether an eviction explains the error, or a disk that is full or has lost its power.
+    /// Whether an eviction, a full disk or a power cut explains the error.
     fn is_expected(&self, error: &Error) -> bool {
         error.is_lock_lost()
             || self.process.field.fills
@@ -210,7 +210,7 @@ impl<'a> Executor<'a> {
 
     /// All threads put and remove.
     fn change(&mut self, run: &Run, document: &Document, folds: bool) -> Result<Next, Trouble> {
-        // A run of short changes must not have so many that it folds its journal.
+        // A run of short changes must stay too short to fold its journal.
         let most = 1000 / self.process.threads as u64;
         let count = 1 + self.random.next_u64() % most;
         let first = self.values;
@@ -247,7 +247,7 @@ impl<'a> Executor<'a> {
     ) -> Result<Next, Trouble> {
         let mut random = random(seed);
         let padding = "p".repeat(if folds { LONG } else { 0 });
-        // What was there before is removed once at most: so no state of the thread comes twice.
+        // An older entry is removed at most once, so no state of the thread occurs twice.
         let places = (0..PLACES).map(|place| address(thread, place));
         let mut removable: Vec<String> = places.filter(|address| document.contains_key(address)).collect();
         for number in values {
@@ -292,7 +292,7 @@ impl<'a> Executor<'a> {
         let rev = &revisions[position as usize];
         let document = match self.store.get(rev) {
             Ok(document) => document_of(&document),
-            // Somebody else is evicting this process.
+            // Another process is evicting this one.
             Err(error) if error.is_not_found() || self.is_expected(&error) => return Ok(Next::GoesOn),
             Err(error) => return Err(error.into()),
         };

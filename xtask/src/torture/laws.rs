@@ -1,17 +1,17 @@
-//! Judges a ledger: what each run and each reader found must be what the notes before it allow.
+//! Judges a ledger: each run and each reader must have found a state that the earlier notes allow.
 
 use super::ledger::{Began, Document, Note};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Of so many segments the changes are kept: nobody reads for so long.
+/// The number of segments whose changes are kept; no read takes longer.
 const KEPT: usize = 100;
-/// No run folds its journal before it has made so many changes.
+/// A run makes at least this many changes before it folds its journal.
 const FOLDED: u64 = 200;
 
 /// Adds up the notes.
 #[derive(Default)]
 pub(super) struct Laws {
-    /// Newest last. There is one before the first run, which is empty.
+    /// Newest last. The first one, before the first run, is empty.
     segments: Vec<Segment>,
     beginning: BTreeSet<u64>,
     reading: BTreeMap<u64, (usize, Vec<usize>)>,
@@ -20,7 +20,7 @@ pub(super) struct Laws {
     new_revisions: usize,
     notes: usize,
     has_power: bool,
-    /// Who began a run last.
+    /// The process that began the last run.
     pub(super) holder: Option<Holder>,
     pub(super) counts: Counts,
     pub(super) broken: Broken,
@@ -55,7 +55,7 @@ pub(super) struct Counts {
     pub(super) lost: usize,
 }
 
-/// What should not have happened.
+/// A broken law.
 #[derive(Default)]
 pub(super) struct Broken {
     pub(super) changes: Vec<String>,
@@ -71,9 +71,9 @@ struct Segment {
     process: u64,
     base: Document,
     threads: Vec<Thread>,
-    /// A rollback that has not returned: the segment before may be the one that counts.
+    /// A rollback that has not returned: the previous segment may still count.
     is_unsure: bool,
-    /// All of it is in a revision, if the process has come so far.
+    /// Whether all of it is in a revision, as far as is known.
     may_be_committed: bool,
     is_finished: bool,
     folds: bool,
@@ -88,7 +88,7 @@ struct Thread {
 }
 
 struct Change {
-    /// The number of the note that it was tried, and of the note that it was durable.
+    /// The numbers of the notes that it was tried and that it was durable.
     tried_at: usize,
     durable_at: Option<usize>,
     address: String,
@@ -107,9 +107,8 @@ impl Segment {
         &mut self.threads[number]
     }
 
-    /// How many changes of each thread the document holds, at least as many as given; an error if it is none of the documents
-    /// that it may be: a prefix for each thread, and together one that leaves out nothing that was durable before something
-    /// that it holds was tried.
+    /// How many changes of each thread the document holds, at least as many as given. The document must hold a prefix of each
+    /// thread's changes, and every change that was durable before another change that it holds was tried; otherwise an error.
     fn fit(&self, document: &Document, at_least: &[usize]) -> Result<Vec<usize>, String> {
         let mut included = Vec::new();
         for (number, thread) in self.threads.iter().enumerate() {
@@ -261,7 +260,7 @@ impl Laws {
         }
     }
 
-    /// The segment that counts, or the one before it, to which a rollback was not done.
+    /// The segment that counts, or the one before it if a rollback was not made.
     fn oldest_possible(&self) -> usize {
         let last = self.segments.len() - 1;
         last - usize::from(self.segments[last].is_unsure)
@@ -273,7 +272,7 @@ impl Laws {
             .filter(|segment| segment.process == process)
     }
 
-    /// It may have committed what a dead run had left, and noted nothing.
+    /// It may have committed a dead run's changes without a note.
     fn begin_in_vain(&mut self, process: u64) {
         self.beginning.remove(&process);
         let oldest = self.oldest_possible();
@@ -310,7 +309,7 @@ impl Laws {
                 self.segments[index].included = Some(included);
             }
             None => {
-                // How much is missing, if that can be told.
+                // How much is missing, if that is known.
                 let segment = &self.segments[last];
                 let lost = segment.fit(&began.document, &[]).map_or(1, |included| {
                     let pairs = segment.threads.iter().zip(included);
@@ -416,7 +415,7 @@ impl Laws {
         if let Some(change) = thread.changes.last_mut() {
             change.durable_at = Some(durable_at);
         }
-        // The next run has begun already: an evicted process was slow to note what was durable before.
+        // The next run has begun already: an evicted process was slow to note an earlier durable change.
         if let Some(included) = &segment.included
             && included.get(number).copied().unwrap_or_default() < count
         {
@@ -541,7 +540,7 @@ mod tests {
         laws
     }
 
-    /// Two acknowledged changes of two threads, and one that is not.
+    /// Two acknowledged changes of two threads, and an unacknowledged one.
     fn a_run() -> Vec<(u64, Note)> {
         vec![
             (1, Note::Beginning),

@@ -1,4 +1,4 @@
-//! What the processes of runs note, in the order in which it happened: all of them append to one file, one line at a time.
+//! The notes of all processes in the order of events: each process appends to one file, a line at a time.
 
 use crate::report::Trouble;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ pub(super) enum Note {
         address: String,
         value: Option<String>,
     },
-    /// What the thread tried last is durable.
+    /// The change that the thread tried last is durable.
     Acknowledged(usize),
     /// The run is about to make an older revision current, which holds this document.
     RollingBack(Document),
@@ -41,11 +41,11 @@ pub(super) enum Note {
     Killed(u64),
     Evicted(u64),
     Filled,
-    /// The disk is about to lose its power: from here on any error may come.
+    /// The disk is about to lose its power: from here on any error is allowed.
     Cut,
-    /// It has power again, and nobody who saw it before is alive.
+    /// The disk has power again, and every process that used it before is dead.
     Mounted,
-    /// Something that should not happen.
+    /// A broken law that a process saw itself.
     Problem(String),
 }
 
@@ -56,13 +56,13 @@ pub(super) struct Began {
     pub(super) threads: usize,
     pub(super) took_over: bool,
     pub(super) recovered: u64,
-    /// Its changes are so long that it folds its journal.
+    /// Whether its changes are so long that it folds its journal.
     pub(super) folds: bool,
     pub(super) document: Document,
     pub(super) revisions: Vec<String>,
 }
 
-/// A process's way into the ledger.
+/// The handle with which a process writes to the ledger.
 #[derive(Debug)]
 pub(super) struct Ledger {
     file: File,
@@ -75,11 +75,11 @@ impl Ledger {
         Ok(Self { file, process })
     }
 
-    /// Kill −9 takes nothing from a file that was written to.
+    /// A kill −9 removes nothing that was written to a file.
     pub(super) fn note(&self, note: &Note) -> Result<(), Trouble> {
         let mut line = serde_json::to_vec(&(self.process, note))?;
         line.push(b'\n');
-        // One call, so that no other process's line stands in the middle of it.
+        // One call, so that the lines of processes do not mix.
         match (&self.file).write(&line)? {
             length if length == line.len() => Ok(()),
             _ => Err("a note was cut".into()),
@@ -102,7 +102,7 @@ impl Reader {
         })
     }
 
-    /// The notes since the last call, and whose they are.
+    /// The notes since the last call, with their processes.
     pub(super) fn news(&mut self) -> Result<Vec<(u64, Note)>, Trouble> {
         self.file.read_to_end(&mut self.rest)?;
         let complete = self.rest.iter().rposition(|&byte| byte == b'\n');

@@ -18,15 +18,15 @@ use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
 
-/// Processes with so many threads each; all of them want the lock.
+/// The numbers of threads of the processes that compete for the lock.
 const THREADS: [usize; 3] = [1, 4, 10];
-/// Between two blows, at most.
+/// The longest time between two blows.
 const CALM: Duration = Duration::from_millis(120);
-/// How long a disk stays full, at most.
+/// The longest time that a disk stays full.
 const FULL: Duration = Duration::from_millis(30);
-/// How long everybody has to come to an end.
+/// How long the processes have to end.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The parts that a disk writes back before its power is cut, at most.
+/// The most parts that a disk writes back before its power is cut.
 const PARTS: u64 = 200;
 
 /// What happens to the runs beside kills, evictions and rollbacks.
@@ -80,7 +80,7 @@ struct Torment {
     next: u64,
     executors: Vec<(u64, Child)>,
     readers: Vec<(u64, Child)>,
-    /// Last, so that nobody uses it when it is unmounted.
+    /// The last field, so that nobody uses the disk when it is unmounted.
     disk: Option<VirtualDisk>,
 }
 
@@ -167,7 +167,7 @@ impl Torment {
         Ok(())
     }
 
-    /// Only a run that is known to have begun: another one could note too late what it found.
+    /// Chooses only a run that is known to have begun, because another could note too late what it found.
     fn evict(&mut self) -> Result<(), Trouble> {
         self.listen()?;
         let Some(holder) = &self.laws.holder else {
@@ -218,7 +218,7 @@ impl Torment {
         self.start_all()
     }
 
-    /// Lets everybody come to an end, and looks at what they leave.
+    /// Lets every process end, and checks what they leave.
     fn end(&mut self) -> Result<(), Trouble> {
         fs::write(&self.field.stop, "")?;
         let wait = Wait::at_most(PATIENCE);
@@ -329,7 +329,7 @@ fn end(ledger: &Ledger, number: u64, child: &mut Child) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Nobody outlives the task, whatever becomes of it.
+/// Ends every process with the task, however the task ends.
 impl Drop for Torment {
     fn drop(&mut self) {
         for (_, child) in self.executors.iter_mut().chain(&mut self.readers) {

@@ -18,9 +18,9 @@ use std::process::{Command, id};
 
 /// Small enough to be filled quickly.
 pub(super) const BYTES: u64 = 24 << 20;
-/// What is read directly at once.
+/// The length of a direct read.
 const PART: usize = 64 << 10;
-/// What direct reads are aligned to.
+/// The alignment of direct reads.
 const PAGE: usize = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl VirtualDisk {
         Ok(rustix::fs::fcntl_add_seals(&self.memory, SealFlags::WRITE)?)
     }
 
-    /// Attaches and mounts what the disk held when its power was cut. Nobody may use the old filesystem any more.
+    /// Attaches and mounts the disk as it was when its power was cut. Nobody may still use the old filesystem.
     pub(super) fn restart(mut self, cache: Cache) -> Result<Self, Trouble> {
         let mut content = vec![0; BYTES as usize];
         self.memory.read_exact_at(&mut content, 0)?;
@@ -111,7 +111,7 @@ impl VirtualDisk {
     }
 }
 
-/// Nothing stays mounted, whatever becomes of the task.
+/// Unmounts everything, however the task ends.
 impl Drop for VirtualDisk {
     fn drop(&mut self) {
         let _ = self.detach();

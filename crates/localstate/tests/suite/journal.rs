@@ -47,7 +47,7 @@ pub(crate) fn journal_file(root: &Path) -> PathBuf {
     stack_directory(root).join("journal")
 }
 
-/// The token of the lock that a process was left by its parent.
+/// The token of the lock that a process got from its parent.
 fn token_of(backend: &LocalBackend) -> LockToken {
     backend.lock_status().unwrap().unwrap().info.token.unwrap()
 }
@@ -120,7 +120,7 @@ fn only_the_last_record_is_appended_again() {
     assert_eq!(all(&backend(root.path()), &base), records(3));
 }
 
-/// Each counts what the other has written, and appends to records whose flush it has seen itself.
+/// Each handle counts the other's records, and appends only to records that it flushed itself.
 #[test]
 fn two_handles_with_one_token_take_turns() {
     let root = tempfile::tempdir().unwrap();
@@ -138,7 +138,7 @@ fn two_handles_with_one_token_take_turns() {
     assert_eq!(support::leftovers(root.path()), [""; 0]);
 }
 
-/// B began behind A's eviction, and A's first record took the place of B's; or A appended to what B had folded.
+/// B began after A's eviction, but A's first record replaced B's; or A appended to what B had folded.
 #[test]
 fn an_evicted_holder_appends_nothing() {
     let root = tempfile::tempdir().unwrap();
@@ -191,7 +191,7 @@ fn a_move_ends_the_journal() {
     assert_eq!(all(&backend, &again), records(1));
 }
 
-/// The dead journal of the target was cleared, which was the live one.
+/// The move cleared the target's journal as dead, although it was live.
 #[test]
 fn a_move_to_the_current_revision_keeps_the_journal() {
     let root = tempfile::tempdir().unwrap();
@@ -207,7 +207,7 @@ fn a_move_to_the_current_revision_keeps_the_journal() {
     assert_eq!(all(&one, &base), records(2));
 }
 
-/// A process moved `current` and died before it had removed the journal.
+/// A process moved `current` and died before it removed the journal.
 #[test]
 fn a_dead_journal_never_lives_again() {
     for is_handle_new in [false, true] {
@@ -232,9 +232,9 @@ fn a_dead_journal_never_lives_again() {
     }
 }
 
-/// The handle had the journal open, which another process moved away from, and died before it removed it.
+/// The handle had the journal open. Another process moved `current` away from it and died before it removed it.
 #[test]
-fn a_journal_that_is_dead_by_now_is_not_appended_to() {
+fn a_journal_that_has_died_is_not_appended_to() {
     let root = tempfile::tempdir().unwrap();
     let (backend, base, _lock, token) = prepare(root.path());
     append(&backend, &base, 0, &token);
@@ -245,7 +245,7 @@ fn a_journal_that_is_dead_by_now_is_not_appended_to() {
     assert!(matches!(error.kind(), ErrorKind::CurrentMoved { .. }), "{error}");
 }
 
-/// Nobody knows whether the pointer named its base: acknowledged changes are kept.
+/// Nobody knows whether the damaged pointer named the journal's base, so acknowledged changes are kept.
 #[test]
 fn a_repair_of_the_pointer_keeps_the_journal() {
     for content in [None, Some(""), Some("damaged pointer")] {
@@ -280,7 +280,7 @@ fn a_removed_stack_has_no_journal() {
     assert_eq!(all(&backend, &base), records(0));
 }
 
-/// A reader finds what was acknowledged before it began, and nothing that is not whole.
+/// A reader finds every record that was acknowledged before it began, and no partial one.
 #[test]
 fn readers_see_a_prefix_while_records_are_appended() {
     const COUNT: u64 = 200;
@@ -309,7 +309,7 @@ fn readers_see_a_prefix_while_records_are_appended() {
     });
 }
 
-/// An append to a directory that was moved was acknowledged.
+/// An append to a moved directory was acknowledged.
 #[test]
 fn a_journal_that_was_moved_is_lost_with_the_lock() {
     let root = tempfile::tempdir().unwrap();
@@ -353,7 +353,7 @@ fn process_that_appends_slowly() {
     support::tell("unknown, then lost");
 }
 
-/// A flush that failed was repeated, and said that all is well.
+/// A failed flush was repeated, and the repeat reported success.
 #[test]
 fn a_record_whose_flush_failed_stays_unknown() {
     let root = tempfile::tempdir().unwrap();
@@ -388,7 +388,7 @@ fn process_that_cannot_flush() {
     append(&backend, &base, 0, &token);
 }
 
-/// The first flush is that of the file, before it has its name; the second one makes the name durable, and the pointer.
+/// The first flush is of the file, before it has its name; the second makes the name and the pointer durable.
 #[test]
 fn a_journal_that_is_not_begun_durably_is_none() {
     for (when, expected) in [(1, ErrorKind::Io), (2, ErrorKind::OutcomeUnknown)] {
@@ -420,7 +420,7 @@ fn process_that_cannot_begin() {
     }
 }
 
-/// Each flush that is left out loses an acknowledged change in a power cut, or brings a dead journal back.
+/// Without any one of these flushes, a power cut loses an acknowledged change or revives a dead journal.
 #[test]
 fn a_move_flushes_in_an_order_that_loses_nothing() {
     for (case, expected) in [
@@ -452,7 +452,7 @@ fn a_move_flushes_in_an_order_that_loses_nothing() {
     }
 }
 
-/// The name of the base may be given to another revision once that is gone: the journal would be live again.
+/// Once the base is gone, another revision may get its name: the journal would be live again.
 #[test]
 fn a_journal_is_removed_before_its_revision() {
     let root = tempfile::tempdir().unwrap();

@@ -74,7 +74,7 @@ impl Journal {
         contents.take(count).collect()
     }
 
-    /// Whether an answer is what may be said of a damaged journal.
+    /// Checks that the answer is a prefix of the records, or damage.
     fn assert_prefix_or_damage(&self, answer: Result<Vec<Vec<u8>>, Error>, context: &str) {
         match answer {
             Ok(read) => assert_eq!(read, self.records(read.len()), "{context}"),
@@ -104,7 +104,7 @@ fn a_journal_cut_anywhere_has_the_whole_records() {
     }
 }
 
-/// Whichever sectors of the last frame a power cut leaves out, the frame is dropped. It was never acknowledged.
+/// Whichever sectors of the last frame a power cut omits, the frame is dropped, because it was never acknowledged.
 #[test]
 fn any_sectors_missing_from_the_last_frame_drop_it() {
     // The header of the last frame lies in one sector, or in two.
@@ -128,7 +128,7 @@ fn any_sectors_missing_from_the_last_frame_drop_it() {
     }
 }
 
-/// Behind a frame that is not whole nothing was ever acknowledged: if a record stands there, it is damage.
+/// Nothing was ever acknowledged after a partial frame, so a record there is damage.
 #[test]
 fn a_missing_sector_before_the_last_frame_is_damage() {
     let journal = Journal::new(&[1500, 1, 900]);
@@ -165,7 +165,7 @@ fn every_flipped_bit_of_a_journal_is_seen() {
 }
 
 #[test]
-fn lengths_that_cannot_be_are_damage_and_cost_nothing() {
+fn impossible_lengths_are_damage_and_cost_nothing() {
     let journal = Journal::new(&[20]);
     for length in [u32::MAX, 16 << 20 | 1, 1 << 31] {
         let mut bytes = journal.bytes.clone();
@@ -212,7 +212,7 @@ fn a_huge_file_is_read_to_its_last_record() {
 }
 
 #[test]
-fn what_is_no_file_in_place_of_the_journal_is_refused() {
+fn anything_but_a_file_in_place_of_the_journal_is_refused() {
     for what in ["directory", "pipe", "socket", "link", "dangling link"] {
         let root = tempfile::tempdir().unwrap();
         let (backend, base, _lock, token) = prepare(root.path());
@@ -244,7 +244,7 @@ fn what_is_no_file_in_place_of_the_journal_is_refused() {
     }
 }
 
-/// Somebody put a second name of a precious file there, or of another stack's journal.
+/// Somebody hard-linked a precious file, or another stack's journal, to this name.
 #[test]
 fn a_foreign_journal_is_copied_and_never_written_to() {
     let journal = Journal::new(&[20, 30]);
@@ -260,7 +260,7 @@ fn a_foreign_journal_is_copied_and_never_written_to() {
     assert_eq!(all(&journal.backend, &journal.base).len(), 3);
 }
 
-/// Somebody cut the file that a handle has open: a record behind the hole would never be found.
+/// Somebody cut the file that a handle has open: a record after the hole would never be found.
 #[test]
 fn a_journal_cut_under_its_writer_is_counted_again() {
     let journal = Journal::new(&[20, 30]);

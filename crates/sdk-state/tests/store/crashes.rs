@@ -33,7 +33,7 @@ fn a_recovery_that_dies_is_done_again() {
     }
 }
 
-/// From the call number `nth` on, no call has an effect, except that one if `fault` says so: the process is dead.
+/// Kills the process at call number `nth`: from there on no call has an effect, except call `nth` itself if `fault` says so.
 fn crash_at(watched: &Watched, nth: usize, fault: fn(ErrorKind) -> Fault) -> Arc<AtomicUsize> {
     let calls = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&calls);
@@ -59,7 +59,7 @@ enum Step {
 
 /// Kills a run at each call of the backend in turn.
 ///
-/// Whatever was acknowledged is in the state that the next run finds, nothing else needs a repair, and few revisions are left.
+/// The next run finds every acknowledged change, nothing needs a repair, and few revisions are left.
 fn kill_at_each_call(
     stack: fn() -> (MemoryBackend, Vec<Revision>),
     steps: impl Fn() -> Vec<Step>,
@@ -127,7 +127,7 @@ fn long(text: &str) -> Step {
     Step::Apply(add(&text.repeat(600 << 10)))
 }
 
-/// R4: there is a stack, or there is none.
+/// R4: the stack is whole, or it is fresh.
 #[test]
 fn a_first_run_that_dies_loses_neither_pointer_nor_change() {
     let steps = || {

@@ -24,7 +24,7 @@ fn one() -> (Watched, Revision) {
     (watched, revision)
 }
 
-/// Fails one call in a run of two changes: nothing is lost, nothing is there twice, and one revision is left.
+/// Fails one call in a run of two changes: nothing is lost or doubled, and one revision is left.
 #[test]
 fn a_transient_error_delays_a_change_and_loses_nothing() {
     for kind in [ErrorKind::Unavailable, ErrorKind::Io] {
@@ -57,7 +57,7 @@ fn a_transient_error_delays_a_change_and_loses_nothing() {
     }
 }
 
-/// Each revision names one that it replaces, so the next run would find only the last of them.
+/// A revision names only one that it replaces, so the next run would find only the last leftover.
 #[test]
 fn what_could_not_be_removed_is_removed_at_the_end() {
     let watched = Watched::fresh();
@@ -86,7 +86,7 @@ fn a_delayed_record_is_repeated_with_identical_bytes() {
     assert_eq!(head(&watched), note("ab"));
 }
 
-/// V6: a call whose answer is lost is repeated as it is, whether or not it had its effect.
+/// V6: a call whose answer is lost is repeated unchanged, whether or not it had its effect.
 #[test]
 fn a_lost_answer_is_found_by_the_identical_call() {
     let faults = [Fault::Before as fn(_) -> _, Fault::After];
@@ -114,8 +114,8 @@ fn a_lost_answer_is_found_by_the_identical_call() {
     }
 }
 
-/// V6: the second answer says only that the second call changed nothing. The first may still arrive, so the run does not go
-/// on from the old revision.
+/// V6: the second answer says only that the second call changed nothing. The first call may still arrive, so the run must not
+/// continue from the old revision.
 #[test]
 fn a_transient_error_does_not_settle_an_unknown_outcome() {
     let (watched, _) = one();
@@ -192,7 +192,7 @@ fn an_evicted_run_ends_and_saves_an_orphan() {
     assert_eq!(store(&watched).get(&orphan).unwrap(), note("1ab"));
 }
 
-/// Its orphan is all that tells what it built, so the stack is not taken for a fresh one.
+/// Only the orphan tells what the run built, so the stack must not look fresh.
 #[test]
 fn an_orphan_of_a_first_run_is_no_fresh_stack() {
     let watched = Watched::fresh();
@@ -241,7 +241,7 @@ fn a_run_ends_when_current_was_moved_under_it() {
     assert_eq!(head(&watched), note("2"));
 }
 
-/// The revision that could not become current is the orphan: there is no second one.
+/// The revision that could not become current is the orphan; no second one is written.
 #[test]
 fn a_commit_that_loses_leaves_one_orphan() {
     let (watched, _) = one();
@@ -254,7 +254,7 @@ fn a_commit_that_loses_leaves_one_orphan() {
     assert_eq!(store(&watched).list().unwrap().len(), 2);
 }
 
-/// It took the record's digest for that of bytes that were never stored, and what it appended then could not be read.
+/// The run recorded the digest of bytes that were never stored, so its later records could not be read.
 #[test]
 fn a_failed_replacement_leaves_the_base_as_it_was() {
     let (watched, base) = one();
@@ -314,7 +314,7 @@ fn a_backend_without_a_journal_is_asked_once() {
     assert_eq!(store(&watched).list().unwrap(), [revision]);
 }
 
-/// A change that waits for the thread that panics would wait for ever.
+/// A change that waits for the panicking thread would wait for ever.
 #[test]
 fn a_panic_ends_the_run_and_wakes_all_who_wait() {
     let (watched, _) = one();
@@ -370,9 +370,9 @@ fn a_panic_in_any_method_ends_the_run() {
     }
 }
 
-/// The keys are not needed to see what a run has not committed, but they are to move `current`: nothing is dropped unread.
+/// Unfinished changes are visible without the keys, but a move of `current` needs the keys, so that nothing is dropped unread.
 #[test]
-fn nobody_without_the_key_moves_what_is_unfinished() {
+fn a_move_needs_the_key_of_unfinished_changes() {
     let (watched, base) = one();
     let other = store(&watched).write(&note("2"), "").unwrap();
     let run = begin(&watched);

@@ -104,7 +104,7 @@ impl History {
         }
     }
 
-    /// The run; begins one if there is none. It shows what is durable, and what an unfinished call may have made so.
+    /// The run; begins one if there is none, and checks that it shows every durable change and at most those of an unfinished call.
     fn run(&mut self) -> &Run<State> {
         if self.run.is_none() {
             self.watched.without_faults();

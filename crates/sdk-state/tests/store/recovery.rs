@@ -79,7 +79,7 @@ fn a_dropped_run_leaves_its_changes_to_the_next() {
     assert_eq!(reader.list().unwrap(), [next.base().unwrap()]);
 }
 
-/// A genesis is no revision that anybody made: it goes when there is another.
+/// Nobody made a genesis on purpose, so it goes once there is another revision.
 #[test]
 fn the_genesis_of_a_dead_first_run_does_not_stay() {
     let watched = Watched::fresh();
@@ -97,7 +97,7 @@ fn the_genesis_of_a_dead_first_run_does_not_stay() {
     assert_eq!(store(&watched.backend).list().unwrap(), [revision]);
 }
 
-/// The run died between its last two calls, and another one was never current either.
+/// The run died between its last two calls. Another of its revisions was never current either.
 #[test]
 fn what_a_dead_run_could_not_make_current_is_removed() {
     let (backend, _) = two();
@@ -120,7 +120,7 @@ fn what_a_dead_run_could_not_make_current_is_removed() {
 
 /// V9: the acknowledged changes of a dead run become a revision before `current` moves.
 #[test]
-fn a_move_without_a_run_commits_what_is_unfinished() {
+fn a_move_without_a_run_commits_unfinished_changes() {
     let (backend, [_, second]) = dead_run(2);
     let reader = store(&backend);
     reader.set_current(&second).unwrap();
@@ -143,7 +143,7 @@ fn a_move_to_what_is_current_drops_no_change() {
 }
 
 #[test]
-fn a_deletion_leaves_what_is_unfinished() {
+fn a_deletion_leaves_unfinished_changes() {
     let (backend, [first, second]) = dead_run(2);
     let reader = store(&backend);
     let refused = reader.delete(&first).unwrap_err();
@@ -158,10 +158,10 @@ fn contents(store: &Store<Note>) -> Vec<Note> {
     list.iter().map(|revision| store.get(revision).unwrap()).collect()
 }
 
-/// V15: the reader pages through a journal, and between its calls the run commits, goes back to the same revision and begins
-/// another journal there. In a local directory every pointer has version 0.
+/// V15: the reader pages through a journal. Between its calls the run commits, goes back to the same revision and begins another
+/// journal there. In a local directory every pointer has version 0.
 #[test]
-fn a_reader_sees_a_state_that_was() {
+fn a_reader_sees_a_state_that_existed() {
     for hides_versions in [false, true] {
         for method in [Method::ReadJournal, Method::Current] {
             for nth in 1..=7 {
@@ -239,7 +239,7 @@ fn nobody_joins_a_run_with_uncommitted_changes() {
     assert_eq!(store(&backend).head().unwrap().unwrap().document, note("1ab"));
 }
 
-/// The parent did not say that it shares its lock. The child moved `current`, which ended the parent's journal.
+/// The parent did not share its lock. The child moved `current`, which ended the parent's journal.
 #[test]
 fn a_child_ends_no_journal_of_its_parent() {
     type Call = fn(&Run<Note>, &Revision) -> Result<(), Error>;
@@ -304,7 +304,7 @@ fn a_damaged_journal_is_reported_and_salvaged() {
 }
 
 #[test]
-fn what_is_whole_is_salvaged_whole() {
+fn an_undamaged_journal_is_salvaged_whole() {
     let (backend, _) = dead_run(3);
     let salvaged = store(&backend).salvage().unwrap().unwrap();
     assert_eq!((salvaged.changes, salvaged.lost.is_none()), (3, true));

@@ -102,7 +102,7 @@ fn a_finished_run_takes_nothing_more() {
     assert_eq!(run.orphan(), None);
 }
 
-/// A change that came while `finish` wrote was reported as durable, and left in the journal.
+/// A change submitted while `finish` wrote was reported as durable, but stayed in the journal.
 #[test]
 fn finish_commits_what_is_submitted_meanwhile() {
     let watched = Watched::fresh();
@@ -123,7 +123,7 @@ fn finish_commits_what_is_submitted_meanwhile() {
     assert_eq!(Some(head.revision), revision);
 }
 
-/// While the first thread appends, nine wait. One of them writes for all, and the others do not write after it.
+/// While the first thread appends, nine wait. One of them writes for all; the others write nothing.
 #[test]
 fn threads_that_change_at_once_share_an_append() {
     let watched = Watched::fresh();
@@ -174,8 +174,7 @@ fn tickets_tell_when_changes_are_durable() {
     assert_eq!(head(&watched), note("abcde"));
 }
 
-/// An executor may look at the run at once when it is woken, and may drop what owned it: both happened under the run's
-/// mutex.
+/// A woken executor may look at the run at once, or drop its owner. Both happened under the run's mutex.
 #[test]
 fn a_waker_may_use_and_drop_the_run() {
     struct Look(Run<Note>, mpsc::Sender<String>);
@@ -310,7 +309,7 @@ fn a_long_journal_is_folded() {
     assert_eq!(head(&watched), note(&expected));
 }
 
-/// One journal of a small document may be longer than the store's limit for documents.
+/// The journal of a small document may be longer than the store's limit for documents.
 #[test]
 fn a_journal_longer_than_the_limit_is_read() {
     let backend = MemoryBackend::new(id());
@@ -380,7 +379,7 @@ fn no_journal_stays_wrapped_for_old_recipients() {
 }
 
 #[test]
-fn where_no_journal_is_kept_each_batch_is_a_revision() {
+fn without_a_journal_each_batch_is_a_revision() {
     let watched = Watched::fresh();
     let plain = || Keyring::from(Noop).accept_v1(Noop).unwrap();
     let old = Store::new(watched.clone(), plain())

@@ -43,7 +43,7 @@ fn put(run: &Run, count: usize) {
     }
 }
 
-/// A stack whose last run has made so many changes, and has gone without committing them; with its current revision.
+/// A stack whose last run made `count` changes and left without committing them, and its current revision.
 fn left(count: usize) -> (Sandbox, String) {
     let (sandbox, rev) = Sandbox::with_snapshot("first");
     put(&begin(&sandbox), count);
@@ -82,7 +82,7 @@ fn assert_unfinished(document: &Value, changes: usize, being_made: bool) {
     );
 }
 
-/// The reading commands, checked for what they say about two changes.
+/// Checks what the commands that read say about two changes.
 fn assert_shown(sandbox: &Sandbox, being_made: bool, said: &str) {
     let schema = Schema::new();
     for arguments in [
@@ -126,7 +126,7 @@ fn readers_see_unfinished_changes_and_whose_they_are() {
     assert!(!pulled.out.contains("resource.1") && !pulled.err.contains("unfinished"));
 }
 
-/// The changes of a dead run are not those of whoever holds the lock later.
+/// A dead run's changes do not belong to a later holder of the lock.
 #[test]
 fn later_holder_is_not_taken_for_the_run() {
     let (sandbox, _) = left(2);
@@ -317,7 +317,7 @@ fn set_current_unchecked_moves_away_from_damage() {
     sandbox.run(&["pull", PROD]).expect(0);
 }
 
-/// A first run that died has lost no pointer, and what it made is not overwritten by a push that expects a fresh stack.
+/// A first run that died lost no pointer, and a push that expects a fresh stack does not overwrite its changes.
 #[test]
 fn first_run_that_died_is_committed_before_a_push() {
     let sandbox = Sandbox::new();
@@ -340,7 +340,7 @@ fn assert_shown_entries(sandbox: &Sandbox, count: usize) {
     sandbox.run(&["pull", PROD]).expect(0);
 }
 
-/// A first run that dies before its first change is durable leaves the empty document with which it began.
+/// A first run that dies before its first change is durable leaves an empty document.
 #[test]
 fn stack_with_an_empty_beginning_counts_as_fresh() {
     let sandbox = Sandbox::new();
