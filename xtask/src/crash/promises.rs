@@ -43,6 +43,8 @@ struct Runs {
     /// The process that has begun a run, or to go back, last.
     holder: usize,
     has_begun: bool,
+    /// Nothing was put since a commit has returned.
+    is_committed: bool,
     /// The most revisions that they may leave: one each, one more for each time that they go back, and the orphan of each
     /// eviction.
     revisions: usize,
@@ -89,6 +91,7 @@ impl Expected {
             Mark::Begins(request) => self.begin(request),
             Mark::Returned(written) => match self.end(true) {
                 Some(Request::Commit | Request::Finish) => {
+                    self.runs.is_committed = self.runs.holder == self.running;
                     if let (Some(rev), Some(document)) = (written, self.runs.documents.get(&self.running)) {
                         self.written.insert(rev.clone(), document.join("+"));
                         self.runs.own.insert(self.running, rev.clone());
@@ -168,6 +171,7 @@ impl Expected {
                 }
             }
             Request::Put(line) => {
+                self.runs.is_committed = false;
                 self.runs.lines.insert(line.clone(), Fate::Open);
             }
             Request::Rollback(document) => {
@@ -383,6 +387,15 @@ impl Runs {
         if let Some(Err(problem)) = &seen.current {
             return say("C1", format!("the pointer is damaged: {problem}"));
         }
+        if self.is_committed && seen.unfinished > 0 {
+            say(
+                "R2",
+                format!(
+                    "{} changes that were committed are unfinished again",
+                    seen.unfinished
+                ),
+            );
+        }
         match &seen.head {
             Some(Err(problem)) => say("R2", format!("the head cannot be read: {problem}")),
             head => {
@@ -439,6 +452,8 @@ pub(super) struct Observation {
     pub(super) head: Option<Result<String, String>>,
     /// There are revisions of which none is current.
     pub(super) is_pointer_lost: bool,
+    /// How many changes are in no revision.
+    pub(super) unfinished: u64,
     /// How many revisions there are after the next run.
     pub(super) kept: usize,
     /// The length of the marker that lies there.
@@ -556,6 +571,7 @@ fn run(base: &Path, seen: &mut Observation) -> Result<(), String> {
     let unfinished = unfinished
         .map_err(&words)?
         .map_or(0, |unfinished| unfinished.changes);
+    seen.unfinished = unfinished;
     let run = match store.begin("afterwards", Wait::none()) {
         Ok(run) => run,
         Err(error) => {

@@ -55,11 +55,13 @@ pub(super) fn record(script: &Script, density: Density) -> Result<Vec<Recording>
         Fate::PausedForKilled(process) => {
             let pause = calls[process].iter().position(is_pause);
             let pause = pause.map(|at| number(&calls[process], at));
-            let points = to_kill(&calls[process + 1], density).into_iter();
+            let points = to_kill(&calls[process + 1], density).into_iter().map(Some);
+            // At its end, too.
             points
-                .map(|call| Disturbance {
+                .chain([None])
+                .map(|kill| Disturbance {
                     stop: pause.clone(),
-                    kill: Some(call),
+                    kill,
                 })
                 .collect()
         }
