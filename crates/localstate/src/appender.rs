@@ -222,9 +222,13 @@ impl Writer {
     ) -> Result<bool, Failure> {
         let (stack, rev) = (&directory.stack, &addition.base.revision);
         flushes.demand_confirmed_pointer(stack)?;
+        // A power cut may still undo the move that ended the journal there: then its changes must be found.
+        if stack.stat(layout::JOURNAL)?.is_some() {
+            flushes.make_pointer_durable(stack)?;
+        }
         let end = content.len() as u64;
         let bytes = extended(end);
-        content.resize(bytes as usize, 0);
+        content.extend_from_slice(&ZEROS[..(bytes - end) as usize]);
         let temporary = Temporary::write(stack, directory.filesystem, Purpose::Journal, &content)?;
         drop(content);
         let mutex = DirectoryMutex::lock(directory)?;

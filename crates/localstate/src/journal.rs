@@ -5,7 +5,6 @@ use crate::failure::Failure;
 use crate::layout;
 use crate::mutex::DirectoryMutex;
 use crate::pointer::{self, PointerFile};
-use crate::snapshots::Flushes;
 use crate::stack::StackDirectory;
 use rustix::io::Errno;
 use sdk_state::{MAX_RECORD_BYTES, Pointer, Revision};
@@ -21,7 +20,7 @@ const SECTOR: u64 = 512;
 /// The magic, and a name of at most 128 bytes with its line feed.
 const LONGEST_BEGINNING: usize = MAGIC.len() + 128 + 1;
 /// How much of a file is read at once, unless a record is longer.
-const WINDOW: usize = 256 << 10;
+const WINDOW: usize = 32 << 10;
 const READ: &str = "read the journal";
 
 /// Appends the part before the first frame.
@@ -286,27 +285,18 @@ pub(crate) fn remove_dead(directory: &StackDirectory, rev: &Revision) -> Result<
     Ok(())
 }
 
-/// Durably removes the journal of the revision that `current` has moved away from. `own` is the durable pointer after that move.
+/// Removes the journal of a revision that `current` has moved away from. `own` is the pointer after that move, which is durable.
 ///
-/// A journal that cannot be removed stays dead until the next move to its base removes it.
-pub(crate) fn remove_ended(
-    directory: &StackDirectory,
-    flushes: &Flushes,
-    journal: &JournalFile,
-    own: &PointerFile,
-    rev: &Revision,
-) -> Result<(), Failure> {
+/// If the journal cannot be removed, or comes back with a power cut, it stays and is dead: the next move to its base removes it.
+pub(crate) fn remove_ended(directory: &StackDirectory, journal: &JournalFile, own: &PointerFile) {
     let stack = &directory.stack;
-    let Ok(mutex) = DirectoryMutex::lock(directory) else {
-        return Ok(());
+    let Ok(_mutex) = DirectoryMutex::lock(directory) else {
+        return;
     };
     // Another process may have moved `current` back meanwhile and begun a new journal.
     let is_dead = own.is_unmoved(stack).unwrap_or(false)
         && stack.leads_to(layout::JOURNAL, &journal.file).unwrap_or(false);
-    if is_dead && stack.unlink(layout::JOURNAL).is_ok() {
-        mutex
-            .unlock_and_sync()
-            .map_err(|source| flushes.note_unconfirmed_pointer(rev, source))?;
+    if is_dead {
+        let _ = stack.unlink(layout::JOURNAL);
     }
-    Ok(())
 }

@@ -118,7 +118,7 @@ pub(crate) fn set(
             .map_err(|source| flushes.note_unconfirmed_pointer(rev, source))?;
         // Only once the move is durable: a power cut could otherwise keep the removal alone.
         if let Some((ended, own)) = own {
-            journal::remove_ended(directory, flushes, &ended, &own, rev)?;
+            journal::remove_ended(directory, &ended, &own);
         }
         snapshots::demand_found(directory, rev)?;
         return Ok(to(rev.clone()));
@@ -312,7 +312,7 @@ mod tests {
         place.move_to(1);
         place.append(&base);
         for journal in [ended, JournalFile::open(stack).unwrap().unwrap()] {
-            journal::remove_ended(&place.directory, &Flushes::default(), &journal, &own, &nth(2)).unwrap();
+            journal::remove_ended(&place.directory, &journal, &own);
             assert_eq!(place.count(&base), 1);
         }
     }
@@ -327,7 +327,7 @@ mod tests {
         let base = place.move_to(2);
         let own = PointerFile::open(stack).unwrap();
         place.append(&base);
-        journal::remove_ended(&place.directory, &Flushes::default(), &ended, &own, &nth(2)).unwrap();
+        journal::remove_ended(&place.directory, &ended, &own);
         assert_eq!(place.count(&base), 1);
     }
 

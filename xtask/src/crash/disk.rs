@@ -78,14 +78,14 @@ impl Disk {
                 if let Some(Object::File(file)) = self.objects.get_mut(inode) {
                     let end = offset + bytes.len();
                     if file.now.len() < end {
-                        file.now.resize(end, 0);
+                        file.now = resized(&file.now, end);
                     }
                     file.now[*offset..end].copy_from_slice(bytes);
                 }
             }
             Op::Truncate { inode, length } => {
                 if let Some(Object::File(file)) = self.objects.get_mut(inode) {
-                    file.now.resize(*length, 0);
+                    file.now = resized(&file.now, *length);
                 }
             }
             Op::Flush { inode } => match self.objects.get_mut(inode) {
@@ -305,6 +305,14 @@ fn of_file(file: &File, bounds: Bounds, random: &mut TestRng) -> Vec<(Blob, Stri
     choices
 }
 
+/// The same bytes, cut or with zeros behind them. `Vec::resize` takes long where nothing is optimised.
+fn resized(bytes: &[u8], length: usize) -> Vec<u8> {
+    let mut resized = vec![0; length];
+    let kept = bytes.len().min(length);
+    resized[..kept].copy_from_slice(&bytes[..kept]);
+    resized
+}
+
 /// A file of this length of which some of the sectors that differ are old and the others new.
 fn torn(
     old: &[u8],
@@ -313,12 +321,7 @@ fn torn(
     bounds: Bounds,
     random: &mut TestRng,
 ) -> Vec<(Vec<u8>, String)> {
-    let resized = |bytes: &[u8]| {
-        let mut bytes = bytes.to_vec();
-        bytes.resize(length, 0);
-        bytes
-    };
-    let (old, new) = (resized(old), resized(new));
+    let (old, new) = (resized(old, length), resized(new, length));
     let sectors = old.chunks(SECTOR).zip(new.chunks(SECTOR)).enumerate();
     let changed: Vec<usize> = sectors
         .filter(|(_, (old, new))| old != new)
@@ -426,6 +429,20 @@ impl Tree {
             ([], _) => Some(self),
             ([name, rest @ ..], Self::Directory(entries)) => entries.get(*name)?.at(rest),
             _ => None,
+        }
+    }
+
+    /// The same without temporary files.
+    pub(super) fn without_leftovers(&self) -> Self {
+        match self {
+            Self::File(blob) => Self::File(blob.clone()),
+            Self::Directory(entries) => {
+                let stay = entries.iter().filter(|(name, _)| !name.starts_with('.'));
+                Self::Directory(
+                    stay.map(|(name, entry)| (name.clone(), entry.without_leftovers()))
+                        .collect(),
+                )
+            }
         }
     }
 

@@ -52,6 +52,9 @@ pub struct Options {
     /// Tries more of them, and disturbs processes at each call and not only at each flush: some minutes
     #[arg(long)]
     full: bool,
+    /// Only scripts whose sentence contains this, and no mutants unless they are edits of those
+    #[arg(long, value_name = "WORDS")]
+    only: Option<String>,
 }
 
 /// Opens every state, and shows that each mutant breaks a promise.
@@ -66,15 +69,24 @@ pub fn run(options: &Options) -> ExitCode {
             true => (FULL, Density::Calls),
             false => (QUICK, Density::Flushes),
         };
-        explore_all(Explorer::new(bounds, options.seed), density, report)
+        let mut scripts = script::scripts();
+        if let Some(words) = &options.only {
+            scripts.retain(|script| script.sentence.contains(words));
+        }
+        explore_all(&scripts, Explorer::new(bounds, options.seed), density, report)
     })
 }
 
-fn explore_all(mut explorer: Explorer, density: Density, report: &mut Report<'_>) -> Result<(), Trouble> {
+fn explore_all(
+    scripts: &[Script],
+    mut explorer: Explorer,
+    density: Density,
+    report: &mut Report<'_>,
+) -> Result<(), Trouble> {
     let mut recordings = Vec::new();
-    for script in script::scripts() {
-        let runs = record::record(&script, density)?;
-        check(&script, &runs, &mut explorer, report)?;
+    for script in scripts {
+        let runs = record::record(script, density)?;
+        check(script, &runs, &mut explorer, report)?;
         recordings.extend(runs);
     }
     let is_call = |op: &&Op| !matches!(op, Op::Mark(_));

@@ -40,9 +40,13 @@ struct Runs {
     /// What each process's run holds, and the revision that it has committed last.
     documents: BTreeMap<usize, Vec<String>>,
     own: BTreeMap<usize, String>,
-    /// The process that has begun its run last.
+    /// The process that has begun a run, or to go back, last.
     holder: usize,
-    /// The most revisions that they may leave: one each, and one more for each time that they go back.
+    has_begun: bool,
+    /// Nothing was put since a commit has returned.
+    is_committed: bool,
+    /// The most revisions that they may leave: one each, one more for each time that they go back, and the orphan of each
+    /// eviction.
     revisions: usize,
     /// Lost already before a crash.
     problems: Vec<String>,
@@ -87,6 +91,7 @@ impl Expected {
             Mark::Begins(request) => self.begin(request),
             Mark::Returned(written) => match self.end(true) {
                 Some(Request::Commit | Request::Finish) => {
+                    self.runs.is_committed = self.runs.holder == self.running;
                     if let (Some(rev), Some(document)) = (written, self.runs.documents.get(&self.running)) {
                         self.written.insert(rev.clone(), document.join("+"));
                         self.runs.own.insert(self.running, rev.clone());
@@ -166,17 +171,24 @@ impl Expected {
                 }
             }
             Request::Put(line) => {
+                self.runs.is_committed = false;
                 self.runs.lines.insert(line.clone(), Fate::Open);
             }
-            Request::Rollback(document) => self.runs.go_back(&lines(document).collect::<Vec<_>>()),
-            Request::Begin => self.runs.revisions += 1,
+            Request::Rollback(document) => {
+                self.runs
+                    .go_back(self.running, &lines(document).collect::<Vec<_>>());
+            }
+            Request::Begin | Request::ForceUnlock => {
+                self.runs.has_begun |= *request == Request::Begin;
+                self.runs.revisions += 1;
+            }
             Request::Replace(_)
             | Request::Lock
             | Request::Unlock
-            | Request::ForceUnlock
             | Request::Commit
             | Request::Finish
-            | Request::Drop => {}
+            | Request::Drop
+            | Request::Pause => {}
         }
         // A run that writes a revision removes the one before.
         if let Request::Put(_) | Request::Commit | Request::Finish | Request::Rollback(_) = request
@@ -239,9 +251,19 @@ impl Expected {
                 Ok(_) => {}
             }
         }
-        match self.runs.revisions {
-            0 => self.check_pointer(seen, &mut say),
-            _ => self.runs.check(seen, &mut say),
+        match self.runs.has_begun {
+            false => self.check_pointer(seen, &mut say),
+            true => self.runs.check(seen, &mut say),
+        }
+        // Nobody cleans up after a run if the one that recovers it dies, too.
+        let recovering = self
+            .requests
+            .values()
+            .filter(|request| **request == Request::Begin)
+            .count();
+        let most = self.runs.revisions + recovering + 1;
+        if seen.kept > most {
+            say("R3", format!("{} revisions stay instead of {most}", seen.kept));
         }
         check_lock(seen, &mut say);
         if let Some(problem) = &seen.afterwards {
@@ -303,8 +325,9 @@ impl Runs {
         }
     }
 
-    fn go_back(&mut self, target: &[String]) {
+    fn go_back(&mut self, process: usize, target: &[String]) {
         self.revisions += 1;
+        self.holder = process;
         for (line, fate) in &mut self.lines {
             if target.contains(line) != (*fate == Fate::Required) {
                 *fate = Fate::Open;
@@ -313,7 +336,9 @@ impl Runs {
     }
 
     fn went_back(&mut self, process: usize, target: Vec<String>) {
-        self.settle(&target);
+        if self.holder == process {
+            self.settle(&target);
+        }
         self.documents.insert(process, target);
     }
 
@@ -329,7 +354,7 @@ impl Runs {
 
     /// Whether a document consists of lines that runs have put.
     fn have_put(&self, document: &str) -> bool {
-        self.revisions > 0 && lines(document).all(|line| self.lines.contains_key(&line))
+        self.has_begun && lines(document).all(|line| self.lines.contains_key(&line))
     }
 
     /// The promises that a document breaks.
@@ -362,18 +387,23 @@ impl Runs {
         if let Some(Err(problem)) = &seen.current {
             return say("C1", format!("the pointer is damaged: {problem}"));
         }
+        if self.is_committed && seen.unfinished > 0 {
+            say(
+                "R2",
+                format!(
+                    "{} changes that were committed are unfinished again",
+                    seen.unfinished
+                ),
+            );
+        }
         match &seen.head {
-            Some(Err(problem)) => return say("R2", format!("the head cannot be read: {problem}")),
+            Some(Err(problem)) => say("R2", format!("the head cannot be read: {problem}")),
             head => {
                 let document = head.iter().flatten().flat_map(|head| lines(head));
                 for (promise, problem) in self.problems(&document.collect::<Vec<_>>()) {
                     say(promise, problem);
                 }
             }
-        }
-        if seen.kept > self.revisions + 1 {
-            let most = self.revisions + 1;
-            say("R3", format!("{} revisions stay of {most} runs", seen.kept));
         }
     }
 }
@@ -422,6 +452,8 @@ pub(super) struct Observation {
     pub(super) head: Option<Result<String, String>>,
     /// There are revisions of which none is current.
     pub(super) is_pointer_lost: bool,
+    /// How many changes are in no revision.
+    pub(super) unfinished: u64,
     /// How many revisions there are after the next run.
     pub(super) kept: usize,
     /// The length of the marker that lies there.
@@ -539,6 +571,7 @@ fn run(base: &Path, seen: &mut Observation) -> Result<(), String> {
     let unfinished = unfinished
         .map_err(&words)?
         .map_or(0, |unfinished| unfinished.changes);
+    seen.unfinished = unfinished;
     let run = match store.begin("afterwards", Wait::none()) {
         Ok(run) => run,
         Err(error) => {

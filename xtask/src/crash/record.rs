@@ -1,7 +1,7 @@
 //! Runs a script under strace. If the script says so, it disturbs one of its processes, in each run at another point.
 
 use super::disk::{Disk, Tree, without_crash};
-use super::script::{Fate, Mark, Process, Script, place};
+use super::script::{Fate, Mark, Process, Request, Script, place};
 use super::trace::{self, Argument, Call, Trace, Tracer};
 use crate::place::scratch;
 use crate::report::Trouble;
@@ -10,6 +10,7 @@ use crate::task::Role;
 use rustix::process::{Pid, Signal as Number, kill_process};
 use sdk_state::Wait;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -24,22 +25,75 @@ pub(super) struct Recording {
 
 /// One recording; or one for each point where the process is killed or overtaken, and a last one without.
 pub(super) fn record(script: &Script, density: Density) -> Result<Vec<Recording>, Trouble> {
-    let undisturbed = run(script, None)?;
-    let (points, what) = match script.fate {
-        Fate::None => return Ok(vec![undisturbed.recording]),
-        Fate::Killed(process) => (to_kill(&undisturbed.calls[process], density), "killed at"),
-        Fate::Overtaken(process) | Fate::OvertakenByKilled(process, _) => {
-            (to_stop(&undisturbed.calls[process], density), "overtaken after")
+    let undisturbed = run(script, &Disturbance::default())?;
+    let calls = &undisturbed.calls;
+    let kill = |call| Disturbance {
+        kill: Some(call),
+        ..Disturbance::default()
+    };
+    let stop = |call| Disturbance {
+        stop: Some(call),
+        ..Disturbance::default()
+    };
+    let disturbances: Vec<Disturbance> = match script.fate {
+        Fate::None => Vec::new(),
+        Fate::Killed(process) => to_kill(&calls[process], density).into_iter().map(kill).collect(),
+        Fate::Overtaken(process) => to_stop(&calls[process], density).into_iter().map(stop).collect(),
+        Fate::OvertakenByKilled(process, number) => {
+            let flush = CallNumber {
+                name: FLUSH.into(),
+                number,
+            };
+            let points = to_stop(&calls[process], density).into_iter();
+            points
+                .map(|call| Disturbance {
+                    stop: Some(call),
+                    kill: Some(flush.clone()),
+                })
+                .collect()
+        }
+        Fate::PausedForKilled(process) => {
+            let pause = calls[process].iter().position(is_pause);
+            let pause = pause.map(|at| number(&calls[process], at));
+            let points = to_kill(&calls[process + 1], density).into_iter().map(Some);
+            // At its end, too.
+            points
+                .chain([None])
+                .map(|kill| Disturbance {
+                    stop: pause.clone(),
+                    kill,
+                })
+                .collect()
         }
     };
     let mut recordings = Vec::new();
-    for point in points {
-        let mut recording = run(script, Some(&point))?.recording;
-        recording.title = format!("{} ({what} {} {})", recording.title, point.name, point.number);
+    for disturbance in disturbances {
+        let mut recording = run(script, &disturbance)?.recording;
+        recording.title = format!("{} ({disturbance})", recording.title);
         recordings.push(recording);
     }
     recordings.push(undisturbed.recording);
     Ok(recordings)
+}
+
+/// One process is stopped after this call until the next one has ended, and it, or else the next one, is killed at that call.
+#[derive(Debug, Default)]
+struct Disturbance {
+    stop: Option<CallNumber>,
+    kill: Option<CallNumber>,
+}
+
+impl fmt::Display for Disturbance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stop, kill } = self;
+        let words = [("overtaken after", stop), ("killed at", kill)]
+            .into_iter()
+            .filter_map(|(words, call)| {
+                let call = call.as_ref()?;
+                Some(format!("{words} {} {}", call.name, call.number))
+            });
+        f.write_str(&words.collect::<Vec<_>>().join(", "))
+    }
 }
 
 struct Run {
@@ -48,7 +102,7 @@ struct Run {
     calls: Vec<Vec<Call>>,
 }
 
-fn run(script: &Script, point: Option<&CallNumber>) -> Result<Run, Trouble> {
+fn run(script: &Script, disturbance: &Disturbance) -> Result<Run, Trouble> {
     let place = scratch()?;
     let base = place.path().join("base");
     fs::create_dir(&base)?;
@@ -57,30 +111,17 @@ fn run(script: &Script, point: Option<&CallNumber>) -> Result<Run, Trouble> {
         Traced::start(&base, &log, &script.processes[process], signal)
             .map_err(|problem| format!("{}: {problem}", script.sentence))
     };
+    let kill = disturbance.kill.as_ref().map(|call| (Number::KILL, call));
     let mut tracer = Tracer::new(&base);
     let mut calls = Vec::new();
     while calls.len() < script.processes.len() {
         let process = calls.len();
-        match (point, script.fate) {
-            (Some(point), Fate::Killed(victim)) if victim == process => {
-                let killed = traced(process, Some((Number::KILL, point)))?.end()?;
-                tracer.run_to_its_end(&killed)?;
-                calls.push(killed);
-            }
-            (Some(point), Fate::Overtaken(victim) | Fate::OvertakenByKilled(victim, _))
-                if victim == process =>
-            {
-                let mut stopped = traced(process, Some((Number::STOP, point)))?;
+        let is_victim = script.fate.victim() == Some(process);
+        match &disturbance.stop {
+            Some(stop) if is_victim => {
+                let mut stopped = traced(process, Some((Number::STOP, stop)))?;
                 let first = stopped.wait_until_it_is_stopped()?;
-                let killed_at = match script.fate {
-                    Fate::OvertakenByKilled(_, number) => Some(CallNumber {
-                        name: FLUSH.into(),
-                        number,
-                    }),
-                    _ => None,
-                };
-                let between =
-                    traced(process + 1, killed_at.as_ref().map(|call| (Number::KILL, call)))?.end()?;
+                let between = traced(process + 1, kill)?.end()?;
                 let all = stopped.end()?;
                 let mut overtaken = tracer.start();
                 tracer.run(&mut overtaken, &all[..first])?;
@@ -90,7 +131,7 @@ fn run(script: &Script, point: Option<&CallNumber>) -> Result<Run, Trouble> {
                 calls.extend([all, between]);
             }
             _ => {
-                let all = traced(process, None)?.end()?;
+                let all = traced(process, kill.filter(|_| is_victim))?.end()?;
                 tracer.run_to_its_end(&all)?;
                 calls.push(all);
             }
@@ -160,19 +201,28 @@ fn to_stop(calls: &[Call], density: Density) -> Vec<CallNumber> {
         .collect()
 }
 
-/// Not before the first step: until then a program only starts.
+/// Not before the first step, when a program only starts, nor before a pause, when a handle finds the directories.
 fn chosen(calls: &[Call], density: Density) -> impl Iterator<Item = usize> {
-    let first = calls.iter().position(is_mark).unwrap_or(calls.len());
+    let first = calls
+        .iter()
+        .rposition(is_pause)
+        .or_else(|| calls.iter().position(|call| mark(call).is_some()));
+    let first = first.unwrap_or(calls.len());
     (first..calls.len()).filter(move |&at| match density {
         Density::Flushes => [FLUSH, FLUSH_OF_DATA].contains(&calls[at].name.as_str()),
         Density::Calls => CALLS.split(' ').any(|name| name == calls[at].name),
     })
 }
 
-fn is_mark(call: &Call) -> bool {
-    call.arguments
-        .iter()
-        .any(|argument| matches!(argument, Argument::Bytes(path) if Mark::read(path).is_some()))
+fn mark(call: &Call) -> Option<Mark> {
+    call.arguments.iter().find_map(|argument| match argument {
+        Argument::Bytes(path) => Mark::read(path),
+        Argument::Word(_) => None,
+    })
+}
+
+fn is_pause(call: &Call) -> bool {
+    mark(call) == Some(Mark::Begins(Request::Pause))
 }
 
 fn number(calls: &[Call], at: usize) -> CallNumber {

@@ -29,6 +29,21 @@ pub(super) enum Fate {
     Overtaken(usize),
     /// The same, and the process after it is killed before this flush of its own, if it comes so far.
     OvertakenByKilled(usize, usize),
+    /// It is stopped at its step `pause`, and the process after it is killed at one of its flushes.
+    PausedForKilled(usize),
+}
+
+impl Fate {
+    /// The process that is killed or stopped.
+    pub(super) fn victim(self) -> Option<usize> {
+        match self {
+            Self::None => None,
+            Self::Killed(process)
+            | Self::Overtaken(process)
+            | Self::OvertakenByKilled(process, _)
+            | Self::PausedForKilled(process) => Some(process),
+        }
+    }
 }
 
 /// A sentence, and a line for each process. A snapshot is named by its text; `newest` is the last one that is listed.
@@ -36,7 +51,8 @@ pub(super) enum Fate {
 /// one; `set_current` takes it for the moment.
 ///
 /// From `begin` to `finish` or the end of the process there is a run. A line that it puts ends in `~` if it is as long as a few
-/// sectors, and in `*` if the journal is folded for it; a document is the lines with `+` between them.
+/// sectors, and in `*` if the journal is folded for it; a document is the lines with `+` between them. A process that has
+/// locked once flushes no parents any more: a pause after it keeps those flushes from hiding that others are missing.
 const SCRIPTS: &str = "
 the first write makes the root and what is above it
 write A, set_current A
@@ -160,48 +176,43 @@ runs that die, or end without a commit
 begin, put a, put b~
 begin, put c, drop
 begin, put d, commit, put e
+rollback a+b~
 begin, put f, finish
 
 the first run is killed, and the next one goes on
 killed: begin, put a, put b
 begin, put c, finish
 
-a run is killed, and the next one goes on
+a run is killed, and one that has waited goes on
 begin, put a, finish
-killed: begin, put b, put c~, commit, put d, finish
-begin, put e, finish
+paused: lock, unlock, pause, begin, put e, finish
+killed: lock, unlock, pause, begin, put b, put c~, commit, put d, finish
 
-a run is killed while it recovers what a dead one has left
+a run is killed while it recovers what a dead one has left, and one that has waited goes on
 begin, put a, put b
+paused: lock, unlock, pause, begin, put d, finish
 killed: begin, put c
-begin, put d, finish
 
-a run is killed, and the next one goes back to where it began
+a run is killed, and one that has waited goes back to where it began
 begin, put a, finish
-killed: begin, put b, finish
-begin, rollback a, put c, finish
+paused: lock, unlock, pause, begin, rollback a, put c, finish
+killed: lock, unlock, pause, begin, put b, finish
 
-a run is killed while it goes back, and the next one goes on
+a run is killed while it goes back, and one that has waited goes on
 begin, put a, finish
 begin, put b, finish
-killed: begin, put c, rollback a, put d
-begin, put e, finish
-
-a mover is killed that goes back from what a dead run has left
-begin, put a, finish
-begin, put b, commit, put c
-killed: rollback a
-begin, put d, finish
+paused: lock, unlock, pause, begin, put e, finish
+killed: lock, unlock, pause, begin, put c, rollback a, put d
 
 a run is evicted by another one
 begin, put a, finish
-overtaken: try begin, try put b, try put c~, try finish
+overtaken: lock, unlock, pause, try begin, try put b, try put c~, try finish
 try force_unlock, try begin, try put d, try finish
 
 a run that goes back is evicted by another one
 begin, put a, finish
 begin, put b, finish
-overtaken: try begin, try rollback a, try put c
+overtaken: lock, unlock, pause, try begin, try rollback a, try put c
 try force_unlock, try begin, try put d, try commit, try put e
 ";
 
@@ -249,7 +260,9 @@ fn script(text: &'static str) -> Script {
         let process = script.processes.len();
         let (fate, steps) = line.split_once(": ").unwrap_or(("", line));
         script.fate = match (fate, script.fate) {
+            ("killed", Fate::PausedForKilled(paused)) => Fate::PausedForKilled(paused),
             ("killed", _) => Fate::Killed(process),
+            ("paused", _) => Fate::PausedForKilled(process),
             ("overtaken", _) => Fate::Overtaken(process),
             ("", fate) => fate,
             (words, _) => {
@@ -294,6 +307,8 @@ pub(super) enum Request {
     Commit,
     Finish,
     Drop,
+    /// Does nothing.
+    Pause,
     /// Makes a revision of a run current, with its document.
     Rollback(String),
 }
@@ -442,6 +457,7 @@ fn take(hands: &mut Hands, step: &str) -> Result<(), Trouble> {
             begin(Request::Finish)?;
             answer = run.finish(None)?.map(|rev| rev.to_string());
         }
+        ["pause"] => begin(Request::Pause)?,
         ["drop"] => {
             begin(Request::Drop)?;
             hands.run = None;
@@ -479,7 +495,7 @@ mod tests {
     #[test]
     fn a_script_is_read_with_its_fate() {
         let scripts = scripts();
-        assert_eq!(scripts.len(), 36);
+        assert_eq!(scripts.len(), 35);
         let with_two = scripts
             .iter()
             .find(|script| matches!(script.fate, Fate::OvertakenByKilled(..)))
