@@ -17,6 +17,7 @@ pub(crate) const FACTORY: &str = "proof";
 pub(crate) const STACK: &str = "prod";
 pub(crate) const SNAPSHOTS: &str = "snapshots";
 pub(crate) const CURRENT: &str = "current";
+pub(crate) const JOURNAL: &str = "journal";
 pub(crate) const LOCK: &str = "lock";
 
 /// 2026-07-10T12:00:00Z.

@@ -16,16 +16,16 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The file is extended by this many zeros at a time: overwriting them and flushing is faster than growing the file.
+/// The file grows by this many zeros at a time, because overwriting zeros and flushing is faster than growing the file.
 const EXTENT: u64 = 256 << 10;
 static ZEROS: [u8; EXTENT as usize] = [0; EXTENT as usize];
-/// A marker has 1024 bytes, and a pointer 129 at most.
+/// A marker has 1024 bytes, and a pointer at most 129.
 const LONGEST_WATCHED: usize = 4096;
-/// A longer buffer is given back after use.
+/// A longer buffer is freed after use.
 const LONGEST_KEPT_BUFFER: usize = 1 << 20;
 const WRITE: &str = "write the journal";
 
-/// What one call appends, and to what.
+/// The arguments of one call.
 #[derive(Debug)]
 pub(crate) struct Addition<'a> {
     pub(crate) base: &'a Pointer,
@@ -34,27 +34,27 @@ pub(crate) struct Addition<'a> {
     pub(crate) token: &'a LockToken,
 }
 
-/// The journal that a handle of the backend writes. It writes only to files that it has made itself and flushed from their
-/// first byte on: behind a record of somebody else, whose flush failed, nothing would be durable.
+/// The journal that a handle of the backend writes. The handle writes only to files that it made itself and flushed from their
+/// first byte on: after another process's record whose flush failed, nothing would be durable.
 #[derive(Debug, Default)]
 pub(crate) struct Appender(Mutex<Writer>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     open: Option<Open>,
-    /// A journal of which a flush failed. The kernel reports that once and drops what it could not write, so nothing that
-    /// stands in it is known to be durable.
+    /// A journal of which a flush failed. The kernel reports that once and drops what it could not write, so nothing in the
+    /// journal is known to be durable.
     unconfirmed: Option<File>,
 }
 
 impl Appender {
-    /// Held for a whole call: its flush too.
+    /// Locked for a whole call, including its flush.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Writer> {
         // The value is consistent at every moment, so a thread that panicked while holding it did no harm.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes the journal unless it belongs to `current`: an open file keeps its space when it is removed.
+    /// Closes the journal unless it belongs to `current`, because an open file keeps its space after its removal.
     pub(crate) fn close_ended(&self, current: &Pointer) {
         let mut writer = self.lock();
         if writer.open.as_ref().is_some_and(|open| open.base != *current) {
@@ -66,18 +66,18 @@ impl Appender {
 /// The answer of [`Open::append`].
 enum Outcome {
     Done(Appended),
-    /// Something is not as this handle left it.
+    /// The journal is not as this handle left it.
     Unexpected,
-    /// Nothing was changed.
+    /// Nothing changed.
     Refused(Failure),
-    /// The record is in the file, and nobody may find it.
+    /// The record is in the file, but perhaps nobody can find the file.
     Unknown(Failure),
-    /// What is in the file may not be durable.
+    /// The bytes in the file may not be durable.
     Unconfirmed(Failure),
 }
 
 impl Writer {
-    /// Appends to the open journal; `None` if there is none, or anything is not as this handle left it.
+    /// Appends to the open journal; `None` if there is none, or it is not as this handle left it.
     pub(crate) fn go_on(&mut self, addition: &Addition<'_>) -> Result<Option<Appended>, Failure> {
         let Some(mut open) = self.open.take() else {
             return Ok(None);
@@ -100,7 +100,7 @@ impl Writer {
         }
     }
 
-    /// Looks what is there, and begins the journal, or goes on with a copy of it.
+    /// Reads what is there, and begins the journal or continues a copy of it.
     pub(crate) fn look(
         &mut self,
         directory: &Arc<StackDirectory>,
@@ -117,7 +117,7 @@ impl Writer {
         }
     }
 
-    /// `None` if somebody else has written meanwhile.
+    /// `None` if another process wrote meanwhile.
     fn try_to_look(
         &mut self,
         directory: &Arc<StackDirectory>,
@@ -150,7 +150,7 @@ impl Writer {
         if found.records == 0 {
             return self.begin(directory, flushes, addition);
         }
-        // This handle did not write these records, or does not know what became of them.
+        // Another handle wrote these records, or this one does not know what became of them.
         if !self.copy(directory, flushes, addition, &live, &found)? {
             return Ok(None);
         }
@@ -179,7 +179,7 @@ impl Writer {
         Ok(is_placed.then_some(Appended::Appended))
     }
 
-    /// Puts a copy that is durable in the place of the journal; false if somebody else has written meanwhile.
+    /// Replaces the journal with a durable copy; false if another process wrote meanwhile.
     fn copy(
         &mut self,
         directory: &Arc<StackDirectory>,
@@ -214,8 +214,8 @@ impl Writer {
         )
     }
 
-    /// Makes `content` the journal, durably; false if that is no longer what is wanted there. `counted` is the number of its
-    /// records, and where the last one begins.
+    /// Makes `content` the journal, durably; false if the checks no longer hold. `counted` is the number of its records, and where
+    /// the last one begins.
     fn place(
         &mut self,
         directory: &Arc<StackDirectory>,
@@ -240,7 +240,7 @@ impl Writer {
         }
         let file = temporary.replace(layout::JOURNAL)?;
         untrusted::second_look(directory, rev, Ok(()), || marker.is_as_read(stack))?;
-        // The pointer lies in the same directory: with the journal it becomes durable, too.
+        // The pointer is in the same directory, so this flush makes it durable too.
         if let Err(source) = mutex.unlock_and_sync() {
             flushes.distrust_pointer();
             self.unconfirmed = Some(file);
@@ -266,7 +266,7 @@ impl Writer {
     }
 }
 
-/// The journal of the base, under the directory mutex.
+/// The base's journal, read under the directory mutex.
 fn live_journal(stack: &Directory, addition: &Addition<'_>) -> Result<Option<JournalFile>, Failure> {
     match JournalFile::open(stack)? {
         Some(journal) if journal.base.is_none() => Err(journal::damaged(stack)),
@@ -334,7 +334,7 @@ impl Open {
         if let Err(outcome) = self.write(addition) {
             return outcome;
         }
-        // It fails at most once, on a handle that is older than everything in the file.
+        // A flush through a handle older than all bytes in the file reports each failure once.
         if let Err(source) = self.file.sync_data() {
             return Outcome::Unconfirmed(unconfirmed(&self.directory, addition, Some(source)));
         }
@@ -344,7 +344,7 @@ impl Open {
         }
     }
 
-    /// Writes the frame, in one step with the checks; the error is the answer where nothing is left to flush.
+    /// Checks and writes the frame in one step. The error is the answer if there is nothing to flush.
     fn write(&mut self, addition: &Addition<'_>) -> Result<(), Outcome> {
         let directory = Arc::clone(&self.directory);
         let stack = &directory.stack;
@@ -367,7 +367,7 @@ impl Open {
         self.buffer.clear();
         self.buffer.shrink_to(LONGEST_KEPT_BUFFER);
         written?;
-        // The client of a share may have evicted the holder: it does not see this mutex.
+        // A client of a share, which does not see this mutex, may have evicted the holder.
         untrusted::second_look(&directory, &self.base.revision, Ok(()), || {
             self.marker.is_as_read(stack)
         })
@@ -390,7 +390,7 @@ impl Open {
             && is_free_at(&self.file, self.end, self.bytes).map_err(failure)?)
     }
 
-    /// Every record in an open journal is durable, so one that is there already needs nothing more.
+    /// Judges a record that may repeat the last one, which is durable like every record in an open journal.
     fn judge_repetition(&self, addition: &Addition<'_>) -> Result<Outcome, Failure> {
         let stack = &self.directory.stack;
         let last_record = self.last + HEADER_BYTES as u64;
@@ -408,14 +408,14 @@ impl Open {
         }))
     }
 
-    /// Writes the buffer behind the last frame, over zeros. After an error nothing of it is in the file.
+    /// Writes the buffer over the zeros after the last frame. After an error nothing of it is in the file.
     fn write_buffer(&mut self, stack: &Directory) -> Result<(), Outcome> {
         let failure = |source| stack.failure(WRITE, layout::JOURNAL, source);
         let end = self.end + self.buffer.len() as u64;
         if end > self.bytes {
             let bytes = extended(end);
             if let Err(source) = write_zeros(&self.file, self.bytes, bytes) {
-                // What stays are zeros, which do no harm.
+                // Only zeros stay, which do no harm.
                 let _ = self.file.set_len(self.bytes);
                 return Err(Outcome::Refused(failure(source)));
             }
@@ -438,7 +438,7 @@ impl Open {
     }
 }
 
-/// The length of a file with room for another record behind `end`.
+/// The length of a file with room for another record after `end`.
 fn extended(end: u64) -> u64 {
     (end / EXTENT + 1) * EXTENT
 }
@@ -453,7 +453,7 @@ fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether no frame begins at `end`, in a file of so many bytes that nobody has cut.
+/// Whether no frame begins at `end`, and nobody has cut the file of this length.
 fn is_free_at(file: &File, end: u64, bytes: u64) -> io::Result<bool> {
     let mut header = [0; HEADER_BYTES];
     let read = journal::read_at(file, &mut header, end)?;
@@ -469,7 +469,7 @@ fn unconfirmed(directory: &StackDirectory, addition: &Addition<'_>, source: Opti
     }
 }
 
-/// Checks a record that is durable: once the path leads elsewhere nobody may find it.
+/// Checks that others can find a durable record: the path may lead elsewhere by now.
 fn demand_found(directory: &StackDirectory, addition: &Addition<'_>) -> Result<(), Failure> {
     match directory.is_at_its_path() {
         Ok(true) => Ok(()),
@@ -479,8 +479,8 @@ fn demand_found(directory: &StackDirectory, addition: &Addition<'_>) -> Result<(
     }
 }
 
-/// A small file as it was read. While it is open no other file gets its number, so two calls tell whether its name still leads
-/// to the same bytes.
+/// A small file as it was read. While it is open no other file gets its inode number, so two calls tell whether its name still
+/// leads to the same bytes.
 #[derive(Debug)]
 struct Watched {
     name: &'static str,

@@ -37,10 +37,10 @@ type IsAtItsPath = fn(&StackDirectory) -> Result<bool, Failure>;
 /// ([`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown) or [`Io`](sdk_state::ErrorKind::Io)), because the kernel reports
 /// a failed flush once and drops what it could not write. Open a new handle once the disk has been checked.
 ///
-/// The journal is one file, to which a handle appends with one write and one flush. A handle whose flush of it failed appends
-/// nothing more to it ([`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown)). Anything but a regular file in the place of the
-/// journal is [`Damaged`](sdk_state::ErrorKind::Damaged), also for a move of `current`. On an untrusted filesystem no journal is
-/// kept, and appending is [`Unsupported`](sdk_state::ErrorKind::Unsupported).
+/// The journal is one file, to which a handle appends with one write and one flush. After a failed flush the handle appends nothing
+/// more to that journal ([`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown)). If the journal is not a regular file, it is
+/// [`Damaged`](sdk_state::ErrorKind::Damaged), even for a move of `current`. An untrusted filesystem keeps no journal: appending is
+/// [`Unsupported`](sdk_state::ErrorKind::Unsupported).
 ///
 /// The pointer that `current` returns may not be durable yet if another process moved it a moment ago. Moving `current` to
 /// the revision that it names already makes both durable. A directory in the place of `current` is

@@ -156,8 +156,8 @@ impl Directory {
 
     /// Returns the identity of the file `name`, and asks for nothing else.
     ///
-    /// Linux (6.13 and later) gives a file that somebody has asked for its times a new time at the next write, which dirties its
-    /// inode: after a `stat` of the journal before each append, each flush took half as long again.
+    /// Since Linux 6.13, the first write after somebody reads a file's times gives it a new time, which dirties its inode. With a
+    /// `stat` of the journal before each append, each flush took half as long again.
     #[cfg(target_os = "linux")]
     pub(crate) fn inode_of(&self, name: &str) -> Result<Option<Inode>, Failure> {
         let ask = || rustix::fs::statx(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO);
@@ -386,7 +386,7 @@ fn is_unsupported(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
-    /// Both ask the kernel in another way, and must agree on the device.
+    /// The two ask the kernel in different ways, and must agree on the device.
     #[test]
     fn the_identity_of_a_file_is_that_of_its_stat() {
         let path = tempfile::tempdir().unwrap();

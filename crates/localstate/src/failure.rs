@@ -66,13 +66,13 @@ pub(crate) enum Failure {
     JournalNotPlain(PathBuf),
     #[error("the journal is damaged, so the changes in it cannot be read: restore the file from a copy")]
     JournalDamaged(PathBuf),
-    #[error("a record of a journal has 1 to {MAX_RECORD_BYTES} bytes, and this one has {0}")]
+    #[error("a journal record has 1 to {MAX_RECORD_BYTES} bytes, but this one has {0}")]
     NotARecord(usize),
     #[error("on a network filesystem no journal is kept: write a revision")]
     NoJournal,
     #[error(
         "the disk did not confirm a change of the journal, so it may be gone after a power cut: check the disk, \
-         open the store again and look which changes it has"
+         open the store again and check which changes it holds"
     )]
     RecordUnknown {
         path: PathBuf,

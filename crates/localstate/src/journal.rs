@@ -24,7 +24,7 @@ const LONGEST_BEGINNING: usize = MAGIC.len() + 128 + 1;
 const WINDOW: usize = 256 << 10;
 const READ: &str = "read the journal";
 
-/// Appends what stands before the first frame.
+/// Appends the part before the first frame.
 pub(crate) fn write_beginning(content: &mut Vec<u8>, base: &Revision) {
     content.extend_from_slice(MAGIC);
     content.extend_from_slice(base.to_string().as_bytes());
@@ -33,7 +33,7 @@ pub(crate) fn write_beginning(content: &mut Vec<u8>, base: &Revision) {
 
 /// Appends a frame.
 pub(crate) fn write_frame(content: &mut Vec<u8>, record: &[u8]) {
-    // A record has 16 MiB at most.
+    // A record has at most 16 MiB.
     let length = (record.len() as u32).to_le_bytes();
     content.extend_from_slice(&length);
     content.extend_from_slice(&crc32fast::hash(&length).to_le_bytes());
@@ -41,7 +41,7 @@ pub(crate) fn write_frame(content: &mut Vec<u8>, record: &[u8]) {
     content.extend_from_slice(record);
 }
 
-/// The open file `journal`, which is regular.
+/// The open file `journal`, a regular file.
 #[derive(Debug)]
 pub(crate) struct JournalFile {
     pub(crate) file: File,
@@ -103,7 +103,7 @@ pub(crate) enum Frame<'a> {
     Damaged,
 }
 
-/// The frames of a journal, one after the other. However long the file is, it takes little more memory than the longest record.
+/// Reads the frames of a journal in order, with little more memory than the longest record needs.
 pub(crate) struct Frames<'a> {
     file: &'a File,
     bytes: u64,
@@ -119,7 +119,7 @@ impl Frames<'_> {
         self.offset
     }
 
-    /// Reads the next frame; stays where it is unless that is a record.
+    /// Reads the next frame, and moves on only if it is a record.
     pub(crate) fn advance(&mut self) -> io::Result<Frame<'_>> {
         let begin = self.offset;
         let header = self.bytes_at(begin, HEADER_BYTES)?;
@@ -149,7 +149,7 @@ impl Frames<'_> {
         Ok(Frame::Record(&self.bytes_at(begin, frame_bytes)?[HEADER_BYTES..]))
     }
 
-    /// Judges a header that cannot be: it is torn if it lies in two sectors, of which one was not written.
+    /// Judges an invalid header: it is torn if it lies in two sectors, one of which was not written.
     fn judge_header(&mut self, begin: u64) -> io::Result<Frame<'_>> {
         let boundary = begin.next_multiple_of(SECTOR);
         let first = (boundary - begin) as usize;
@@ -158,7 +158,7 @@ impl Frames<'_> {
         Ok(if is_torn { Frame::Torn } else { Frame::Damaged })
     }
 
-    /// Judges a frame whose record has another checksum: it is torn if a sector was not written, and nothing follows.
+    /// Judges a frame whose record does not match its checksum: it is torn if a sector was not written and nothing follows.
     fn judge_record(&mut self, begin: u64, frame_bytes: usize) -> io::Result<Frame<'_>> {
         let first = (SECTOR - begin % SECTOR) as usize;
         let frame = self.bytes_at(begin, frame_bytes)?;
@@ -171,7 +171,7 @@ impl Frames<'_> {
         })
     }
 
-    /// The bytes of a part of the file, fewer where it ends.
+    /// The bytes of a part of the file; fewer at its end.
     fn bytes_at(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
         let is_within =
             offset >= self.window_at && offset + length as u64 <= self.window_at + self.window.len() as u64;
@@ -211,8 +211,7 @@ pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| byte == 0)
 }
 
-/// Returns records of the journal of `base`: the first from number `from`, and more while all but that one have at most `most`
-/// bytes.
+/// Returns records of the journal of `base`: number `from`, and up to `most` bytes of further records.
 pub(crate) fn read(
     directory: &StackDirectory,
     base: &Pointer,
@@ -222,7 +221,7 @@ pub(crate) fn read(
     if !directory.filesystem.is_trusted() {
         return Ok(Vec::new());
     }
-    // What looks damaged may be in the middle of being written.
+    // What looks damaged may be half written.
     if let Some(records) = page(&directory.stack, base, from, most)? {
         return Ok(records);
     }
@@ -260,7 +259,7 @@ fn page(stack: &Directory, base: &Pointer, from: u64, most: usize) -> Result<Opt
                 records.push(record.to_vec());
             }
             Frame::End | Frame::Torn => break,
-            // What stands before the damage is returned; the next call begins with it.
+            // The records before the damage are returned; the next call begins with the damage.
             Frame::Damaged if records.is_empty() => return Ok(None),
             Frame::Damaged => break,
         }
@@ -272,11 +271,11 @@ pub(crate) fn damaged(stack: &Directory) -> Failure {
     Failure::JournalDamaged(stack.path_of(layout::JOURNAL))
 }
 
-/// Removes a dead journal of `rev`, which is about to become current, and is not current now. The caller flushes the directory.
+/// Removes the dead journal of `rev`, which is not current but is about to be. The caller flushes the directory.
 pub(crate) fn remove_dead(directory: &StackDirectory, rev: &Revision) -> Result<(), Failure> {
     let stack = &directory.stack;
     let _mutex = DirectoryMutex::lock(directory)?;
-    // Somebody may have made it current meanwhile, and have begun a journal.
+    // Another process may have made it current meanwhile and begun a journal.
     let is_dead = pointer::read(stack)?.is_some_and(|current| current != *rev)
         && JournalFile::open(stack)?.is_some_and(|journal| journal.base.as_ref() == Some(rev));
     if is_dead {
@@ -287,10 +286,9 @@ pub(crate) fn remove_dead(directory: &StackDirectory, rev: &Revision) -> Result<
     Ok(())
 }
 
-/// Removes the journal of a revision that `current` has moved away from, durably. `own` is the pointer after that move, which is
-/// durable.
+/// Durably removes the journal of the revision that `current` has moved away from. `own` is the durable pointer after that move.
 ///
-/// If the journal cannot be removed, it stays and is dead: the next move to its base removes it.
+/// A journal that cannot be removed stays dead until the next move to its base removes it.
 pub(crate) fn remove_ended(
     directory: &StackDirectory,
     flushes: &Flushes,
@@ -302,7 +300,7 @@ pub(crate) fn remove_ended(
     let Ok(mutex) = DirectoryMutex::lock(directory) else {
         return Ok(());
     };
-    // Somebody may have moved `current` back meanwhile, and have begun a new journal.
+    // Another process may have moved `current` back meanwhile and begun a new journal.
     let is_dead = own.is_unmoved(stack).unwrap_or(false)
         && stack.leads_to(layout::JOURNAL, &journal.file).unwrap_or(false);
     if is_dead && stack.unlink(layout::JOURNAL).is_ok() {

@@ -36,7 +36,7 @@ pub(crate) fn try_lock(directory: &Arc<StackDirectory>, holder: &Holder) -> Resu
     }
     let _turn = DirectoryMutex::turn(directory);
     for _ in 0..LOOKS {
-        // Whoever had the turn before may have taken the lock.
+        // The process that had the turn before may have taken the lock.
         let dead = match look(directory)? {
             Look::Busy(status) => return Ok(busy(directory, status)),
             Look::Free(dead) => dead,

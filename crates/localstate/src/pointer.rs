@@ -12,7 +12,7 @@ use sdk_state::{Expect, LockToken, Pointer, Revision};
 use std::fs::File;
 use std::io::Read as _;
 
-/// A name has 128 bytes at most. A longer file than this, blanks included, is no pointer.
+/// A name has at most 128 bytes. A file longer than this, with white space, is not a pointer.
 const LONGEST_POINTER: u64 = 4096;
 
 /// The file `current` as it is now. Each move puts another file in its place.
@@ -74,8 +74,8 @@ pub(crate) fn to(rev: Revision) -> Pointer {
     Pointer::new(rev, 0)
 }
 
-/// Moves `current` durably to a durable revision, in one step with the checks of everything that is expected, and ends the
-/// journal of the revision that was current.
+/// Moves `current` durably to a durable revision, in one step with all checks, and ends the journal of the revision that was
+/// current.
 pub(crate) fn set(
     directory: &StackDirectory,
     flushes: &Flushes,
@@ -86,7 +86,7 @@ pub(crate) fn set(
     let stack = &directory.stack;
     let content = format!("{rev}\n");
     loop {
-        // Asked twice: now, so that a mover that has lost touches nothing, and under the mutex, where it counts.
+        // Checked twice: now, so that a mover that has lost touches nothing, and under the mutex, where it counts.
         demand(directory, expect, rev, token)?;
         snapshots::demand_spelling(directory, rev)?;
         let durable = snapshots::durable(directory, flushes, rev)?;
@@ -111,12 +111,12 @@ pub(crate) fn set(
                 Ok(read(stack)?.as_ref() == Some(rev))
             },
         )?;
-        // Without this handle the journal stays, and is dead.
+        // Without this handle the journal stays dead.
         let own = ended.and_then(|ended| Some((ended, PointerFile::open(stack).ok()?)));
         mutex
             .unlock_and_sync()
             .map_err(|source| flushes.note_unconfirmed_pointer(rev, source))?;
-        // Not before the move is durable: a power cut could keep the removal alone.
+        // Only once the move is durable: a power cut could otherwise keep the removal alone.
         if let Some((ended, own)) = own {
             journal::remove_ended(directory, flushes, &ended, &own, rev)?;
         }
@@ -125,12 +125,12 @@ pub(crate) fn set(
     }
 }
 
-/// What a move to a revision stands on: no journal of an earlier time when that revision was current is there, nor comes back
-/// with a power cut. Another process may have removed one and not have flushed that.
+/// The ground of a move to a revision: no journal from an earlier time when that revision was current exists, or comes back with a
+/// power cut. Another process may have removed one without a flush.
 enum Ground {
-    /// On an untrusted filesystem no journals are kept.
+    /// An untrusted filesystem keeps no journals.
     Untrusted,
-    /// It holds while this is the pointer: a revision gets a journal only while it is current.
+    /// The ground holds while this is the pointer, because a revision gets a journal only while it is current.
     While(PointerFile),
     /// The same for a pointer that is not a regular file.
     WhileNotPlain,
@@ -152,7 +152,7 @@ impl Ground {
             Err(Failure::PointerNotPlain(_)) => None,
             Err(failure) => return Err(failure),
         };
-        // A pointer that is lost or damaged may have named this revision, whose journal then lives.
+        // A lost or damaged pointer may have named this revision, whose journal is then live.
         let current = match &pointer {
             Some(pointer) => known(pointer.read(stack))?,
             None => None,
@@ -173,7 +173,7 @@ impl Ground {
         })
     }
 
-    /// Returns the journal that the move to `rev` ends, under the directory mutex; `None` if the ground has changed.
+    /// Returns, under the directory mutex, the journal that the move to `rev` ends; `None` if the ground has changed.
     fn find_ended(
         &self,
         directory: &StackDirectory,
@@ -191,7 +191,7 @@ impl Ground {
         match JournalFile::open(stack)? {
             Some(journal) if journal.base.as_ref() == Some(rev) => match known(read(stack))? {
                 Some(current) if current != *rev => Ok(None),
-                // It goes on.
+                // The journal goes on.
                 _ => Ok(Some(None)),
             },
             journal => Ok(Some(journal)),
@@ -199,7 +199,7 @@ impl Ground {
     }
 }
 
-/// The revision that is known to be current, if one is.
+/// The current revision, if it is known.
 fn known(read: Result<Option<Revision>, Failure>) -> Result<Option<Revision>, Failure> {
     match read {
         Err(Failure::PointerNotPlain(_) | Failure::Contract(_)) => Ok(None),
@@ -287,8 +287,8 @@ mod tests {
         format!("2026-07-10T12:00:{second:02}Z").parse().unwrap()
     }
 
-    /// A holder is about to move back to a revision, and to remove the dead journal that it has seen. It is evicted; the next
-    /// one makes the revision current and appends: the removal would take an acknowledged change.
+    /// A holder is about to move back to a revision and to remove the dead journal that it saw, when it is evicted. The next holder
+    /// makes the revision current and appends. The removal would take an acknowledged change.
     #[test]
     fn a_late_removal_spares_a_journal_that_lives_by_now() {
         let place = Place::new();
@@ -298,8 +298,8 @@ mod tests {
         assert_eq!(place.count(&base), 1);
     }
 
-    /// A holder has moved away from a revision and is about to remove its journal. It is evicted; the next one moves back and
-    /// appends.
+    /// A holder has moved away from a revision and is about to remove its journal, when it is evicted. The next holder moves back
+    /// and appends.
     #[test]
     fn a_late_removal_spares_a_journal_that_was_begun_anew() {
         let place = Place::new();
@@ -317,7 +317,7 @@ mod tests {
         }
     }
 
-    /// The journal that it ends has been replaced by the one of the revision that it moved to.
+    /// The new revision's journal has replaced the one that the move ends.
     #[test]
     fn a_late_removal_spares_the_journal_of_the_new_revision() {
         let place = Place::new();
@@ -331,8 +331,9 @@ mod tests {
         assert_eq!(place.count(&base), 1);
     }
 
-    /// Another process made the revision current, began a journal, moved away and removed it, and died before its last flush.
-    /// The writer of the revision took it for new and flushed nothing: a power cut brought the journal back, and it lived.
+    /// Another process made the revision current, began a journal, moved away, removed the journal, and died before its last
+    /// flush. The writer of the revision took the revision for new and flushed nothing: a power cut brought the journal back to
+    /// life.
     #[test]
     fn a_revision_that_was_current_meanwhile_is_not_new() {
         let place = Place::new();
@@ -347,12 +348,12 @@ mod tests {
         place.move_to(3);
         place.move_to(1);
         assert!(!durable.is_never_current(stack).unwrap());
-        // One that somebody else wrote may have been, for all that is known.
+        // A revision of another writer may have been.
         let durable = snapshots::durable(&place.directory, &Flushes::default(), &nth(3)).unwrap();
         assert!(!durable.is_never_current(stack).unwrap());
     }
 
-    /// What a move has flushed before it has the mutex says nothing once somebody else has moved `current`.
+    /// A flush before the mutex proves nothing once another process has moved `current`.
     #[test]
     fn a_move_starts_over_once_another_one_came_first() {
         let place = Place::new();

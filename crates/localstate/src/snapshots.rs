@@ -66,12 +66,12 @@ impl Flushes {
         }
     }
 
-    /// Remembers that the directory of the pointer could not be flushed.
+    /// Remembers that a flush of the pointer's directory failed.
     pub(crate) fn distrust_pointer(&self) {
         self.known().has_failed_for_pointer = true;
     }
 
-    /// Fails if the directory of the pointer could ever not be flushed.
+    /// Fails if a flush of the pointer's directory has ever failed.
     pub(crate) fn demand_confirmed_pointer(&self, stack: &Directory) -> Result<(), Failure> {
         match self.known().has_failed_for_pointer {
             true => Err(Failure::Unconfirmed(stack.path().into())),
@@ -85,7 +85,7 @@ impl Flushes {
         self.known().note(Err(io::Error::other("no")), rev).unwrap_err()
     }
 
-    /// Makes the present value of `current` durable, whoever moved it, and the removal of journals.
+    /// Makes the present `current`, whoever moved it, and the removal of journals durable.
     pub(crate) fn make_pointer_durable(&self, stack: &Directory) -> Result<(), Failure> {
         // Held while flushing: see `durable`.
         let mut known = self.known();

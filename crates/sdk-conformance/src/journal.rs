@@ -1,4 +1,4 @@
-//! The journal: which records are added, and who sees them.
+//! Checks which records a journal accepts, and what readers see.
 
 use crate::expect::{Check, Flaw, done, equal, holds, refused, same_bytes};
 use crate::place::{Held, Leaving, Place, breathe, create_many, id, lock, point};
@@ -10,9 +10,9 @@ use std::sync::{Mutex, PoisonError};
 
 /// How often something happens to a journal while others add to it or read it.
 const TURNS: usize = 8;
-/// How many threads add to a journal, and one that ends it.
+/// How many threads add to a journal; one more ends it.
 const RACERS: usize = 4;
-/// How many read a journal that grows.
+/// How many threads read a growing journal.
 const READERS: usize = 6;
 /// Why a rule does not apply.
 pub(crate) const NO_JOURNAL: &str = "the backend keeps no journal";
@@ -509,7 +509,7 @@ fn is_taken(what: &str, answer: Result<Appended, Error>) -> Check {
     )
 }
 
-/// The bytes of a record, unlike all others.
+/// The bytes of record `n`, which differ from all others.
 fn record(n: usize) -> Vec<u8> {
     format!("record number {n}").into_bytes()
 }
@@ -539,7 +539,7 @@ fn are_same(found: &[Vec<u8>], expected: &[Vec<u8>]) -> Check {
     pairs.try_for_each(|(found, expected)| same_bytes("a record", found, expected))
 }
 
-/// Adds records of its own until one is refused with an error that `ends` it, which is what happens to all once `is_over`.
+/// Adds records until an error that `ends` it refuses one. Once `is_over`, every record must be refused.
 fn append_until(
     backend: &dyn Backend,
     base: &Pointer,
@@ -577,7 +577,7 @@ fn append_until(
     Ok(())
 }
 
-/// Waits until many records were added, so that others are under way, or nobody is left to do it.
+/// Waits until many records were added, so that others are under way, or until no appender is left.
 fn wait_for(added: &Mutex<Vec<Vec<u8>>>, appenders: &AtomicUsize) {
     let count = || added.lock().unwrap_or_else(PoisonError::into_inner).len();
     while count() < 2 * RACERS && appenders.load(Ordering::SeqCst) > 0 {

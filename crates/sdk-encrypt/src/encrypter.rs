@@ -22,7 +22,7 @@ pub trait Encrypter: Send + Sync {
     /// # Contract
     ///
     /// (E4) One short line that helps to find the right key, without a byte of it. It makes no request: it is also called
-    /// when the holder of the key does not answer.
+    /// when the key service does not answer.
     fn describe(&self) -> String;
 
     /// Returns the recipient that sealed files record for this key, unencrypted.
@@ -43,7 +43,7 @@ pub trait Encrypter: Send + Sync {
     ///
     /// # Errors
     ///
-    /// * [`Unavailable`](crate::ErrorKind::Unavailable) when the holder of the key does not answer: nothing is written, and
+    /// * [`Unavailable`](crate::ErrorKind::Unavailable) when the key service does not answer: nothing is written, and
     ///   the caller may try again.
     /// * [`Failed`](crate::ErrorKind::Failed) when it refuses, such as a data key that does not have 32 bytes.
     fn wrap(&self, data_key: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, Error>;
@@ -58,7 +58,7 @@ pub trait Encrypter: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) when the holder of the key does not answer.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) when the key service does not answer.
     fn unwrap(
         &self,
         recipient: &Recipient,

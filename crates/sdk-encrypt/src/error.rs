@@ -20,7 +20,7 @@ pub enum ErrorKind {
     InvalidKey,
     /// These keys cannot be combined: correct the program or its configuration.
     InvalidKeyring,
-    /// The holder of the key, or the operating system's random generator, did not answer: try again.
+    /// The key service or the operating system's random generator did not answer: try again.
     Unavailable,
     /// An encrypter refused to seal: see the message and the source.
     Failed,

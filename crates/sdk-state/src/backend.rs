@@ -19,17 +19,17 @@ use std::time::Duration;
 /// (STACKS-04). The bytes that a [`Store`](crate::Store) seals come back unchanged (SEALED-01), so a file that was changed or
 /// moved does not open (SEALED-02, SEALED-03), and concurrent writers do not disturb each other (SEALED-04).
 ///
-/// **No change is unfenced.** `set_current`, `append` and `replace` take the token of the lock and check it in the same step as
+/// **Every change is fenced.** `set_current`, `append` and `replace` take the token of the lock and check it in the same step as
 /// the change: once [`try_lock`](Backend::try_lock) has returned, no change of an earlier holder succeeds (GUARD-08).
 ///
-/// **The journal.** A stack has at most one journal: the changes of one [`Run`](crate::Run) that no revision holds yet, as
-/// records in order. It belongs to one *base*, the pointer that was current when its first record was written. It is *live*
-/// while its base is current, and *dead* otherwise; a dead journal is never read. A move of `current` ends it. A backend that
-/// cannot keep one returns [`Unsupported`](crate::ErrorKind::Unsupported) from `append`, always, and no records.
+/// **The journal.** A stack has at most one journal: ordered records of the changes of one [`Run`](crate::Run) that no revision
+/// holds yet. It belongs to one *base*, the pointer that was current when its first record was written. It is *live* while its
+/// base is current; a move of `current` ends it. A *dead* journal is never read. A backend that cannot keep a journal always
+/// returns [`Unsupported`](crate::ErrorKind::Unsupported) from `append`, and no records.
 ///
 /// Ids such as CREATE-01, here and at the methods, are rules of the crate `sdk-conformance`, which check these sentences.
-/// Letters such as ([W1](crate::guarantees)) refer to the promises of `docs/guarantees.md` that depend on the sentence. No rule covers what only a
-/// crash or a power cut shows: test that yourself.
+/// Letters such as ([W1](crate::guarantees)) refer to the promises of `docs/guarantees.md` that depend on the sentence. No rule
+/// covers what only a crash or a power cut shows: test that yourself.
 ///
 /// # Backend errors
 ///
@@ -40,7 +40,7 @@ use std::time::Duration;
 /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), from a method that changes something: the answer was lost, and the
 ///   backend could not find out what became of the change. It may have happened, may happen later, or may not survive a power
 ///   cut. The error names the revision, if there is one. LOST-01, LOST-02, LOST-03, LOST-04, LOST-05, LOST-06 and
-///   LOST-07 lose answers, and compare what is reported with what happened.
+///   LOST-07 lose answers, and compare the reports with what happened.
 /// * [`Damaged`](crate::ErrorKind::Damaged): the place contains something that no backend puts there, such as a link in the
 ///   place of a directory.
 /// * [`InvalidName`](crate::ErrorKind::InvalidName), from a method that would create the stack's place: the medium cannot
@@ -50,8 +50,8 @@ use std::time::Duration;
 ///
 /// # Time
 ///
-/// A backend bounds every call, to 30 seconds unless it is configured otherwise, and retries what is transient within that
-/// time. [`Store`](crate::Store) retries nothing.
+/// A backend bounds every call, by default to 30 seconds, and retries within that time after transient failures.
+/// [`Store`](crate::Store) does not; only a run repeats a call whose outcome is unknown.
 pub trait Backend: Send + Sync {
     /// The stack that the backend was opened for.
     ///
@@ -196,12 +196,12 @@ pub trait Backend: Send + Sync {
     ///
     /// ([C1, C2, L4](crate::guarantees)) The checks that `rev` exists, that the lock carries the token and that `current` is as expected, and the
     /// move, are one step. After a crash `current` is the old or the new revision, and the revision that it names is
-    /// readable. On return the move and `rev` are durable. A move to the revision that is already current makes that durable,
-    /// too, and leaves its journal alone.
+    /// readable. On return the move and `rev` are durable, even if `rev` was already current; such a move leaves the journal
+    /// alone.
     ///
-    /// ([R1, R2](crate::guarantees)) The move ends the journal of the revision that it moves away from, in the same step, and `rev` becomes current
-    /// without a journal: one that was left from an earlier time, when `rev` was current before, is cleared first. After a
-    /// crash a journal is there if its base is current, and is dead otherwise.
+    /// ([R1, R2](crate::guarantees)) Any other move ends, in the same step, the journal of the revision that it moves away from. `rev`
+    /// becomes current without a journal: one left from an earlier time as current is cleared first. After a crash a journal is
+    /// there if its base is current, and dead otherwise.
     ///
     /// POINTER-02 (absent), POINTER-03 (compares), POINTER-04 (many movers), POINTER-05 (no lost update), POINTER-08 (the
     /// repair), POINTER-09 and POINTER-10 (the version), GUARD-01, GUARD-02 and GUARD-05 (the token), GUARD-04 (racing
@@ -218,7 +218,7 @@ pub trait Backend: Send + Sync {
     /// * A [backend error](Backend#backend-errors).
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error>;
 
-    /// Adds `record` to the journal of `base` as the record number `index`, counted from 0.
+    /// Adds `record` to the journal of `base` as record number `index`, counted from 0.
     ///
     /// # Contract
     ///
@@ -226,12 +226,12 @@ pub trait Backend: Send + Sync {
     /// are in the journal of `base`, and the addition, are one step. The record is durable on return, and so is `base`. With
     /// `index` 0 the record begins the journal and replaces a dead one.
     ///
-    /// It is [`Taken`](Appended::Taken) when another number of records is there, and [`Appended`](Appended::Appended) again
-    /// when the last record is number `index` and has exactly these bytes: so a call whose answer was lost can be repeated.
+    /// Returns [`Taken`](Appended::Taken) when another number of records is there, but [`Appended`](Appended::Appended) again when
+    /// the last record is number `index` and has exactly these bytes. So a call whose answer was lost can be repeated.
     ///
     /// The caller passes 1 to [`MAX_RECORD_BYTES`](crate::MAX_RECORD_BYTES) bytes. The backend must not depend on the content.
-    /// After `OutcomeUnknown`, the record may be there later, whole; no later `append` of this handle succeeds unless it
-    /// stands behind it or repeats it.
+    /// After `OutcomeUnknown`, the whole record may appear later; a later `append` of this handle succeeds only if it follows or
+    /// repeats that record.
     ///
     /// JOURNAL-01 (kept to the byte, in order), JOURNAL-02 (16 MiB), JOURNAL-03 (another number), JOURNAL-04 (a repeat),
     /// JOURNAL-05 (another base), JOURNAL-07 (after a move), JOURNAL-09 (many appenders), JOURNAL-10 (racing `set_current`),
@@ -249,23 +249,23 @@ pub trait Backend: Send + Sync {
     fn append(&self, base: &Pointer, index: u64, record: &[u8], token: &LockToken)
     -> Result<Appended, Error>;
 
-    /// Returns records of the journal of `base` in order, beginning with the number `from`: at least one if there is one, and
-    /// more while all but the first have together at most `most` bytes.
+    /// Returns records of the journal of `base` in order, beginning with number `from`: at least one if there is one, and then up to
+    /// `most` bytes of further records.
     ///
     /// # Contract
     ///
-    /// ([J1, R2](crate::guarantees)) Empty at the end of the journal, and when `current` is not `base` or has no journal. Records come back
-    /// unchanged; one that was never acknowledged and is not whole is not returned. Every length is bounded by
+    /// ([J1, R2](crate::guarantees)) Returns nothing at the end of the journal, and when `current` is not `base` or has no journal.
+    /// Records come back unchanged; a partial record that was never acknowledged is left out. Every length is checked against
     /// [`MAX_RECORD_BYTES`](crate::MAX_RECORD_BYTES) before memory is reserved.
     ///
-    /// Several calls are not one step: a reader that pages ends by reading `current` and record 0 again.
+    /// Several calls are not one step: a reader of several pages finally reads `current` and record 0 again.
     ///
     /// JOURNAL-01 (through every handle), JOURNAL-05 and JOURNAL-06 (empty), JOURNAL-13 (pages), JOURNAL-14 (racing `append`),
     /// JOURNAL-15 (a damaged pointer).
     ///
     /// # Errors
     ///
-    /// * [`Damaged`](crate::ErrorKind::Damaged) when the pointer is damaged, or the journal is no journal.
+    /// * [`Damaged`](crate::ErrorKind::Damaged) when the pointer or the journal is damaged.
     /// * A [backend error](Backend#backend-errors).
     fn read_journal(&self, base: &Pointer, from: u64, most: usize) -> Result<Vec<Vec<u8>>, Error>;
 

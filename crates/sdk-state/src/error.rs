@@ -98,7 +98,7 @@ pub enum ErrorKind {
     TooLarge,
     /// The backend, or the keyring, cannot do this: do it another way.
     Unsupported,
-    /// The backend, or the holder of a key, did not answer in time. Nothing was changed: try again later.
+    /// The backend or a key service did not answer in time. Nothing was changed: try again later.
     Unavailable,
     /// The backend failed: see the source.
     Io,

@@ -1,4 +1,4 @@
-//! How the threads of a run share flushes: one of them writes for all that wait (a group commit).
+//! The threads of a run share flushes: one thread writes for all that wait (group commit).
 
 use crate::envelope::Origin;
 use crate::envelope::journal;
@@ -22,7 +22,7 @@ pub(crate) struct Progress<D> {
     /// What is current.
     pub(crate) base: Option<Revision>,
     queue: Queue,
-    /// Changes are numbered from 1. How many were submitted, given to a writer, and made durable.
+    /// The numbers of the last changes that were submitted, given to a writer, and made durable, counted from 1.
     pub(crate) submitted: u64,
     attempted: u64,
     durable: u64,
@@ -124,7 +124,7 @@ impl<D: Snapshot> Core<D> {
         }
     }
 
-    /// The same, with everything that was submitted committed.
+    /// The same, once every submitted change is committed.
     pub(crate) fn take_committed(&self) -> Result<(MutexGuard<'_, Progress<D>>, Box<Writer>), Error> {
         loop {
             self.commit(None)?;
@@ -142,7 +142,7 @@ impl<D: Snapshot> Core<D> {
         writer: Box<Writer>,
     ) -> MutexGuard<'a, Progress<D>> {
         progress.writer = Some(writer);
-        // To notify nobody costs a call to the kernel.
+        // Even a notification of nobody costs a system call.
         if progress.waiting > 0 {
             self.changed.notify_all();
         }
@@ -279,8 +279,7 @@ impl<D: Snapshot> Core<D> {
         }
     }
 
-    /// Replaces the document by what `make` has made current. No change may be submitted meanwhile. Returns the run's own
-    /// revision.
+    /// Replaces the document with what `make` has made current, and returns the run's own revision. Submissions wait meanwhile.
     pub(crate) fn replace_document(
         &self,
         mut progress: MutexGuard<'_, Progress<D>>,
@@ -338,7 +337,7 @@ impl<D: Snapshot> Core<D> {
         progress.orphan = written.ok().map(|written| written.revision);
     }
 
-    /// Stops the thread, writes once what was submitted and not waited for, and ends the run.
+    /// Stops the thread, tries once to write what is not durable yet, and ends the run.
     pub(crate) fn close(&self) {
         let mut progress = self.progress();
         progress.is_closing = true;
@@ -431,7 +430,7 @@ impl<D: Snapshot> Durability for Core<D> {
 }
 
 impl<D> Progress<D> {
-    /// Whether the changes up to `number` are durable, if that is known.
+    /// Whether the changes up to `number` are durable; `None` if that is not known yet.
     fn answer(&self, number: u64) -> Option<Result<(), Error>> {
         if self.durable >= number {
             return Some(Ok(()));
@@ -444,7 +443,7 @@ impl<D> Progress<D> {
     }
 }
 
-/// Ends the run if the thread that writes panics: nobody else could write any more.
+/// Ends the run if the thread that writes panics, because no other thread could write any more.
 struct EndOnPanic<'a, D: Snapshot>(&'a Core<D>);
 
 impl<D: Snapshot> Drop for EndOnPanic<'_, D> {

@@ -64,7 +64,7 @@ impl Lock for JoinedLock {
     }
 
     fn share_with_children(&self) -> Result<(), Error> {
-        // This process has the handle from its parent, and its children inherit it in the same way.
+        // This process inherited the handle from its parent, and its children inherit it too.
         Ok(())
     }
 

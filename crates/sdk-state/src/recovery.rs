@@ -16,11 +16,11 @@ const PAUSES: [Duration; 3] = [
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Salvaged {
-    /// The revision that holds the changes that could be read; now current.
+    /// The revision with the changes that could be read; now current.
     pub revision: Revision,
     /// How many changes could be read.
     pub changes: u64,
-    /// Why the others could not; `None` if all could.
+    /// Why the others could not be read; `None` if all could.
     pub lost: Option<Error>,
 }
 
@@ -30,17 +30,16 @@ pub(crate) struct Recovered<D> {
     pub(crate) head: Option<Loaded<D>>,
     /// How many changes of a dead run were committed.
     pub(crate) changes: u64,
-    /// What a first run that died has left.
+    /// The geneses of first runs that died.
     pub(crate) leftovers: Vec<Revision>,
 }
 
 impl<D: Snapshot> Store<D> {
-    /// Commits what a dead run left unfinished although a part of it does not open: the changes up to there become a revision,
-    /// and the rest is gone for good, also if another key would open it. Does nothing and returns `None` if nothing is
-    /// unfinished.
+    /// Commits a dead run's changes up to the first that does not open, and discards the rest for good, even if another key
+    /// would open it. Returns `None` if nothing is unfinished.
     ///
-    /// Use it when [`begin`](Store::begin) reports damage that no copy can repair, or when the key is lost. It takes the lock for the duration of the
-    /// call and does not wait for it.
+    /// Use it when [`begin`](Store::begin) reports damage that no copy can repair, or when the key is lost. It takes the lock for
+    /// the duration of the call and does not wait for it.
     ///
     /// # Errors
     ///
@@ -73,7 +72,7 @@ impl<D: Snapshot> Store<D> {
         let dead = lock.took_over().and_then(|dead| dead.token.as_ref());
         let recovered = self.recover_with(lock.token()?, dead);
         recovered.map_err(|error| match lock.check() {
-            // Its holder was evicted meanwhile: what looks like damage may be somebody else's progress.
+            // This holder was evicted: what looks like damage may be somebody else's progress.
             Err(lost) if lost.is_lock_lost() => lost,
             _ => error,
         })
@@ -120,7 +119,7 @@ impl<D: Snapshot> Store<D> {
         let base = head.pointer.revision.clone();
         let run_id = begun.as_ref().map(|begun| begun.run_id.clone());
         let mark = Mark {
-            // The dead run made its base, too: it leaves one revision. A genesis does not stay.
+            // If the dead run made its base too, it leaves one revision. A genesis never stays.
             replaces: Some(base.clone())
                 .filter(|_| run_id.is_some() && head.mark.run_id == run_id || head.mark.is_genesis),
             run_id,
@@ -153,7 +152,8 @@ impl<D: Snapshot> Store<D> {
         Ok(head)
     }
 
-    /// Removes the revision that the current one replaces, if its run died before it could. A failure is left to the next run.
+    /// Removes the revision that the current one replaces, if the run died before it could. After a failure the next run tries
+    /// again.
     fn remove_replaced(&self, head: &Loaded<D>, token: &LockToken) {
         if let Some(replaced) = &head.mark.replaces
             && let Ok(header) = self.header(replaced)
@@ -163,8 +163,8 @@ impl<D: Snapshot> Store<D> {
         }
     }
 
-    /// Removes what a run stored and had not made current when it died: all of it that was acknowledged is in `head`. The
-    /// orphan of a run that was evicted stays, because that run may have named it. A failure is ignored.
+    /// Removes what a run stored and had not made current when it died, because `head` holds every acknowledged change. The
+    /// orphan of an evicted run stays, because that run may have named it. A failure is ignored.
     fn remove_unmoved(&self, base: &Revision, head: &Loaded<D>, token: &LockToken) {
         let stored = self.backend().list().unwrap_or_default();
         for rev in stored
@@ -189,7 +189,7 @@ impl<D: Snapshot> Store<D> {
     ) -> Result<Pointer, Error> {
         let expect = expected.map_or(Expect::Nothing, Expect::Pointer);
         match until_known(|| self.backend().set_current(expect, rev, token)) {
-            // An earlier call has moved it, and its answer was lost.
+            // An earlier call moved it, and its answer was lost.
             Err(error) if found(&error) == Some(rev) => match self.backend().current()? {
                 Some(pointer) if pointer.revision == *rev => Ok(pointer),
                 _ => Err(error),
@@ -199,15 +199,15 @@ impl<D: Snapshot> Store<D> {
     }
 }
 
-/// Repeats the identical call until its outcome is known. It never looks and goes on: a call that arrives late would take the
-/// ground away.
+/// Repeats the identical call until its outcome is known. It never looks and goes on, because a late call could still change
+/// what it saw.
 pub(crate) fn until_known<T>(call: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
     let mut pauses = PAUSES.into_iter();
     let mut unknown: Option<Error> = None;
     loop {
         let error = match (call(), unknown) {
             (Err(error), _) if error.is_outcome_unknown() => error,
-            // This call has changed nothing. An earlier one may have, or may still do so.
+            // This call changed nothing, but an earlier one may have, or still may.
             (Err(error), Some(unknown)) if is_transient(&error) => unknown,
             (known, _) => return known,
         };
@@ -222,12 +222,11 @@ pub(crate) fn until_known<T>(call: impl Fn() -> Result<T, Error>) -> Result<T, E
 pub(crate) fn not_shared() -> Error {
     Error::new(
         ErrorKind::Unsupported,
-        "the process that holds the lock has changes that it has not committed: it must share the lock before it starts \
-         another one",
+        "the process that holds the lock has uncommitted changes: it must share the lock before it starts another process",
     )
 }
 
-/// Whether nothing was changed, and a later try may succeed.
+/// Whether nothing changed, and a later try may succeed.
 pub(crate) fn is_transient(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Io)
 }

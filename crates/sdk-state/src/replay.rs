@@ -7,10 +7,10 @@ use crate::{Backend, Change as _, Error, ErrorKind, MAX_RECORD_BYTES, Pointer, S
 /// How much of a journal is read at once.
 const PAGE_BYTES: usize = 4 << 20;
 
-/// The head of a stack, as of one moment.
+/// The head of a stack at one moment.
 pub(crate) struct Loaded<D> {
     pub(crate) pointer: Pointer,
-    /// Of the current revision, and of the journal as far as it could be opened.
+    /// The current revision's document, with the journal's changes as far as they could be opened.
     pub(crate) document: D,
     /// What the current revision's run noted in it.
     pub(crate) mark: Mark,
@@ -37,8 +37,8 @@ impl Replayed {
 impl<D: Snapshot> Store<D> {
     /// Reads the head; `None` for a fresh stack.
     ///
-    /// The pointer, the snapshot and the pages of the journal are read one after the other. If the pointer and record 0 are
-    /// the same afterwards, they belong together; otherwise somebody moved `current`, and it starts over.
+    /// Reads the pointer, the snapshot and the pages of the journal one after the other. If the pointer and record 0 are the same
+    /// afterwards, all belong together; otherwise somebody moved `current`, and it starts over.
     pub(crate) fn load(&self) -> Result<Option<Loaded<D>>, Error> {
         loop {
             let Some(pointer) = self.backend().current()? else {
@@ -82,7 +82,7 @@ impl<D: Snapshot> Store<D> {
         })
     }
 
-    /// Makes the changes of the journal. After an error, those before it have been made.
+    /// Makes the changes of the journal. After an error, the changes before it have been made.
     pub(crate) fn replay(&self, loaded: &mut Loaded<D>, first: &mut Option<Vec<u8>>) -> Result<(), Error> {
         let mut reader: Option<Reader> = None;
         let (mut number, mut bytes) = (0, 0);

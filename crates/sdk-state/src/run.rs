@@ -11,21 +11,20 @@ use crate::{
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-/// One run of a tool, from lock to unlock: it makes changes durable one by one, and leaves one revision.
+/// One run of a tool, from lock to unlock. It makes changes durable one by one, and leaves one revision.
 ///
-/// Any thread may change the document; [`put`](Run::put) and the like return once the change is durable, and threads that
-/// change something at the same time share one flush. [`submit`](Run::submit) returns at once, with a [`Ticket`].
-/// [`finish`](Run::finish) commits everything as one revision, makes it current and unlocks.
+/// Any thread may change the document. [`put`](Run::put) and the like return once the change is durable; simultaneous changes
+/// share one flush. [`submit`](Run::submit) returns at once, with a [`Ticket`]. [`finish`](Run::finish) commits everything as one
+/// revision, makes it current and unlocks.
 ///
-/// ([R1](crate::guarantees)) Once a change has returned `Ok`, it survives: if the process dies before it finishes, the next command that takes the
-/// lock commits its changes, in the dead run's name.
+/// ([R1](crate::guarantees)) A change whose call has returned `Ok` survives: if the process dies before it finishes, the next
+/// command that takes the lock commits its changes, in the dead run's name.
 ///
 /// # Errors
 ///
 /// After [`Unavailable`](ErrorKind::Unavailable) or [`Io`](ErrorKind::Io) a change stays in the run, and is written together
-/// with the next one: go on, or call [`commit`](Run::commit) again later. After an error that names the document, the change
-/// was not made. Every other failure ends the run: each later call returns the same error, which [`check`](Run::check) also
-/// returns.
+/// with the next one: go on, or call [`commit`](Run::commit) later. After [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) the
+/// change was not made. Every other failure ends the run: each later call, and [`check`](Run::check), returns the same error.
 ///
 /// ```
 /// use sdk_state::encrypt::Noop;
@@ -61,8 +60,8 @@ pub struct Run<D: Snapshot = State> {
 impl<D: Snapshot> Store<D> {
     /// Takes the lock and begins a run. Nothing is written before the first change.
     ///
-    /// If a dead run left changes in its journal, they are committed first, as a revision of that run:
-    /// [`took_over`](Run::took_over) and [`recovered`](Run::recovered) tell about it.
+    /// If a dead run left changes in its journal, they are committed first, as a revision of that run.
+    /// [`took_over`](Run::took_over) names its holder, and [`recovered`](Run::recovered) counts the changes.
     ///
     /// # Errors
     ///
@@ -74,11 +73,11 @@ impl<D: Snapshot> Store<D> {
         self.run_under(lock, operation, true)
     }
 
-    /// Begins a run under the lock that a parent process holds and [shares](Lock::share_with_children), by its token. The end
-    /// of the run does not release the lock.
+    /// Begins a run under the lock that a parent process holds and [shares](Lock::share_with_children); the token names it. The
+    /// run does not release the lock.
     ///
-    /// Several children may have such runs at once, so each change is committed as a revision, compared with what the run
-    /// stands on: if two change something at the same time, one of them ends with [`CurrentMoved`](ErrorKind::CurrentMoved).
+    /// Several children may have such runs at once, so each change becomes a revision, if `current` is still the run's base.
+    /// If two children change something at the same time, one run ends with [`CurrentMoved`](ErrorKind::CurrentMoved).
     ///
     /// # Errors
     ///
@@ -91,7 +90,7 @@ impl<D: Snapshot> Store<D> {
     }
 
     fn run_under(&self, lock: Box<dyn Lock>, operation: &str, keeps_journal: bool) -> Result<Run<D>, Error> {
-        // Later it would be too late: a change that is in a journal must be readable.
+        // Now, because a change that is in a journal must stay readable.
         self.provenance().check(None)?;
         let Recovered {
             head,
@@ -132,13 +131,13 @@ impl<D: Snapshot> Store<D> {
 }
 
 impl<D: Snapshot> Run<D> {
-    /// Returns the dead holder whose lock was taken over, if there was one: what it did to the infrastructure last may be
-    /// recorded nowhere.
+    /// Returns the dead holder whose lock was taken over, if there was one. Its last work on the infrastructure may not be
+    /// recorded.
     pub fn took_over(&self) -> Option<&LockInfo> {
         self.took_over.as_ref()
     }
 
-    /// Returns how many changes of a dead run were committed at the beginning.
+    /// Returns how many changes of a dead run [`begin`](Store::begin) committed.
     pub fn recovered(&self) -> u64 {
         self.recovered
     }
@@ -148,19 +147,19 @@ impl<D: Snapshot> Run<D> {
         &self.core.owner.token
     }
 
-    /// Returns the revision that is current, on which the run stands; `None` on a fresh stack.
+    /// Returns the current revision, on which the run stands; `None` on a fresh stack.
     pub fn base(&self) -> Option<Revision> {
         self.core.progress().base.clone()
     }
 
     /// Returns the document with every change that was submitted.
     ///
-    /// It is a view: later changes do not show in it. The first change after it copies the document, sharing its entries.
+    /// Later changes do not show in it. The first later change copies the document, but shares its entries.
     pub fn state(&self) -> Arc<D> {
         Arc::clone(&self.core.progress().document)
     }
 
-    /// Returns why the run takes no more changes, if it does not; asks nobody.
+    /// Checks that the run still takes changes, without asking the backend.
     ///
     /// # Errors
     ///
@@ -185,10 +184,11 @@ impl<D: Snapshot> Run<D> {
         self.core.wait(number)
     }
 
-    /// Makes a change, and returns a ticket that tells when it is durable. Changes become durable in the order in which they
-    /// were submitted.
+    /// Makes a change, and returns a ticket that resolves when the change is durable. Changes become durable in the order of
+    /// their submission.
     ///
-    /// The first call starts a thread, which writes what is submitted until the run ends.
+    /// It waits only for a [`save`](Run::save), [`replace`](Run::replace) or [`set_current`](Run::set_current) under way. The first
+    /// call starts a thread that writes submitted changes until the run ends.
     pub fn submit(&self, change: impl Into<D::Change>) -> Ticket {
         let number = self.core.submit(change.into());
         let submitted = number.and_then(|number| {
@@ -199,8 +199,8 @@ impl<D: Snapshot> Run<D> {
         Ticket::new(submitted)
     }
 
-    /// Replaces the whole document, as a revision that becomes current, and returns its name. The run keeps only the last
-    /// revision that it made.
+    /// Replaces the whole document, writes it as a revision, makes that current and returns its name. The run removes its
+    /// previous revision.
     ///
     /// # Errors
     ///
@@ -226,30 +226,31 @@ impl<D: Snapshot> Run<D> {
         own?.ok_or_else(finished)
     }
 
-    /// Commits every change that was submitted, as one revision that becomes current, and returns its name: the run's
-    /// revision, also if nothing has changed since it was made; `None` when the run has changed nothing.
+    /// Commits every submitted change as one revision, makes it current and returns its name. The run goes on, and removes its
+    /// previous revision.
     ///
-    /// The run goes on. It keeps only the last revision that it made.
+    /// If nothing has changed since the run's last revision, returns that one; `None` if the run has changed nothing, or nothing
+    /// since it moved `current`.
     ///
     /// # Errors
     ///
     /// * After [`Unavailable`](ErrorKind::Unavailable), [`Io`](ErrorKind::Io) and the errors of [`Store::write`] nothing is
-    ///   committed: call it again.
-    /// * [`LockLost`](ErrorKind::LockLost), [`CurrentMoved`](ErrorKind::CurrentMoved) and
-    ///   [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) end the run.
+    ///   committed: call `commit` again.
+    /// * [`LockLost`](ErrorKind::LockLost), [`CurrentMoved`](ErrorKind::CurrentMoved) and an unknown outcome of the move end the
+    ///   run: see [`check`](Run::check).
     pub fn commit(&self, options: impl Into<WriteOptions>) -> Result<Option<Revision>, Error> {
         self.core.commit(options.into().message.as_deref())
     }
 
     /// Commits as [`commit`](Run::commit) does, and unlocks.
     ///
-    /// After an error that does not end the run, call it again. After one that does, the document is saved as a revision that
-    /// is not current, if the backend still takes one: see [`orphan`](Run::orphan).
+    /// After an error that does not end the run, call `finish` again. After one that does, the document is saved as a revision
+    /// that is not current, if the backend still takes one: see [`orphan`](Run::orphan).
     ///
     /// # Errors
     ///
-    /// Those of [`commit`](Run::commit), and of [`Lock::unlock`]; after the latter everything is committed, and the error names
-    /// the revision.
+    /// Those of [`commit`](Run::commit) and [`Lock::unlock`]. After an error of `unlock` everything is committed, and the error
+    /// names the revision.
     pub fn finish(&self, options: impl Into<WriteOptions>) -> Result<Option<Revision>, Error> {
         let message = options.into().message;
         let committed = self.core.finish(message.as_deref());
@@ -267,13 +268,14 @@ impl<D: Snapshot> Run<D> {
         Ok(revision)
     }
 
-    /// Returns the revision that holds the document of a run that could not finish. It is not current.
+    /// Returns the revision that holds the document of a run that could not finish. It is not current, unless the move to it was
+    /// the [unknown outcome](ErrorKind::OutcomeUnknown) that ended the run.
     pub fn orphan(&self) -> Option<Revision> {
         self.core.progress().orphan.clone()
     }
 
-    /// Makes a revision current, after everything that was submitted is committed; the document is that revision's from then
-    /// on. Moving to what is current changes nothing.
+    /// Commits every submitted change, then makes `rev` current; the run goes on with its document. A move to what is current
+    /// after the commit changes nothing.
     ///
     /// # Errors
     ///
@@ -300,8 +302,8 @@ impl<D: Snapshot> Run<D> {
             .remove(rev, Some(&self.core.owner.token))
     }
 
-    /// Replaces the sealed bytes of a revision, for re-keying. Everything that was submitted is committed first, so that no
-    /// journal stays wrapped for old recipients.
+    /// Replaces the sealed bytes of a revision, for re-keying. Commits every submitted change first, so that no journal stays
+    /// sealed for old recipients.
     ///
     /// # Errors
     ///
@@ -314,8 +316,8 @@ impl<D: Snapshot> Run<D> {
         replaced.map(drop)
     }
 
-    /// Lets processes that are started from now on [join](Store::join) the lock of this run. From then on each change is
-    /// committed as a revision, because several processes cannot share a journal.
+    /// Lets processes that are started from now on [join](Store::join) the lock of this run. Each change is a revision from then
+    /// on, because several processes cannot share a journal.
     ///
     /// # Errors
     ///
@@ -361,7 +363,7 @@ impl Run<State> {
         self.apply(StateChange::SetOutputs(outputs))
     }
 
-    /// Returns the entry with this address, with every change that was submitted.
+    /// Returns the entry with this address, as of the last submitted change.
     pub fn find(&self, address: &str) -> Option<Arc<Entry>> {
         self.core.progress().document.find_shared(address)
     }

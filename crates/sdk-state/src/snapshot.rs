@@ -52,11 +52,11 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
     /// another type does not open as this type.
     const PAYLOAD: &'static str;
 
-    /// The changes that a [`Run`](crate::Run) makes to the document, one at a time: [`NoChange`] for a document that is only
-    /// replaced as a whole.
+    /// A single change that a [`Run`](crate::Run) makes to the document; [`NoChange`] if the document is only replaced as a
+    /// whole.
     type Change: Change<Self>;
 
-    /// Returns the document of a stack on which nothing was built yet.
+    /// Returns the document of a fresh stack.
     fn fresh(id: &StackId) -> Self;
 
     /// Returns the document's bytes.
@@ -97,7 +97,7 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
         Self::PAYLOAD
     }
 
-    /// Reads a document of the payload type that its file records.
+    /// Reads a document of the payload type that its file names.
     ///
     /// # Errors
     ///
@@ -111,12 +111,12 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
     }
 }
 
-/// One change of a document: what a journal keeps until the next revision.
+/// One change of a document, which a journal keeps until the next revision.
 ///
 /// # Contract
 ///
-/// `decode` returns what `encode` was given. `apply` cannot fail and depends on nothing but the change and the document:
-/// whoever replays the changes in order gets the same document.
+/// `decode` returns what `encode` was given. `apply` cannot fail and depends only on the change and the document: replaying the
+/// changes in order gives the same document.
 pub trait Change<D>: Sized + Send + 'static {
     /// Appends the change's bytes to `out`.
     ///
@@ -129,14 +129,14 @@ pub trait Change<D>: Sized + Send + 'static {
     ///
     /// # Errors
     ///
-    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) for bytes that are no change.
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) if the bytes are not a valid change.
     fn decode(bytes: &[u8]) -> Result<Self, Error>;
 
     /// Makes the change.
     fn apply(self, document: &mut D);
 }
 
-/// The change of a document that is only replaced as a whole: there is none.
+/// The change type of a document that is only replaced as a whole. It has no values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoChange {}
 
@@ -148,7 +148,7 @@ impl<D> Change<D> for NoChange {
     fn decode(_: &[u8]) -> Result<Self, Error> {
         Err(Error::new(
             ErrorKind::InvalidSnapshot,
-            "a document of this type has no single changes",
+            "a document of this type is only replaced as a whole",
         ))
     }
 
@@ -157,7 +157,7 @@ impl<D> Change<D> for NoChange {
     }
 }
 
-/// The bytes of a document of any payload type, exactly as they were written: for copying documents that a program cannot
+/// The bytes of a document of any payload type, exactly as they were written. A program can copy documents with it that it cannot
 /// read.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Raw {
@@ -178,7 +178,7 @@ impl std::fmt::Debug for Raw {
 }
 
 impl Snapshot for Raw {
-    /// The type of bytes whose type is unknown.
+    /// Stands for an unknown payload type.
     const PAYLOAD: &'static str = "raw";
     type Change = NoChange;
 

@@ -27,8 +27,7 @@ const MAX_SPREAD_BITS: u32 = 20;
 /// and waits for locks.
 ///
 /// A store is a handle: clones share one backend, and threads share a store. Several stores, in several processes, may be
-/// open on one place; only the backend coordinates them. A store never retries a request: the backend does, within a bounded
-/// time.
+/// open on one place; only the backend coordinates them. The backend retries requests, within a bounded time.
 ///
 /// A tool that changes something [`begin`](Store::begin)s a [`Run`](crate::Run); everybody else reads the
 /// [`head`](Store::head).
@@ -71,18 +70,17 @@ struct Inner {
 pub struct Head<D> {
     /// The revision.
     pub revision: Revision,
-    /// The document, with every change that a run had made when it was read.
+    /// The document, with every change that a run had made durable when it was read.
     pub document: D,
-    /// Who has changes in it that no revision holds yet.
+    /// The changes in it that no revision holds yet.
     pub unfinished: Option<Unfinished>,
 }
 
-/// The changes of a run that has not committed them, or that died before it did: the next command that takes the lock then
-/// commits them.
+/// Changes that a run has not committed yet. If the run died, the next command that takes the lock commits them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unfinished {
-    /// How many changes.
+    /// The number of changes.
     pub changes: u64,
     /// Who made them.
     pub by: Holder,
@@ -203,9 +201,9 @@ impl<D: Snapshot> Store<D> {
 
     /// Reads the current revision and its document, which match even while others change them; `None` for a fresh stack.
     ///
-    /// ([R2](crate::guarantees)) It waits for no run. The document contains every change that was durable when the call began, also of a run
-    /// that is not finished. ([C1, C3](crate::guarantees)) `None` means that no run has changed anything yet, and nothing else. The
-    /// result may not be durable yet if another process wrote it a moment ago.
+    /// ([R2](crate::guarantees)) It never waits for a run. The document contains every change that was durable when the call began,
+    /// including those of an unfinished run. ([C1, C3](crate::guarantees)) `None` means only that no run has changed anything yet.
+    /// The result may not be durable yet if another process wrote it a moment ago.
     ///
     /// # Errors
     ///
@@ -220,7 +218,7 @@ impl<D: Snapshot> Store<D> {
         }))
     }
 
-    /// Returns what a journal says about its run, without a key; do not trust it. `None` when no run has unfinished changes.
+    /// Returns what the journal says about unfinished changes, without a key; do not trust it. `None` if there are none.
     ///
     /// # Errors
     ///
@@ -242,7 +240,7 @@ impl<D: Snapshot> Store<D> {
     /// * A [backend error](Backend#backend-errors).
     pub fn current(&self) -> Result<Option<Revision>, Error> {
         let found = self.at_current(|rev| match self.backend().read_prefix(rev, 0) {
-            // It exists: opening it will report what is wrong with it.
+            // It exists; opening it will report what is wrong with it.
             Err(error) if error.is_damaged() => Ok(()),
             result => result.map(drop),
         })?;
@@ -264,7 +262,7 @@ impl<D: Snapshot> Store<D> {
     ///   not accept that; or when it is encrypted and the keyring is plain.
     /// * [`TooLarge`](ErrorKind::TooLarge) when it is larger than the limit.
     /// * [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) when the document breaks a rule of its format.
-    /// * [`Unavailable`](ErrorKind::Unavailable) when the holder of a key does not answer,
+    /// * [`Unavailable`](ErrorKind::Unavailable) when a key service does not answer,
     ///   [`Unsupported`](ErrorKind::Unsupported) when an encrypter fails in another way.
     /// * A [backend error](Backend#backend-errors).
     pub fn get(&self, rev: &Revision) -> Result<D, Error> {
@@ -311,9 +309,10 @@ impl<D: Snapshot> Store<D> {
 
     /// Stores a document as a new revision and returns its name. The revision does not become current.
     ///
-    /// It needs no lock. ([W1](crate::guarantees)) It is durable on return. ([W3](crate::guarantees)) It replaces nothing. ([W4](crate::guarantees)) It does not fail because others write
-    /// too. ([W5](crate::guarantees)) The revision sorts after the one that was current when the write began, if the name of that one is a time. A
-    /// damaged `current` does not prevent a write. An evicted holder can still save its document this way.
+    /// It needs no lock. ([W1](crate::guarantees)) It is durable on return. ([W3](crate::guarantees)) It replaces nothing.
+    /// ([W4](crate::guarantees)) It does not fail because others write too. ([W5](crate::guarantees)) The revision sorts after the one
+    /// that was current when the write began, if that one's name is a time. A damaged `current` does not prevent a write. An
+    /// evicted holder can still save its document this way.
     ///
     /// # Errors
     ///
@@ -323,7 +322,7 @@ impl<D: Snapshot> Store<D> {
     /// * [`InvalidName`](ErrorKind::InvalidName) when the year of the clock does not have four digits.
     /// * [`Unsupported`](ErrorKind::Unsupported) when two recipients are the same key, an encrypter refuses, or version 1 is
     ///   to be written with a keyring that does not accept it.
-    /// * [`Unavailable`](ErrorKind::Unavailable) when the holder of a key does not answer.
+    /// * [`Unavailable`](ErrorKind::Unavailable) when a key service does not answer.
     /// * A [backend error](Backend#backend-errors). After every error but `OutcomeUnknown`, which names the revision, no
     ///   revision was added.
     pub fn write(&self, document: &D, options: impl Into<WriteOptions>) -> Result<Revision, Error> {
@@ -344,8 +343,8 @@ impl<D: Snapshot> Store<D> {
     /// Makes a revision current, whatever was current before: this also repairs a damaged or lost pointer. It takes the lock for
     /// the duration of the call and does not wait for it.
     ///
-    /// ([R1](crate::guarantees)) What a dead run left unfinished is committed first, as a revision of its own, which needs the keys. Moving to
-    /// what is current changes nothing.
+    /// ([R1](crate::guarantees)) It first commits a dead run's unfinished changes, as a revision of that run, which needs the keys.
+    /// Moving to what is current changes nothing, and leaves unfinished changes to the next run.
     ///
     /// Choose the revision with care: the newest of [`list`](Store::list) may never have been current. The
     /// [`header`](Store::header) of each names its parent, its author and its message.
@@ -356,13 +355,14 @@ impl<D: Snapshot> Store<D> {
     ///
     /// * [`Locked`](ErrorKind::Locked) while somebody else holds the lock.
     /// * [`NotFound`](ErrorKind::NotFound) when there is no such revision.
-    /// * [`Damaged`](ErrorKind::Damaged) when what a dead run left is damaged: see [`salvage`](Store::salvage).
+    /// * [`Damaged`](ErrorKind::Damaged) when a dead run's changes are damaged: see [`salvage`](Store::salvage).
     /// * [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) when `rev`, or the move, may be gone after a power cut.
-    /// * Those of [`begin`](Store::begin) when a dead run left something, and a [backend error](Backend#backend-errors).
+    /// * Those of [`begin`](Store::begin) when a dead run left changes, and a [backend error](Backend#backend-errors).
     pub fn set_current(&self, rev: &Revision) -> Result<(), Error> {
         let lock = self.lock("set-current", Wait::none())?;
         let token = lock.token()?;
         match self.backend().current() {
+            Ok(Some(pointer)) if pointer.revision == *rev => {}
             Ok(Some(pointer)) if replay::unverified(self.backend(), &pointer)?.is_some() => {
                 self.recover(&*lock)?;
             }
@@ -375,8 +375,8 @@ impl<D: Snapshot> Store<D> {
 
     /// Deletes a revision. It is not an error if it does not exist.
     ///
-    /// ([C1](crate::guarantees)) `current` never names a deleted revision, whoever moves it meanwhile, even after a crash. If the backend can tell
-    /// that nobody holds the lock, no lock is written, so this works on a full disk.
+    /// ([C1](crate::guarantees)) `current` never names a deleted revision, whoever moves it meanwhile, even after a crash. If the
+    /// backend can tell that nobody holds the lock, it writes no lock, so this works on a full disk.
     ///
     /// # Errors
     ///
@@ -443,8 +443,8 @@ impl<D: Snapshot> Store<D> {
 
     /// Evicts the holder of the lock, dead or alive, and returns who that was; `None` when nobody held it.
     ///
-    /// With `expected`, only that holder is evicted, so that a new holder is spared. ([L4](crate::guarantees)) The evicted holder can neither
-    /// release the next holder's lock nor move `current`. It is not stopped: its work on the infrastructure goes on.
+    /// With `expected`, only that holder is evicted, so that a new holder is spared. ([L4](crate::guarantees)) The evicted holder
+    /// can neither release the next holder's lock nor move `current`, but its work on the infrastructure goes on.
     ///
     /// # Errors
     ///
@@ -480,7 +480,7 @@ impl<D: Snapshot> Store<D> {
         self.inner.limit
     }
 
-    /// Whether revisions are written as version 1, whose header has no room for what a run notes.
+    /// Whether revisions are written as version 1, whose header has no room for a run's mark.
     pub(crate) fn writes_v1(&self) -> bool {
         self.inner.envelope == EnvelopeVersion::V1
     }
@@ -504,7 +504,7 @@ impl<D: Snapshot> Store<D> {
             .map_err(|error| error.at_revision(rev))
     }
 
-    /// Checks everything about a document that needs no backend.
+    /// Makes every check of a document that needs no backend.
     pub(crate) fn check(&self, document: &D) -> Result<(), Error> {
         envelope::check_payload_type(document.payload())?;
         self.encode(document).map(drop)
@@ -561,8 +561,15 @@ impl<D: Snapshot> Store<D> {
     /// Checks that no run has changed anything yet, and returns what a first run that died may have left.
     pub(crate) fn demand_fresh(&self) -> Result<Vec<Revision>, Error> {
         let revisions = self.backend().list()?;
-        let is_genesis = |rev| self.header(rev).is_ok_and(|header| header.is_genesis);
-        if revisions.len() <= MAX_GENESES && revisions.iter().all(is_genesis) {
+        let is_genesis = |rev| match self.header(rev) {
+            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Io) => Err(error),
+            header => Ok(header.is_ok_and(|header| header.is_genesis)),
+        };
+        let mut are_geneses = revisions.len() <= MAX_GENESES;
+        for rev in &revisions {
+            are_geneses = are_geneses && is_genesis(rev)?;
+        }
+        if are_geneses {
             return Ok(revisions);
         }
         // Another process may have written the first one and made it current since the pointer was read.
@@ -642,7 +649,7 @@ impl<D: Snapshot> Store<D> {
                 return Err(envelope::too_large(sealed.len() as u64, self.inner.limit));
             }
             let created = self.backend().create(&candidate, sealed).map_err(|error| {
-                // Whoever reads a revision in the error looks for the document there.
+                // A caller that finds a revision in the error looks for the document there.
                 match error.is_outcome_unknown() {
                     true => error.at_revision(&candidate),
                     false => error.without_revision(),

@@ -4,9 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-/// A change on its way to the disk: made by [`Run::submit`](crate::Run::submit).
+/// A submitted change that may not be durable yet, from [`Run::submit`](crate::Run::submit).
 ///
-/// Call [`wait`](Ticket::wait), or await it in any async runtime. Dropping it forgets the answer; the change stays submitted.
+/// Call [`wait`](Ticket::wait), or await the ticket in any async runtime. If you drop the ticket, the change stays submitted.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What one thread at a time does for a run: it appends to the journal, and writes revisions.
+//! Appends to the journal and writes revisions for a run, in one thread at a time.
 
 use crate::envelope::journal::{self, Begun, Digest};
 use crate::envelope::{Mark, Origin};
@@ -10,7 +10,7 @@ use std::sync::Mutex;
 /// A journal of at least this many bytes is folded into a revision once it is larger than its base.
 const FOLD_BYTES: u64 = 1 << 20;
 
-/// Whose run it is.
+/// The store and the lock of a run.
 pub(crate) struct Owner<D> {
     pub(crate) store: Store<D>,
     pub(crate) holder: Holder,
@@ -26,27 +26,28 @@ pub(crate) struct Queue {
     pub(crate) count: u32,
 }
 
-/// What the thread that writes knows about the stack.
+/// What the writing thread knows about the stack.
 pub(crate) struct Writer {
     /// Names the revisions of which the run leaves only the last.
     run_id: String,
     pub(crate) base: Option<Base>,
-    /// The run's own revision, which is current, and whether it was made without being asked for.
+    /// The run's own revision, which is current.
     pub(crate) own: Option<Revision>,
+    /// Whether the run made it without a message of the caller, who may still give one.
     pub(crate) own_is_automatic: bool,
     /// How many changes the current revision holds.
     pub(crate) committed: u64,
     journal: Option<Journal>,
-    /// A sealed record that is not known to be in the journal. It is appended again as it is.
+    /// A sealed record that may not be in the journal. It is appended again, unchanged.
     pending: Option<Vec<u8>>,
     /// Changes that are in no record.
     pub(crate) backlog: Queue,
     /// False where no journal is kept: then each batch is a revision.
     pub(crate) keeps_journal: bool,
-    /// The document, stored when it could no longer become current.
+    /// A revision that was stored but may not have become current.
     pub(crate) orphan: Option<Revision>,
-    /// Revisions that are to be removed: those that the current one replaces, those that could not become current, and
-    /// geneses of first runs that died.
+    /// Revisions to be removed: those that the current one replaces, those that did not become current, and geneses of first
+    /// runs that died.
     leftovers: Vec<Revision>,
 }
 
@@ -112,7 +113,7 @@ impl Writer {
         self.base.as_ref().map(|base| base.pointer.revision.clone())
     }
 
-    /// Whether the backlog is written as a revision, not to the journal.
+    /// Whether to write the backlog as a revision, not to the journal.
     pub(crate) fn must_fold(&self) -> bool {
         let journal = self.journal.as_ref().map_or(0, |journal| journal.bytes);
         let base = self.base.as_ref().map_or(0, |base| base.sealed_bytes);
@@ -152,7 +153,7 @@ impl Writer {
                 }
                 Ok(Appended::Taken) => {
                     let message =
-                        "the journal holds records of somebody else, although this run holds the lock";
+                        "the journal holds records of another process, although this run holds the lock";
                     return Err(Problem::End(Error::new(ErrorKind::Damaged, message)));
                 }
                 Err(error) => {
@@ -226,13 +227,13 @@ impl Writer {
         self.journal = None;
         self.pending = None;
         self.backlog.clear();
-        // If this run dies first, the next one removes it.
+        // If this run dies before the removal, the next one removes it.
         self.leftovers.extend(mark.replaces);
         self.remove_leftovers(owner);
         Ok(())
     }
 
-    /// On a fresh stack, makes the genesis current: a first run that dies has then lost no pointer.
+    /// On a fresh stack, makes a genesis current, so that a first run that dies loses no pointer.
     fn demand_base<D: Snapshot>(&mut self, owner: &Owner<D>) -> Result<(), Problem> {
         if self.base.is_some() || owner.store.writes_v1() {
             return Ok(());
@@ -247,15 +248,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes what is of no use any more. What could not be removed is tried again later.
+    /// Removes the leftovers. After a transient error a revision stays for another try.
     pub(crate) fn remove_leftovers<D: Snapshot>(&mut self, owner: &Owner<D>) {
         let remove = |rev: &Revision| owner.store.backend().remove(rev, Some(&owner.token));
         self.leftovers
             .retain(|rev| remove(rev).is_err_and(|error| is_transient(&error)));
     }
 
-    /// A run that keeps no journal moves `current` away from the base, which ends the journal of whoever keeps one there: a
-    /// parent that did not say that it shares its lock. It may still begin one after this look.
+    /// Refuses to end another run's journal. A run without a journal moves `current` away from the base, on which a parent that
+    /// does not share its lock may keep one. The parent may still begin one after this check.
     fn demand_no_other_journal<D: Snapshot>(&self, owner: &Owner<D>) -> Result<(), Problem> {
         let Some(base) = self.base.as_ref().filter(|_| !self.keeps_journal) else {
             return Ok(());
@@ -281,7 +282,7 @@ impl Writer {
             mark,
             ..Origin::new(owner.store.provenance(), owner.store.now())
         };
-        // Whatever becomes of it, nothing that was acknowledged depends on it before it is current.
+        // No acknowledged change depends on this revision before it is current.
         let written = owner.store.write_as(document, &origin).map_err(|error| {
             self.leftovers.extend(error.revision().cloned());
             self.remove_leftovers(owner);
@@ -327,7 +328,7 @@ impl Writer {
         let sealed = owner.store.read(rev).map_err(Problem::Delay)?;
         let (digest, sealed_bytes) = (journal::digest(&sealed), sealed.len() as u64);
         let (document, mark) = owner.store.open(rev, sealed).map_err(Problem::Delay)?;
-        // What the run has committed so far is no revision that its next one replaces.
+        // A fresh id, because the run's next revision must not replace what it has committed so far.
         let run_id = journal::fresh_id().map_err(Problem::Delay)?;
         let token = owner.token().map_err(Problem::End)?;
         let pointer = owner.store.move_current(base, rev, token).map_err(Problem::of)?;
@@ -360,7 +361,7 @@ impl Writer {
                 Ok(())
             }
             (Ok(()), None) => Ok(()),
-            // A journal records the digest of its base, which is not known now.
+            // A journal records the digest of its base, which is unknown now.
             (Err(error), Some(_)) if error.is_outcome_unknown() => Err(Problem::End(error)),
             (Err(error), _) if error.is_lock_lost() => Err(Problem::End(error)),
             (Err(error), _) => Err(Problem::Delay(error)),

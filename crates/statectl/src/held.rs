@@ -102,7 +102,7 @@ impl Held {
     /// Keeps the lock until a command that is started from now on has ended, even if this process is killed. Returns the variable
     /// by which a `statectl` below finds the lock.
     pub(crate) fn share(&self, stack: &Stack<'_>) -> Result<(&'static str, String), Failure> {
-        // The children of a process that joined the lock inherit it in the same way.
+        // Children of a process that joined the lock inherit it too.
         let shared = self
             .lock
             .as_ref()

@@ -74,11 +74,11 @@ pub(crate) struct Stack<'a> {
     store: Store,
 }
 
-/// A document that was read.
+/// A document from the store.
 pub(crate) struct Found<D> {
     pub(crate) revision: Revision,
     pub(crate) document: D,
-    /// Which of its changes no revision holds yet.
+    /// Its changes that no revision holds yet.
     pub(crate) unfinished: Option<UnfinishedDocument>,
 }
 
@@ -254,7 +254,7 @@ impl Stack<'_> {
         Ok(found)
     }
 
-    /// The current document, of any type. Only the type of the document knows its unfinished changes.
+    /// The current document, of any type. Only a tool that knows the type can read its unfinished changes.
     fn document_at_head(&self) -> Result<Found<Raw>, Failure> {
         let store = self.store.document::<Raw>();
         match store.head() {
@@ -306,7 +306,7 @@ impl Stack<'_> {
         })
     }
 
-    /// What is unfinished, for a command that opens nothing. Also says so; damage is a warning.
+    /// Reads and reports unfinished changes, for a command that opens nothing. Damage is a warning.
     pub(crate) fn unfinished(&self) -> Option<UnfinishedDocument> {
         match UnfinishedDocument::of(&self.store) {
             Ok(unfinished) => {
@@ -375,7 +375,7 @@ impl Stack<'_> {
         }
     }
 
-    /// The failure to read the current revision together with what is unfinished, or to commit that.
+    /// The failure to read the current revision and its unfinished changes, or to commit them.
     pub(crate) fn explain_head(&self, error: Error) -> Failure {
         if !self.is_journal_damaged(&error) {
             return self.explain(error);

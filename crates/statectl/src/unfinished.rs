@@ -1,4 +1,4 @@
-//! The changes of a run that no revision holds yet: what is said about them, and how a dead run's are committed.
+//! Shows the changes of a run that no revision holds yet, and commits those of a dead run.
 
 use crate::exit::Failure;
 use crate::held::Held;
@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct UnfinishedDocument {
     changes: u64,
-    /// Whether their run still lives, as far as the lock tells.
+    /// Whether their run still holds the lock, as far as one can tell.
     being_made: bool,
     author: Option<String>,
     host: Option<String>,
@@ -33,7 +33,7 @@ pub(crate) struct Committed {
 }
 
 impl UnfinishedDocument {
-    /// What is unfinished in a stack; needs no key.
+    /// Reads a stack's unfinished changes; needs no key.
     pub(crate) fn of(store: &Store) -> Result<Option<Self>, Error> {
         match store.unfinished()? {
             Some(unfinished) => Self::new(store, unfinished).map(Some),
@@ -64,7 +64,7 @@ impl UnfinishedDocument {
         })
     }
 
-    /// A few words, for a table.
+    /// For a table.
     pub(crate) fn in_short(&self) -> String {
         let state = if self.being_made {
             "being made"
@@ -104,7 +104,7 @@ fn is_made_by(run: &Holder, status: &LockStatus) -> bool {
         && was_there
 }
 
-/// Commits what a dead run left, under the lock, and says so.
+/// Commits a dead run's unfinished changes under the lock, and says so.
 pub(crate) fn commit(stack: &Stack<'_>, held: &Held, operation: &str) -> Result<Option<Committed>, Failure> {
     let left = stack
         .store()
@@ -114,17 +114,15 @@ pub(crate) fn commit(stack: &Stack<'_>, held: &Held, operation: &str) -> Result<
         return Ok(None);
     };
     let run = held.begin::<State>(stack, operation).map_err(|error| {
-        let left = format!(
-            "what {} has not finished ({})",
-            author_of(&left),
-            changes(left.changes)
-        );
+        let left = described(&left);
         let is_of_other_tool = matches!(error.kind(), ErrorKind::OtherPayload { .. });
         match stack.explain_head(error) {
-            failure if is_of_other_tool => {
-                failure.hint(format!("first commit {left}, with the tool that made it"))
+            failure if is_of_other_tool => failure.hint(format!(
+                "first commit {left} with the tool that made this document"
+            )),
+            failure if failure.is_about_keys() => {
+                failure.extend_hint(&format!("that key must also open {left}"))
             }
-            failure if failure.is_about_keys() => failure.extend_hint(&format!("{left} needs that key too")),
             failure => failure,
         }
     })?;
@@ -136,8 +134,8 @@ pub(crate) fn commit(stack: &Stack<'_>, held: &Held, operation: &str) -> Result<
         stack.context().output().revision(
             rev,
             format_args!(
-                "committed {} that {} had not finished, as {rev}",
-                changes(committed.changes),
+                "committed {} of {} as {rev}",
+                unfinished_changes(committed.changes),
                 author_of(&left)
             ),
         );
@@ -145,7 +143,7 @@ pub(crate) fn commit(stack: &Stack<'_>, held: &Held, operation: &str) -> Result<
     Ok(Some(committed))
 }
 
-/// Warns that moving `current` to `rev` discards what is unfinished, committed by nobody.
+/// Warns that moving `current` to `rev` discards unfinished changes.
 pub(crate) fn warn_of_loss(stack: &Stack<'_>, rev: &Revision) {
     let Ok(Some(pointer)) = stack.store().backend().current() else {
         return;
@@ -155,13 +153,9 @@ pub(crate) fn warn_of_loss(stack: &Stack<'_>, rev: &Revision) {
         // A move to what is current keeps them.
         _ if pointer.revision == *rev => {}
         Ok(None) => {}
-        Ok(Some(left)) => output.warning(format_args!(
-            "this discards {} that {} has not finished",
-            changes(left.changes),
-            author_of(&left)
-        )),
+        Ok(Some(left)) => output.warning(format_args!("this discards {}", described(&left))),
         Err(error) => output.warning(format_args!(
-            "this discards changes that a run has not finished, and how many is not known: {error}"
+            "this discards an unknown number of unfinished changes: {error}"
         )),
     }
 }
@@ -171,6 +165,21 @@ pub(crate) fn changes(count: u64) -> String {
         1 => "1 change".into(),
         count => format!("{count} changes"),
     }
+}
+
+fn unfinished_changes(count: u64) -> String {
+    match count {
+        1 => "1 unfinished change".into(),
+        count => format!("{count} unfinished changes"),
+    }
+}
+
+fn described(unfinished: &Unfinished) -> String {
+    format!(
+        "{} of {}",
+        unfinished_changes(unfinished.changes),
+        author_of(unfinished)
+    )
 }
 
 fn author_of(unfinished: &Unfinished) -> String {

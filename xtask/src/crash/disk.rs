@@ -1,6 +1,7 @@
 //! The disk: it holds a file's bytes once that file was flushed, and a directory's names once that directory was flushed.
-//! All other changes are pending. A crash can leave every subset of the pending changes of each directory, and each unflushed
-//! file old, new, half, or full of zeros.
+//! All other changes are pending. A crash can leave every subset of the pending changes of each directory, each file that was
+//! never flushed empty, new, half, or full of zeros, and any sectors of what was written to a file that was flushed before,
+//! at any of its lengths.
 
 use super::trace::{BASE, Change, Inode, Op, Trace};
 use crate::place::make_old;
@@ -12,6 +13,9 @@ use std::hash::{Hash, Hasher};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+
+/// A disk writes this many bytes whole or not at all.
+const SECTOR: usize = 512;
 
 /// The names in a directory.
 pub(super) type Names = BTreeMap<String, Inode>;
@@ -35,7 +39,9 @@ pub(super) struct File {
 }
 
 pub(super) struct Disk {
-    pub(super) objects: BTreeMap<Inode, Object>,
+    objects: BTreeMap<Inode, Object>,
+    /// What a crash can leave of each, as far as that is known.
+    choices: BTreeMap<Inode, Choices>,
 }
 
 impl Disk {
@@ -48,6 +54,7 @@ impl Disk {
         let objects = trace.inodes.iter().map(|info| object(info.is_directory));
         Self {
             objects: objects.enumerate().collect(),
+            choices: BTreeMap::new(),
         }
     }
 
@@ -55,6 +62,13 @@ impl Disk {
     pub(super) fn apply(&mut self, op: &Op) -> bool {
         match op {
             Op::Mark(_) => return false,
+            Op::Change(Change { dir: inode, .. })
+            | Op::Write { inode, .. }
+            | Op::Truncate { inode, .. }
+            | Op::Flush { inode } => self.choices.remove(inode),
+        };
+        match op {
+            Op::Mark(_) => {}
             Op::Change(change) => {
                 if let Some(Object::Directory(directory)) = self.objects.get_mut(&change.dir) {
                     directory.pending.push(change.clone());
@@ -131,6 +145,8 @@ pub(super) struct State {
 pub(super) struct Bounds {
     /// Up to so many pending changes of a directory every subset is tried.
     pub(super) changes: u32,
+    /// Up to so many unflushed sectors of a file every subset is tried.
+    pub(super) sectors: u32,
     /// Up to so many combinations of directories and files every one is tried.
     pub(super) combinations: usize,
     /// Random ones beyond that.
@@ -145,11 +161,15 @@ pub(super) struct States {
     pub(super) is_sample: bool,
 }
 
-pub(super) fn after_crash(disk: &Disk, bounds: Bounds, random: &mut TestRng) -> States {
-    let choices: Vec<(Inode, Choices)> = disk
-        .objects
+pub(super) fn after_crash(disk: &mut Disk, bounds: Bounds, random: &mut TestRng) -> States {
+    for (&inode, object) in &disk.objects {
+        let known = disk.choices.entry(inode);
+        known.or_insert_with(|| choices(object, bounds, random));
+    }
+    let choices: Vec<(Inode, &Choices)> = disk
+        .choices
         .iter()
-        .map(|(&inode, object)| (inode, choices(object, bounds, random)))
+        .map(|(&inode, choices)| (inode, choices))
         .collect();
     let has_many_changes = |object: &Object| match object {
         Object::Directory(directory) => directory.pending.len() > bounds.changes as usize,
@@ -163,7 +183,7 @@ pub(super) fn after_crash(disk: &Disk, bounds: Bounds, random: &mut TestRng) -> 
         let chosen: HashMap<Inode, (&Choices, usize)> = choices
             .iter()
             .zip(&combination)
-            .map(|((inode, choices), &choice)| (*inode, (choices, choice)))
+            .map(|((inode, choices), &choice)| (*inode, (*choices, choice)))
             .collect();
         let tree = tree(BASE, &chosen);
         if seen.insert(tree.clone()) {
@@ -218,7 +238,7 @@ fn choices(object: &Object, bounds: Bounds, random: &mut TestRng) -> Choices {
                 .collect()
         }
         Object::File(file) => {
-            let choices = of_file(file).into_iter();
+            let choices = of_file(file, bounds, random).into_iter();
             choices.map(|(blob, words)| (Part::Bytes(blob), words)).collect()
         }
     }
@@ -228,7 +248,7 @@ fn of_directory(directory: &Directory, bounds: Bounds, random: &mut TestRng) -> 
     let count = directory.pending.len();
     let mut seen = HashSet::new();
     let mut choices = Vec::new();
-    for survivors in subsets(count, bounds, random) {
+    for survivors in subsets(count, bounds.changes, bounds.random, random) {
         let names = directory.after(|at| survivors[at]);
         if seen.insert(names.clone()) {
             let words: Vec<String> = directory
@@ -254,49 +274,84 @@ fn of_directory(directory: &Directory, bounds: Bounds, random: &mut TestRng) -> 
     choices
 }
 
-fn of_file(file: &File) -> Vec<(Blob, String)> {
+fn of_file(file: &File, bounds: Bounds, random: &mut TestRng) -> Vec<(Blob, String)> {
     let (old, new) = (&file.durable, &file.now);
+    let mut forms = Vec::new();
     if old == new {
-        return vec![(Blob::new(old), String::new())];
-    }
-    let mut half = new[..usize::midpoint(old.len().min(new.len()), new.len())].to_vec();
-    let mut zeros = vec![0; new.len()];
-    if old.len() == new.len() {
-        // Written over in place: the length does not change, so one half is new and the other old.
-        half.truncate(new.len() / 2);
-        half.extend_from_slice(&old[new.len() / 2..]);
-    } else if new.starts_with(old) {
-        zeros[..old.len()].copy_from_slice(old);
+        forms.push((old.clone(), String::new()));
+    } else if old.is_empty() {
+        forms.extend([
+            (old.clone(), "unflushed bytes lost".into()),
+            (
+                new[..new.len() / 2].into(),
+                "half of the unflushed bytes kept".into(),
+            ),
+            (vec![0; new.len()], "unflushed bytes are zeros".into()),
+            (new.clone(), "unflushed bytes kept".into()),
+        ]);
+    } else {
+        let between = usize::midpoint(old.len(), new.len()).next_multiple_of(SECTOR);
+        for length in [old.len(), between, new.len()] {
+            forms.extend(torn(old, new, length, bounds, random));
+        }
     }
     let mut choices: Vec<(Blob, String)> = Vec::new();
-    for (bytes, words) in [
-        (old, "unflushed bytes lost"),
-        (&half, "half of the unflushed bytes kept"),
-        (&zeros, "unflushed bytes are zeros"),
-        (new, "unflushed bytes kept"),
-    ] {
-        let blob = Blob::new(bytes);
+    for (bytes, words) in forms {
+        let blob = Blob::new(&bytes);
         if choices.iter().all(|(other, _)| *other != blob) {
-            choices.push((blob, words.into()));
+            choices.push((blob, words));
         }
     }
     choices
 }
 
+/// A file of this length of which some of the sectors that differ are old and the others new.
+fn torn(
+    old: &[u8],
+    new: &[u8],
+    length: usize,
+    bounds: Bounds,
+    random: &mut TestRng,
+) -> Vec<(Vec<u8>, String)> {
+    let resized = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        bytes.resize(length, 0);
+        bytes
+    };
+    let (old, new) = (resized(old), resized(new));
+    let sectors = old.chunks(SECTOR).zip(new.chunks(SECTOR)).enumerate();
+    let changed: Vec<usize> = sectors
+        .filter(|(_, (old, new))| old != new)
+        .map(|(at, _)| at * SECTOR)
+        .collect();
+    let mut forms = Vec::new();
+    for written in subsets(changed.len(), bounds.sectors, bounds.random.min(20), random) {
+        let mut bytes = old.clone();
+        let mut words = format!("of {length} bytes, the unflushed sectors lost");
+        for (&at, _) in changed.iter().zip(&written).filter(|(_, written)| **written) {
+            let end = length.min(at + SECTOR);
+            bytes[at..end].copy_from_slice(&new[at..end]);
+            words = format!("{words} but the one at {at}");
+        }
+        forms.push((bytes, words));
+    }
+    forms
+}
+
 /// Which of `count` pending changes survive: all subsets, or those of at most two and all but at most two, and random ones.
-fn subsets(count: usize, bounds: Bounds, random: &mut TestRng) -> Vec<Vec<bool>> {
-    if count <= bounds.changes as usize {
+fn subsets(count: usize, most: u32, more: usize, random: &mut TestRng) -> Vec<Vec<bool>> {
+    if count <= most as usize {
         let bits = |set: u64| (0..count).map(|at| set >> at & 1 == 1).collect();
         return (0..1_u64 << count).map(bits).collect();
     }
     let sizes = vec![2; count];
-    near_the_ends(&sizes, bounds.random, random)
+    near_the_ends(&sizes, more, random)
         .into_iter()
         .map(|choices| choices.into_iter().map(|choice| choice == 1).collect())
         .collect()
 }
 
-fn combinations(choices: &[(Inode, Choices)], bounds: Bounds, random: &mut TestRng) -> Vec<Vec<usize>> {
+fn combinations(choices: &[(Inode, &Choices)], bounds: Bounds, random: &mut TestRng) -> Vec<Vec<usize>> {
     let sizes: Vec<usize> = choices.iter().map(|(_, choices)| choices.len()).collect();
     match number(choices) {
         Some(total) if total <= bounds.combinations => (0..total)
@@ -314,7 +369,7 @@ fn combinations(choices: &[(Inode, Choices)], bounds: Bounds, random: &mut TestR
 }
 
 /// How many combinations there are; `None` for more than can be counted.
-fn number(choices: &[(Inode, Choices)]) -> Option<usize> {
+fn number(choices: &[(Inode, &Choices)]) -> Option<usize> {
     choices
         .iter()
         .try_fold(1_usize, |total, (_, choices)| total.checked_mul(choices.len()))
@@ -395,7 +450,8 @@ impl Tree {
                 None => {
                     made.insert(blob.bytes.as_ptr(), path.into());
                     let mut file = fs::File::create(path)?;
-                    file.write_all(&blob.bytes)?;
+                    file.write_all(without_zeros(&blob.bytes))?;
+                    file.set_len(blob.bytes.len() as u64)?;
                     make_old(&file)
                 }
             },
@@ -428,12 +484,22 @@ impl Tree {
 impl Blob {
     fn new(bytes: &[u8]) -> Self {
         let mut hasher = std::hash::DefaultHasher::new();
-        bytes.hash(&mut hasher);
+        bytes.len().hash(&mut hasher);
+        without_zeros(bytes).hash(&mut hasher);
         Self {
             hash: hasher.finish(),
             bytes: bytes.into(),
         }
     }
+}
+
+/// The sectors up to the last one that holds something: a journal is mostly zeros.
+fn without_zeros(bytes: &[u8]) -> &[u8] {
+    let last = bytes
+        .chunks(SECTOR)
+        .rposition(|sector| *sector != [0; SECTOR][..sector.len()]);
+    let end = last.map_or(0, |last| (last + 1) * SECTOR);
+    &bytes[..end.min(bytes.len())]
 }
 
 impl PartialEq for Blob {
@@ -454,34 +520,50 @@ impl Hash for Blob {
 mod tests {
     use super::*;
 
-    #[test]
-    fn beyond_the_bounds_it_is_a_sample_near_the_ends() {
-        let bounds = Bounds {
-            changes: 3,
-            combinations: 5,
-            random: 20,
+    const BOUNDS: Bounds = Bounds {
+        changes: 3,
+        sectors: 3,
+        combinations: 5,
+        random: 20,
+    };
+
+    fn forms(durable: &[u8], now: &[u8]) -> Vec<Vec<u8>> {
+        let file = File {
+            durable: durable.into(),
+            now: now.into(),
         };
-        let sets = subsets(5, bounds, &mut crate::props::random(7));
-        let survivors = |set: &Vec<bool>| set.iter().filter(|survives| **survives).count();
-        assert_eq!(sets.iter().map(survivors).collect::<HashSet<_>>().len(), 6);
-        assert_eq!(sets, subsets(5, bounds, &mut crate::props::random(7)));
-        assert_eq!(subsets(3, bounds, &mut crate::props::random(7)).len(), 8);
+        of_file(&file, BOUNDS, &mut crate::props::random(7))
+            .into_iter()
+            .map(|(blob, _)| blob.bytes.to_vec())
+            .collect()
     }
 
     #[test]
-    fn an_unflushed_write_in_place_changes_no_length() {
-        let forms = |durable: &[u8], now: &[u8]| -> Vec<Vec<u8>> {
-            let file = File {
-                durable: durable.into(),
-                now: now.into(),
-            };
-            of_file(&file)
-                .into_iter()
-                .map(|(blob, _)| blob.bytes.to_vec())
-                .collect()
-        };
+    fn beyond_the_bounds_it_is_a_sample_near_the_ends() {
+        let subsets = |count| subsets(count, 3, 20, &mut crate::props::random(7));
+        let survivors = |set: &Vec<bool>| set.iter().filter(|survives| **survives).count();
+        assert_eq!(subsets(5).iter().map(survivors).collect::<HashSet<_>>().len(), 6);
+        assert_eq!(subsets(5), subsets(5));
+        assert_eq!(subsets(3).len(), 8);
+    }
+
+    #[test]
+    fn a_file_that_was_never_flushed_may_be_anything() {
         assert_eq!(forms(b"", b"abcd"), [&b""[..], b"ab", b"\0\0\0\0", b"abcd"]);
-        assert_eq!(forms(b"abcd", b"wxyz"), [b"abcd", b"wxcd", b"\0\0\0\0", b"wxyz"]);
-        assert!(forms(b"abcd", b"").contains(&Vec::new()));
+    }
+
+    /// Sectors are written in any order, each whole or not at all, and the length is written when it likes.
+    #[test]
+    fn a_write_in_place_is_torn_between_sectors() {
+        assert_eq!(forms(b"abcd", b"wxyz"), [b"abcd", b"wxyz"]);
+        let old = [[0; SECTOR], [1; SECTOR], [0; SECTOR]].concat();
+        let new = [[2; SECTOR], [1; SECTOR], [2; SECTOR]].concat();
+        let torn = forms(&old, &new);
+        assert_eq!(torn.len(), 4);
+        assert!(torn.iter().all(|form| form[SECTOR..2 * SECTOR] == [1; SECTOR]));
+        let longer = forms(&old[..SECTOR], &new[..2 * SECTOR]);
+        assert_eq!(longer.first(), Some(&old[..SECTOR].to_vec()));
+        assert_eq!(longer.last(), Some(&new[..2 * SECTOR].to_vec()));
+        assert!(longer.contains(&[0; 2 * SECTOR].to_vec()));
     }
 }

@@ -1,7 +1,8 @@
 //! Crashes the machine after every operation of a trace.
 
 use super::disk::{Bounds, Disk, State, Tree, after_crash};
-use super::promises::{Expected, Observation, observe};
+use super::promises::{Expected, Observation, User, observe};
+use super::script::{Mark, Request};
 use super::trace::{Op, Trace};
 use crate::place::scratch;
 use crate::props::random;
@@ -13,7 +14,7 @@ use std::rc::Rc;
 pub(super) struct Explorer {
     bounds: Bounds,
     seed: u64,
-    seen: HashMap<Tree, Rc<Observation>>,
+    seen: HashMap<(Tree, User), Rc<Observation>>,
     pub(super) crash_points: usize,
     /// Those where not all states were tried.
     pub(super) samples: usize,
@@ -56,20 +57,25 @@ impl Explorer {
         let mut random = random(self.seed);
         let mut disk = Disk::new(trace);
         let mut expected = Expected::new();
-        let mut left = after_crash(&disk, self.bounds, &mut random);
+        let begins = Op::Mark(Mark::Begins(Request::Begin));
+        let user = match trace.ops.contains(&begins) {
+            true => User::Run,
+            false => User::Lock,
+        };
+        let mut left = after_crash(&mut disk, self.bounds, &mut random);
         let mut found: Vec<Violation> = Vec::new();
         for (at, op) in trace.ops.iter().enumerate() {
             if let Op::Mark(mark) = op {
                 expected.note(mark);
             }
             if disk.apply(op) {
-                left = after_crash(&disk, self.bounds, &mut random);
+                left = after_crash(&mut disk, self.bounds, &mut random);
             }
             self.crash_points += 1;
             self.samples += usize::from(left.is_sample);
             for state in &left.states {
                 self.crashes += 1;
-                let seen = self.observe(state)?;
+                let seen = self.observe(state, user)?;
                 for violation in expected.check(&seen) {
                     // The same one at the next crash point tells nothing new.
                     if found.iter().any(|(known, _)| *known == violation) {
@@ -87,13 +93,14 @@ impl Explorer {
         Ok(found)
     }
 
-    fn observe(&mut self, state: &State) -> io::Result<Rc<Observation>> {
-        if let Some(seen) = self.seen.get(&state.tree) {
+    fn observe(&mut self, state: &State, user: User) -> io::Result<Rc<Observation>> {
+        let key = (state.tree.clone(), user);
+        if let Some(seen) = self.seen.get(&key) {
             return Ok(Rc::clone(seen));
         }
         let place = scratch()?;
-        let seen = Rc::new(observe(&state.tree, place.path()));
-        self.seen.insert(state.tree.clone(), Rc::clone(&seen));
+        let seen = Rc::new(observe(&state.tree, user, place.path()));
+        self.seen.insert(key, Rc::clone(&seen));
         Ok(seen)
     }
 }

@@ -32,11 +32,13 @@ use trace::{Op, Trace};
 
 const QUICK: Bounds = Bounds {
     changes: 12,
+    sectors: 4,
     combinations: 4096,
     random: 500,
 };
 const FULL: Bounds = Bounds {
     changes: 16,
+    sectors: 6,
     combinations: 65_536,
     random: 10_000,
 };

@@ -2,14 +2,14 @@
 
 use super::script::{Mark, Request};
 use super::trace::{BASE, Change, Inode, Op, Trace};
-use crate::place::{CURRENT, FACTORY, LOCK, SNAPSHOTS, STACK};
-use std::collections::BTreeMap;
+use crate::place::{CURRENT, FACTORY, JOURNAL, LOCK, SNAPSHOTS, STACK};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A sentence, and the edit.
 pub(super) type Mutant = (&'static str, fn(&Trace) -> Vec<Op>);
 
 #[rustfmt::skip]
-pub(super) const MUTANTS: [Mutant; 22] = [
+pub(super) const MUTANTS: [Mutant; 32] = [
     ("no file is flushed", |trace| without_flushes(trace, |flush| !flush.is_directory)),
     ("a snapshot's file is not flushed", |trace| without_flushes(trace, |flush| flush.name.starts_with(".snapshot."))),
     ("the pointer's file is not flushed", |trace| without_flushes(trace, |flush| flush.name.starts_with(".current."))),
@@ -32,6 +32,16 @@ pub(super) const MUTANTS: [Mutant; 22] = [
     ("the lock marker is flushed after it is published", |trace| published_before_the_flush(trace, ".lock.")),
     ("the old pointer is removed before the new one gets its name", |trace| with_before(trace, removed_pointer)),
     ("a dead holder's marker is cut before it is replaced", |trace| with_before(trace, cut_marker)),
+    ("a put is acknowledged before its record is flushed", |trace| without_flushes(trace, |flush| flush.name.starts_with(".journal.") && flush.is_published)),
+    ("a new journal's file is not flushed", |trace| without_flushes(trace, |flush| flush.name.starts_with(".journal.") && !flush.is_published)),
+    ("a new journal is flushed after it is published", |trace| published_before_the_flush(trace, ".journal.")),
+    ("the first put does not flush the stack's directory", |trace| without_flushes(trace, |flush| flush.name == STACK && flush.puts() && flush.has_given(JOURNAL))),
+    ("the old journal is removed before the pointer moves", |trace| with_before(trace, removed_journal)),
+    ("a run's pointer and the removal of the old journal become durable together", |trace| without_flushes(trace, |flush| flush.name == STACK && flush.is_of_a_run() && flush.has_given(CURRENT) && !flush.has_given(JOURNAL))),
+    ("the genesis is not durable", |trace| without_flushes(trace, |flush| flush.name == SNAPSHOTS && flush.puts())),
+    ("what a dead run has left is recovered without a flush", |trace| without_flushes(trace, |flush| flush.name == SNAPSHOTS && flush.begins())),
+    ("a run goes back without flushing the stack's directory before", |trace| without_flushes(trace, |flush| flush.name == STACK && flush.goes_back() && !flush.has_given(CURRENT))),
+    ("a dead journal is replaced before the move that ended it is durable", |trace| without_flushes(trace, |flush| flush.name == STACK && flush.puts() && flush.has_journal && !flush.has_given(JOURNAL) && !flush.has_given(CURRENT))),
 ];
 
 /// A flush and its purpose.
@@ -43,6 +53,12 @@ struct Flush<'a> {
     made: Option<&'a Made>,
     by: usize,
     request: Option<&'a Request>,
+    /// The file has its real name.
+    is_published: bool,
+    /// There is a journal.
+    has_journal: bool,
+    /// The names that the request has given to other files.
+    given: &'a [&'a str],
 }
 
 struct Made {
@@ -70,18 +86,43 @@ impl Flush<'_> {
     fn deletes(&self) -> bool {
         matches!(self.request, Some(Request::Delete(_)))
     }
+
+    fn puts(&self) -> bool {
+        matches!(self.request, Some(Request::Put(_)))
+    }
+
+    fn begins(&self) -> bool {
+        matches!(self.request, Some(Request::Begin))
+    }
+
+    fn goes_back(&self) -> bool {
+        matches!(self.request, Some(Request::Rollback(_)))
+    }
+
+    fn is_of_a_run(&self) -> bool {
+        let commits = matches!(self.request, Some(Request::Commit | Request::Finish));
+        commits || self.puts() || self.begins() || self.goes_back()
+    }
+
+    fn has_given(&self, name: &str) -> bool {
+        self.given.contains(&name)
+    }
 }
 
 fn without_flushes(trace: &Trace, is_dropped: impl Fn(&Flush<'_>) -> bool) -> Vec<Op> {
     let mut made: BTreeMap<Inode, Made> = BTreeMap::new();
     let mut requests = BTreeMap::new();
     let mut running = 0;
+    let mut given: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    let mut published = BTreeSet::new();
+    let mut has_journal = false;
     let mut kept = Vec::new();
     for op in &trace.ops {
         match op {
             Op::Mark(Mark::Runs(process)) => running = *process,
             Op::Mark(Mark::Begins(request)) => {
                 requests.insert(running, request);
+                given.remove(&running);
             }
             Op::Change(Change {
                 dir,
@@ -96,6 +137,17 @@ fn without_flushes(trace: &Trace, is_dropped: impl Fn(&Flush<'_>) -> bool) -> Ve
                     made.insert(*dir, Made { name, by: running });
                 }
             }
+            Op::Change(change) => {
+                for (name, inode) in &change.names {
+                    published.extend(inode.filter(|_| !name.starts_with('.')));
+                    if inode.is_some() {
+                        given.entry(running).or_default().push(name);
+                    }
+                    if name == JOURNAL {
+                        has_journal = inode.is_some();
+                    }
+                }
+            }
             Op::Flush { inode } => {
                 let made = made.remove(inode);
                 let info = &trace.inodes[*inode];
@@ -106,6 +158,9 @@ fn without_flushes(trace: &Trace, is_dropped: impl Fn(&Flush<'_>) -> bool) -> Ve
                     made: made.as_ref(),
                     by: running,
                     request: requests.get(&running).copied(),
+                    is_published: published.contains(inode),
+                    has_journal,
+                    given: given.get(&running).map_or(&[], Vec::as_slice),
                 };
                 if is_dropped(&flush) {
                     continue;
@@ -154,6 +209,15 @@ fn removed_pointer(change: &Change) -> Option<Op> {
         dir: change.dir,
         verb: "unlink",
         names: vec![(CURRENT.into(), None)],
+    }))
+}
+
+fn removed_journal(change: &Change) -> Option<Op> {
+    change.gives(CURRENT)?;
+    Some(Op::Change(Change {
+        dir: change.dir,
+        verb: "unlink",
+        names: vec![(JOURNAL.into(), None)],
     }))
 }
 

@@ -1,9 +1,9 @@
 //! Compares what the library finds after a crash with the promises.
 
 use super::disk::Tree;
-use super::script::{Mark, Request, path_to, place};
-use crate::place::{LOCK, save};
-use sdk_state::{Error, ErrorKind, Expect, Revision, Wait};
+use super::script::{Mark, Request, lines, path_to, place, words_of};
+use crate::place::{LOCK, Line, Note, save};
+use sdk_state::{Error, ErrorKind, Expect, Revision, Store, Wait};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -30,6 +30,30 @@ pub(super) struct Expected {
     begun: BTreeMap<usize, usize>,
     /// Counts the marks.
     now: usize,
+    runs: Runs,
+}
+
+/// What has become of the lines that runs have put.
+#[derive(Debug, Clone, Default)]
+struct Runs {
+    lines: BTreeMap<String, Fate>,
+    /// What each process's run holds, and the revision that it has committed last.
+    documents: BTreeMap<usize, Vec<String>>,
+    own: BTreeMap<usize, String>,
+    /// The process that has begun its run last.
+    holder: usize,
+    /// The most revisions that they may leave: one each, and one more for each time that they go back.
+    revisions: usize,
+    /// Lost already before a crash.
+    problems: Vec<String>,
+}
+
+/// Whether a line is in the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Required,
+    Open,
+    Forbidden,
 }
 
 /// A move of the pointer that happens at some moment between its begin and its end, or not at all if it does not return.
@@ -62,6 +86,19 @@ impl Expected {
             Mark::Runs(process) => self.running = *process,
             Mark::Begins(request) => self.begin(request),
             Mark::Returned(written) => match self.end(true) {
+                Some(Request::Commit | Request::Finish) => {
+                    if let (Some(rev), Some(document)) = (written, self.runs.documents.get(&self.running)) {
+                        self.written.insert(rev.clone(), document.join("+"));
+                        self.runs.own.insert(self.running, rev.clone());
+                    }
+                }
+                Some(Request::Begin) => self
+                    .runs
+                    .found(self.running, written.iter().flat_map(|it| lines(it))),
+                Some(Request::Put(line)) => self.runs.put(self.running, &line),
+                Some(Request::Rollback(document)) => {
+                    self.runs.went_back(self.running, lines(&document).collect());
+                }
                 Some(Request::Write(text)) => {
                     let begun = self.begun.get(&self.running);
                     // Visible is not yet returned: somebody may have deleted it already.
@@ -128,7 +165,25 @@ impl Expected {
                     self.deleting.insert(self.running, text);
                 }
             }
-            Request::Replace(_) | Request::Lock | Request::Unlock | Request::ForceUnlock => {}
+            Request::Put(line) => {
+                self.runs.lines.insert(line.clone(), Fate::Open);
+            }
+            Request::Rollback(document) => self.runs.go_back(&lines(document).collect::<Vec<_>>()),
+            Request::Begin => self.runs.revisions += 1,
+            Request::Replace(_)
+            | Request::Lock
+            | Request::Unlock
+            | Request::ForceUnlock
+            | Request::Commit
+            | Request::Finish
+            | Request::Drop => {}
+        }
+        // A run that writes a revision removes the one before.
+        if let Request::Put(_) | Request::Commit | Request::Finish | Request::Rollback(_) = request
+            && let Some(own) = self.runs.own.remove(&self.running)
+            && !matches!(request, Request::Rollback(_))
+        {
+            self.written.remove(&own);
         }
         self.begun.insert(self.running, self.now);
         self.requests.insert(self.running, request.clone());
@@ -175,7 +230,7 @@ impl Expected {
         for (rev, found) in &seen.listed {
             match found {
                 Err(problem) => say("W2", format!("{rev} is visible and not whole: {problem}")),
-                Ok(found) if !self.texts.contains(found) => {
+                Ok(found) if !self.texts.contains(found) && !self.runs.have_put(found) => {
                     say("W2", format!("{rev} holds {found}, which nobody has written"));
                 }
                 Ok(found) if self.is_deleted(rev, found) => {
@@ -184,7 +239,10 @@ impl Expected {
                 Ok(_) => {}
             }
         }
-        self.check_pointer(seen, &mut say);
+        match self.runs.revisions {
+            0 => self.check_pointer(seen, &mut say),
+            _ => self.runs.check(seen, &mut say),
+        }
         check_lock(seen, &mut say);
         if let Some(problem) = &seen.afterwards {
             say("afterwards", problem.clone());
@@ -217,6 +275,106 @@ impl Expected {
 
     fn is_deleted(&self, rev: &String, text: &str) -> bool {
         self.deleted.get(rev).is_some_and(|deleted| deleted == text)
+    }
+}
+
+impl Runs {
+    /// A run has found these lines when it began.
+    fn found(&mut self, process: usize, found: impl Iterator<Item = String>) {
+        let found: Vec<String> = found.collect();
+        let problems = self.problems(&found);
+        self.problems.extend(
+            problems
+                .iter()
+                .map(|(_, problem)| format!("at its begin a run finds that {problem}")),
+        );
+        self.documents.insert(process, found);
+        self.holder = process;
+    }
+
+    fn put(&mut self, process: usize, line: &str) {
+        if let Some(document) = self.documents.get_mut(&process) {
+            document.push(line.to_owned());
+        }
+        match self.documents.get(&process) {
+            Some(document) if self.holder == process => self.settle(&document.clone()),
+            // Whoever has evicted it must have found the line.
+            _ => drop(self.lines.insert(line.to_owned(), Fate::Required)),
+        }
+    }
+
+    fn go_back(&mut self, target: &[String]) {
+        self.revisions += 1;
+        for (line, fate) in &mut self.lines {
+            if target.contains(line) != (*fate == Fate::Required) {
+                *fate = Fate::Open;
+            }
+        }
+    }
+
+    fn went_back(&mut self, process: usize, target: Vec<String>) {
+        self.settle(&target);
+        self.documents.insert(process, target);
+    }
+
+    /// The document is this one, durably.
+    fn settle(&mut self, document: &[String]) {
+        for (line, fate) in &mut self.lines {
+            *fate = match document.contains(line) {
+                true => Fate::Required,
+                false => Fate::Forbidden,
+            };
+        }
+    }
+
+    /// Whether a document consists of lines that runs have put.
+    fn have_put(&self, document: &str) -> bool {
+        self.revisions > 0 && lines(document).all(|line| self.lines.contains_key(&line))
+    }
+
+    /// The promises that a document breaks.
+    fn problems(&self, document: &[String]) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        for (line, fate) in &self.lines {
+            match (fate, document.contains(line)) {
+                (Fate::Required, false) => {
+                    problems.push(("R1", format!("{line}, whose put had returned, is lost")));
+                }
+                (Fate::Forbidden, true) => problems.push(("C1", format!("{line} is back"))),
+                _ => {}
+            }
+        }
+        for (at, line) in document.iter().enumerate() {
+            if !self.lines.contains_key(line) || document[..at].contains(line) {
+                problems.push(("W2", format!("{line} is there, which nobody has put there")));
+            }
+        }
+        problems
+    }
+
+    fn check(&self, seen: &Observation, say: &mut impl FnMut(&str, String)) {
+        for problem in &self.problems {
+            say("R1", problem.clone());
+        }
+        if seen.is_pointer_lost {
+            return say("R4", "the pointer is lost".into());
+        }
+        if let Some(Err(problem)) = &seen.current {
+            return say("C1", format!("the pointer is damaged: {problem}"));
+        }
+        match &seen.head {
+            Some(Err(problem)) => return say("R2", format!("the head cannot be read: {problem}")),
+            head => {
+                let document = head.iter().flatten().flat_map(|head| lines(head));
+                for (promise, problem) in self.problems(&document.collect::<Vec<_>>()) {
+                    say(promise, problem);
+                }
+            }
+        }
+        if seen.kept > self.revisions + 1 {
+            let most = self.revisions + 1;
+            say("R3", format!("{} revisions stay of {most} runs", seen.kept));
+        }
     }
 }
 
@@ -262,6 +420,10 @@ pub(super) struct Observation {
     pub(super) current: Option<Result<String, String>>,
     /// What the current revision holds.
     pub(super) head: Option<Result<String, String>>,
+    /// There are revisions of which none is current.
+    pub(super) is_pointer_lost: bool,
+    /// How many revisions there are after the next run.
+    pub(super) kept: usize,
     /// The length of the marker that lies there.
     pub(super) marker: Option<usize>,
     /// Whether the lock was had by taking it over from somebody.
@@ -272,8 +434,17 @@ pub(super) struct Observation {
     pub(super) unreadable: Option<String>,
 }
 
+/// Who uses a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum User {
+    /// One that locks, writes and moves the pointer, whatever it finds.
+    Lock,
+    /// A run.
+    Run,
+}
+
 /// Makes the state in an empty directory and uses it.
-pub(super) fn observe(tree: &Tree, base: &Path) -> Observation {
+pub(super) fn observe(tree: &Tree, user: User, base: &Path) -> Observation {
     let mut seen = Observation {
         marker: tree.at(&path_to(LOCK)).and_then(Tree::bytes),
         ..Observation::default()
@@ -281,7 +452,13 @@ pub(super) fn observe(tree: &Tree, base: &Path) -> Observation {
     let made = tree.make(base).map_err(|error| error.to_string());
     match made.and_then(|()| look(base, &mut seen)) {
         Err(problem) => seen.unreadable = Some(problem),
-        Ok(()) => seen.afterwards = use_it(base, &mut seen).err(),
+        Ok(()) => {
+            let used = match user {
+                User::Lock => use_it(base, &mut seen),
+                User::Run => run(base, &mut seen),
+            };
+            seen.afterwards = used.and_then(|()| used_up(base)).err();
+        }
     }
     seen
 }
@@ -290,14 +467,17 @@ fn look(base: &Path, seen: &mut Observation) -> Result<(), String> {
     let words = words(base);
     let store = place(base).open_at_noon().map_err(&words)?;
     for rev in store.list().map_err(&words)? {
-        let held = store.get(&rev).map(|note| note.0).map_err(&words);
+        let held = store.get(&rev).map(|note| words_of(&note)).map_err(&words);
         seen.listed.insert(rev.to_string(), held);
     }
     let current = store.backend().current().map_err(&words).transpose();
     seen.current = current.map(|current| current.map(|pointer| pointer.revision.to_string()));
     seen.head = match store.head() {
-        Ok(head) => head.map(|head| Ok(head.document.0)),
-        Err(error) if matches!(error.kind(), ErrorKind::PointerLost { .. }) => None,
+        Ok(head) => head.map(|head| Ok(words_of(&head.document))),
+        Err(error) if matches!(error.kind(), ErrorKind::PointerLost { .. }) => {
+            seen.is_pointer_lost = true;
+            None
+        }
         Err(error) => Some(Err(words(error))),
     };
     Ok(())
@@ -333,7 +513,7 @@ fn use_it(base: &Path, seen: &mut Observation) -> Result<(), String> {
     let mut listed = store.list().map_err(&words)?;
     for (rev, held) in &seen.listed {
         let rev = rev.parse().map_err(&words)?;
-        if &store.get(&rev).map(|note| note.0).map_err(&words) != held {
+        if &store.get(&rev).map(|note| words_of(&note)).map_err(&words) != held {
             return Err(format!("the next write has changed {rev}"));
         }
     }
@@ -344,7 +524,73 @@ fn use_it(base: &Path, seen: &mut Observation) -> Result<(), String> {
     if oldest != rev {
         store.backend().remove(&oldest, Some(token)).map_err(&words)?;
     }
-    lock.unlock().map_err(&words)?;
+    lock.unlock().map_err(&words)
+}
+
+/// The next run: what it finds is what the head has shown, and it adds one revision, beside the one of a dead run.
+fn run(base: &Path, seen: &mut Observation) -> Result<(), String> {
+    let words = words(base);
+    let store = place(base).open_at_noon().map_err(&words)?;
+    let unfinished = store.unfinished();
+    if seen.is_pointer_lost || !matches!(seen.head, None | Some(Ok(_))) {
+        seen.takes_over = Some(Ok(seen.marker.is_some()));
+        return Ok(());
+    }
+    let unfinished = unfinished
+        .map_err(&words)?
+        .map_or(0, |unfinished| unfinished.changes);
+    let run = match store.begin("afterwards", Wait::none()) {
+        Ok(run) => run,
+        Err(error) => {
+            seen.takes_over = Some(Err(words(error)));
+            return Ok(());
+        }
+    };
+    seen.takes_over = Some(Ok(run.took_over().is_some()));
+    let head = match &seen.head {
+        Some(Ok(head)) => head.as_str(),
+        _ => "",
+    };
+    let found = words_of(&run.state());
+    if found != head {
+        return Err(format!("the head was {head}, and the next run finds {found}"));
+    }
+    if run.recovered() != unfinished {
+        let recovered = run.recovered();
+        return Err(format!(
+            "{unfinished} changes were unfinished, and {recovered} are recovered"
+        ));
+    }
+    let before = seen.listed.len() + usize::from(unfinished > 0);
+    demand_at_most(before, &store, "the begin of the next run").map_err(&words)??;
+    run.apply(Line("afterwards".into())).map_err(&words)?;
+    let rev = run.finish(None).map_err(&words)?;
+    seen.kept = store.list().map_err(&words)?.len();
+    demand_at_most(before + 1, &store, "the next run").map_err(&words)??;
+    let mut expected: Vec<String> = lines(head).collect();
+    expected.push("afterwards".into());
+    match store.head().map_err(&words)? {
+        Some(head)
+            if words_of(&head.document) == expected.join("+") && Some(&head.revision) == rev.as_ref() =>
+        {
+            Ok(())
+        }
+        head => Err(format!("after the next run the head is {head:?}")),
+    }
+}
+
+fn demand_at_most(most: usize, store: &Store<Note>, who: &str) -> Result<Result<(), String>, Error> {
+    let found = store.list()?.len();
+    Ok(match found <= most {
+        true => Ok(()),
+        false => Err(format!("{who} leaves {found} revisions instead of {most}")),
+    })
+}
+
+/// The lock is free, and what lies there is cleaned.
+fn used_up(base: &Path) -> Result<(), String> {
+    let words = words(base);
+    let place = place(base);
     let again = place
         .open()
         .and_then(|store| store.lock("again", Wait::none()))

@@ -119,8 +119,11 @@ fn demand_that_nothing_was_overlooked(trace: &Trace, base: &Path) -> Result<(), 
 
 /// What std calls for `File::sync_all`.
 const FLUSH: &str = "fsync";
+/// The same for `File::sync_data`.
+const FLUSH_OF_DATA: &str = "fdatasync";
 /// Calls that change something, or look at what others may change.
-const CALLS: &str = "fsync openat mkdirat write pwrite64 renameat renameat2 linkat unlinkat flock";
+const CALLS: &str =
+    "fsync fdatasync openat mkdirat write pwrite64 ftruncate renameat renameat2 linkat unlinkat flock";
 
 /// A call of a process, by its name and its number among those of that name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +164,7 @@ fn to_stop(calls: &[Call], density: Density) -> Vec<CallNumber> {
 fn chosen(calls: &[Call], density: Density) -> impl Iterator<Item = usize> {
     let first = calls.iter().position(is_mark).unwrap_or(calls.len());
     (first..calls.len()).filter(move |&at| match density {
-        Density::Flushes => calls[at].name == FLUSH,
+        Density::Flushes => [FLUSH, FLUSH_OF_DATA].contains(&calls[at].name.as_str()),
         Density::Calls => CALLS.split(' ').any(|name| name == calls[at].name),
     })
 }

@@ -1,8 +1,8 @@
 //! The traced processes: they call the store, and leave marks in the log.
 
-use crate::place::{FACTORY, Note, Place, STACK};
+use crate::place::{FACTORY, Line, Note, Place, STACK};
 use crate::report::Trouble;
-use sdk_state::{Expect, Lock, Revision, Store, Wait};
+use sdk_state::{Expect, Lock, Revision, Run, Store, Wait};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
@@ -34,6 +34,9 @@ pub(super) enum Fate {
 /// A sentence, and a line for each process. A snapshot is named by its text; `newest` is the last one that is listed.
 /// A step after `try` may fail. `move` and `replace` show the lock that the process holds, and so does `delete` if it holds
 /// one; `set_current` takes it for the moment.
+///
+/// From `begin` to `finish` or the end of the process there is a run. A line that it puts ends in `~` if it is as long as a few
+/// sectors, and in `*` if the journal is folded for it; a document is the lines with `+` between them.
 const SCRIPTS: &str = "
 the first write makes the root and what is above it
 write A, set_current A
@@ -144,7 +147,92 @@ a process that replaces a snapshot is evicted by another that points at it and d
 write A, write B, set_current B
 overtaken: try lock, try replace A
 try force_unlock, set_current A, delete B
+
+runs that commit and go on, from a fresh stack
+begin, put a, put b~, commit, put c, finish
+begin, put d, put e~, put f, commit, put g, finish
+
+a run folds a journal that has become too large
+begin, put a, put b*, put c, finish
+begin, put d, finish
+
+runs that die, or end without a commit
+begin, put a, put b~
+begin, put c, drop
+begin, put d, commit, put e
+begin, put f, finish
+
+the first run is killed, and the next one goes on
+killed: begin, put a, put b
+begin, put c, finish
+
+a run is killed, and the next one goes on
+begin, put a, finish
+killed: begin, put b, put c~, commit, put d, finish
+begin, put e, finish
+
+a run is killed while it recovers what a dead one has left
+begin, put a, put b
+killed: begin, put c
+begin, put d, finish
+
+a run is killed, and the next one goes back to where it began
+begin, put a, finish
+killed: begin, put b, finish
+begin, rollback a, put c, finish
+
+a run is killed while it goes back, and the next one goes on
+begin, put a, finish
+begin, put b, finish
+killed: begin, put c, rollback a, put d
+begin, put e, finish
+
+a mover is killed that goes back from what a dead run has left
+begin, put a, finish
+begin, put b, commit, put c
+killed: rollback a
+begin, put d, finish
+
+a run is evicted by another one
+begin, put a, finish
+overtaken: try begin, try put b, try put c~, try finish
+try force_unlock, try begin, try put d, try finish
+
+a run that goes back is evicted by another one
+begin, put a, finish
+begin, put b, finish
+overtaken: try begin, try rollback a, try put c
+try force_unlock, try begin, try put d, try commit, try put e
 ";
+
+/// A line as long as a few sectors, and one that is longer than a journal becomes.
+const LONG: usize = 1500;
+const HUGE: usize = 1_100_000;
+
+/// The line that a script calls so.
+fn line(word: &str) -> String {
+    match (word.strip_suffix('~'), word.strip_suffix('*')) {
+        (Some(letter), _) => letter.repeat(LONG),
+        (_, Some(letter)) => letter.repeat(HUGE),
+        _ => word.into(),
+    }
+}
+
+/// What a script calls the document.
+pub(super) fn words_of(note: &Note) -> String {
+    let word = |line: &str| match line.len() {
+        HUGE => format!("{}*", &line[..1]),
+        LONG => format!("{}~", &line[..1]),
+        _ => line.into(),
+    };
+    note.0.lines().map(word).collect::<Vec<_>>().join("+")
+}
+
+/// The lines of a document, as scripts call them.
+pub(super) fn lines(document: &str) -> impl Iterator<Item = String> {
+    let lines = document.split('+').filter(|line| !line.is_empty());
+    lines.map(String::from)
+}
 
 pub(super) fn scripts() -> Vec<Script> {
     SCRIPTS.trim().split("\n\n").map(script).collect()
@@ -183,7 +271,7 @@ pub(super) enum Mark {
     /// It has ended, or was killed. Comes from the recorder, too.
     Ended,
     Begins(Request),
-    /// It has returned without an error; a write with its revision.
+    /// It has returned without an error: with its revision, and a begin with the document that it found.
     Returned(Option<String>),
     /// It has returned with an error.
     Failed,
@@ -200,6 +288,14 @@ pub(super) enum Request {
     Lock,
     Unlock,
     ForceUnlock,
+    Begin,
+    /// With the line.
+    Put(String),
+    Commit,
+    Finish,
+    Drop,
+    /// Makes a revision of a run current, with its document.
+    Rollback(String),
 }
 
 const PREFIX: &str = "/crash-mark/";
@@ -235,30 +331,47 @@ pub(super) fn path_to(name: &str) -> Vec<&str> {
 
 /// Does the steps, and leaves marks in the log.
 pub(crate) fn run(process: &Process) -> Result<(), Trouble> {
-    let store = process.place.open_at_noon()?;
-    let mut locks = Vec::new();
+    let mut hands = Hands {
+        store: process.place.open_at_noon()?,
+        locks: Vec::new(),
+        run: None,
+    };
     for step in &process.steps {
-        take(&store, &mut locks, step).map_err(|problem| format!("{step}: {problem}"))?;
+        take(&mut hands, step).map_err(|problem| format!("{step}: {problem}"))?;
     }
     // As if it were killed.
-    locks.into_iter().for_each(std::mem::forget);
+    std::mem::forget(hands);
     Ok(())
 }
 
-fn take(store: &Store<Note>, locks: &mut Vec<Box<dyn Lock>>, step: &str) -> Result<(), Trouble> {
+/// What a process holds.
+struct Hands {
+    store: Store<Note>,
+    locks: Vec<Box<dyn Lock>>,
+    run: Option<Run<Note>>,
+}
+
+impl Hands {
+    fn run(&self) -> Result<&Run<Note>, Trouble> {
+        self.run.as_ref().ok_or_else(|| "there is no run".into())
+    }
+}
+
+fn take(hands: &mut Hands, step: &str) -> Result<(), Trouble> {
     let begin = |request| Mark::Begins(request).leave();
-    let held = || locks.last().map(|lock| lock.token()).transpose();
-    let mut written = None;
+    let store = &hands.store;
+    let held = || hands.locks.last().map(|lock| lock.token()).transpose();
+    let mut answer = None;
     match step.split(' ').collect::<Vec<_>>().as_slice() {
         ["try", words @ ..] => {
-            if take(store, locks, &words.join(" ")).is_err() {
+            if take(hands, &words.join(" ")).is_err() {
                 Mark::Failed.leave()?;
             }
             return Ok(());
         }
         ["write", text] => {
             begin(Request::Write((*text).into()))?;
-            written = Some(store.write(&Note((*text).into()), None)?.to_string());
+            answer = Some(store.write(&Note((*text).into()), None)?.to_string());
         }
         ["set_current", text] => {
             let rev = named(store, text)?;
@@ -297,19 +410,53 @@ fn take(store: &Store<Note>, locks: &mut Vec<Box<dyn Lock>>, step: &str) -> Resu
         }
         ["lock"] => {
             begin(Request::Lock)?;
-            locks.push(store.lock("crash", Wait::none())?);
+            let lock = store.lock("crash", Wait::none())?;
+            hands.locks.push(lock);
         }
         ["unlock"] => {
             begin(Request::Unlock)?;
-            locks.pop().ok_or("nothing is locked")?.unlock()?;
+            hands.locks.pop().ok_or("nothing is locked")?.unlock()?;
         }
         ["force_unlock"] => {
             begin(Request::ForceUnlock)?;
             store.force_unlock(None)?.ok_or("nothing was locked")?;
         }
+        ["begin"] => {
+            begin(Request::Begin)?;
+            let run = store.begin("crash", Wait::none())?;
+            answer = Some(words_of(&run.state()));
+            hands.run = Some(run);
+        }
+        ["put", word] => {
+            let run = hands.run()?;
+            begin(Request::Put((*word).into()))?;
+            run.apply(Line(line(word)))?;
+        }
+        ["commit"] => {
+            let run = hands.run()?;
+            begin(Request::Commit)?;
+            answer = run.commit(None)?.map(|rev| rev.to_string());
+        }
+        ["finish"] => {
+            let run = hands.run()?;
+            begin(Request::Finish)?;
+            answer = run.finish(None)?.map(|rev| rev.to_string());
+        }
+        ["drop"] => {
+            begin(Request::Drop)?;
+            hands.run = None;
+        }
+        ["rollback", document] => {
+            let rev = named(store, document)?;
+            begin(Request::Rollback((*document).into()))?;
+            match &hands.run {
+                Some(run) => run.set_current(&rev)?,
+                None => store.set_current(&rev)?,
+            }
+        }
         _ => return Err("there is no such step".into()),
     }
-    Mark::Returned(written).leave()
+    Mark::Returned(answer).leave()
 }
 
 fn named(store: &Store<Note>, text: &str) -> Result<Revision, Trouble> {
@@ -318,7 +465,7 @@ fn named(store: &Store<Note>, text: &str) -> Result<Revision, Trouble> {
         return listed.pop().ok_or_else(|| "there is none".into());
     }
     for rev in listed {
-        if store.get(&rev)?.0 == text {
+        if words_of(&store.get(&rev)?) == text {
             return Ok(rev);
         }
     }
@@ -332,7 +479,7 @@ mod tests {
     #[test]
     fn a_script_is_read_with_its_fate() {
         let scripts = scripts();
-        assert_eq!(scripts.len(), 25);
+        assert_eq!(scripts.len(), 36);
         let with_two = scripts
             .iter()
             .find(|script| matches!(script.fate, Fate::OvertakenByKilled(..)))

@@ -460,11 +460,17 @@ fn argument(text: &str) -> Option<(Argument, &str)> {
 
 /// `\x2f\x61`
 fn unhex(hex: &str) -> Option<Vec<u8>> {
-    let mut digits = hex.split("\\x");
-    if !digits.next()?.is_empty() {
-        return None;
-    }
-    digits.map(|digits| u8::from_str_radix(digits, 16).ok()).collect()
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let (bytes, rest) = hex.as_bytes().as_chunks::<4>();
+    let decode = |bytes: &[u8; 4]| match *bytes {
+        [b'\\', b'x', high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),
+        _ => None,
+    };
+    bytes
+        .iter()
+        .map(decode)
+        .collect::<Option<Vec<u8>>>()
+        .filter(|_| rest.is_empty())
 }
 
 fn unread(line: &str) -> Trouble {

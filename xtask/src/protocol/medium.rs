@@ -1,10 +1,10 @@
-//! The place of one stack as the model has it: revisions, pointer, journal, lock; and the calls that change it, step by step.
+//! Models the place of one stack (revisions, pointer, journal, lock) and the calls that change it, step by step.
 
 use super::process::Broken;
 use super::rules::{Rule, World};
 use std::fmt;
 
-/// A set of changes: all that the model knows of a document. Bit 0 is the change c1.
+/// A set of changes, which is all that the model knows of a document. Bit 0 is the change c1.
 pub(super) type Document = u8;
 
 /// A revision, and the number of the move that made it current. Revision 0 is none.
@@ -33,7 +33,7 @@ impl Revision {
     }
 }
 
-/// It opens only behind its predecessor in the same journal, and the first one only on its base.
+/// A record opens only after its predecessor in the same journal, and the first one only on its base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) struct Record {
     pub(super) journal: u8,
@@ -47,8 +47,8 @@ struct Journal {
     base: Pointer,
     records: [Record; 4],
     len: u8,
-    /// The records that are not flushed, and those whose flush failed, as sets. The latter can be read until the power is cut,
-    /// and no later flush writes them.
+    /// Sets of unflushed records, and of those whose flush failed, which can be read until the power is cut, but which no later
+    /// flush writes.
     dirty: u8,
     unwritten: u8,
     is_rotten: bool,
@@ -91,13 +91,13 @@ impl Journal {
     }
 }
 
-/// What a run asks of the backend. All of it is fixed before the first try.
+/// A run's request to the backend, fixed before the first try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Call {
     Create(u8, Revision),
     /// A move, from a pointer, to a revision that was just created.
     Commit(Pointer, u8),
-    /// Any other move, and the changes, of those begun by then, that its target lacks.
+    /// Any other move, and the changes begun by then that its target lacks.
     Rollback(Pointer, u8, Document),
     Append(Pointer, Record),
     Remove(u8),
@@ -147,7 +147,7 @@ pub(super) enum Answer {
     Refused,
 }
 
-/// What happens at once. A call in a database is one of the first five; in a directory it is several.
+/// An atomic step. A call in a database is one of the first five; in a directory it is several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Create,
@@ -158,7 +158,7 @@ pub(super) enum Step {
     UnlinkDeadOfTarget,
     UnlinkOfOldBase,
     FlushDirectory,
-    /// Flushes the directory if the step before has unlinked something there, or if there is a journal to be replaced.
+    /// Flushes the directory if the previous step unlinked something there, or if there is a journal to replace.
     FlushIfNeeded,
     FlushJournal,
 }
@@ -170,8 +170,8 @@ impl Step {
     }
 }
 
-/// The steps of a call, each with the rule that demands it. A first record comes in a file of its own, which was flushed before
-/// it is linked.
+/// The steps of a call, each with the rule that demands it. A first record has a file of its own, which is flushed before it is
+/// linked.
 #[rustfmt::skip]
 fn steps(call: Call, is_directory: bool) -> &'static [(Step, Option<Rule>)] {
     use {Rule::*, Step::*};
@@ -203,17 +203,17 @@ pub(super) fn step(call: Call, number: u8, world: World) -> Option<Step> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) struct Medium {
     pub(super) revisions: [Revision; 8],
-    /// The revision that each move made current; the number of the move that is visible, and of the last one.
+    /// The revision that each move made current; the numbers of the visible and of the last move.
     moved_to: [u8; 10],
     number: u8,
     moves: u8,
-    /// The journals by their ids, and the one that is visible, or 0.
+    /// The journals by their ids, and the visible one, or 0.
     journals: [Journal; 5],
     journal: u8,
-    /// What the names may lead to after a power cut: sets of moves and of journals.
+    /// The moves and journals to which the names may lead after a power cut, as sets.
     durable_moves: u16,
     durable_journals: u16,
-    /// The last mover that cleared its target found a journal there, and has not flushed since.
+    /// Whether the last mover cleared a journal of its target and has not flushed since.
     has_cleared: bool,
     pub(super) token: u8,
     pub(super) is_free: bool,
@@ -246,7 +246,7 @@ impl Medium {
         pointer.rev == named.rev && (!world.compares_numbers(rule) || pointer.number == named.number)
     }
 
-    /// The journal that is read as the one of the current revision.
+    /// The journal that a reader takes for that of the current revision.
     fn live(&self, world: World) -> Option<&Journal> {
         let journal = &self.journals[usize::from(self.journal)];
         (self.journal > 0 && self.is_current(journal.base, Rule::AppendNamesMove, world)).then_some(journal)
@@ -259,14 +259,14 @@ impl Medium {
         live.records().get(usize::from(index)).copied()
     }
 
-    /// What revision and journal are together.
+    /// The document of revision and journal together.
     pub(super) fn document(&self, world: World) -> Result<Document, Broken> {
         let document = self.document_of(self.pointer().rev).ok_or(Broken::Dangling)?;
         let changes = self.live(world).map_or(Ok(0), Journal::open)?;
         Ok(document | changes)
     }
 
-    /// Whether a journal is read although its base was left since it began.
+    /// Whether a journal is read although `current` has left its base since it began.
     pub(super) fn reads_dead_journal(&self, world: World) -> bool {
         self.live(world)
             .is_some_and(|journal| journal.base != self.pointer())
@@ -329,7 +329,7 @@ impl Medium {
             }
             (Step::Write, Call::Append(base, record)) => self.write(base, record, world),
             (Step::Remove, Call::Remove(rev)) => {
-                // In fact before the step, which starts over if the pointer is another by then.
+                // In fact before the step, which starts over if the pointer has changed by then.
                 if world.has(Rule::FlushBeforeRemoval) {
                     self.flush_directory();
                 }
@@ -363,7 +363,7 @@ impl Medium {
         if live.is_some_and(|live| live.records().last() == Some(&record)) {
             return;
         }
-        // A process writes to the file that it opened, whatever has become of its name. Rows have no names.
+        // A process writes to the file that it opened, wherever the name leads now. Rows have no names.
         let written = match live {
             Some(_) if !world.is_directory() => self.journal,
             _ => record.journal,
@@ -382,7 +382,7 @@ impl Medium {
         }
     }
 
-    /// The kernel reports a failed flush once, and takes the pages for clean from then on.
+    /// The kernel reports a failed flush once, and then treats the pages as clean.
     pub(super) fn fail_flush(&mut self, journal: u8) {
         let journal = &mut self.journals[usize::from(journal)];
         journal.unwritten |= std::mem::take(&mut journal.dirty);
@@ -417,7 +417,7 @@ impl Medium {
         }
     }
 
-    /// Forgets what nothing leads to.
+    /// Forgets what is unreachable.
     pub(super) fn tidy(&mut self, world: World) {
         if !world.is_directory() {
             self.flush_directory();
@@ -429,8 +429,8 @@ impl Medium {
         }
     }
 
-    /// Every place that a power cut can leave: each name leads to what it led to at some time since the last flush, and each
-    /// record that was not flushed is whole or torn.
+    /// Every place that a power cut can leave: each name leads where it led at some time since the last flush, and each unflushed
+    /// record is whole or torn.
     pub(super) fn cut(&self) -> Vec<Self> {
         let members = |set: u16| (0..16).filter(move |member| set & (1 << member) != 0);
         let mut left = Vec::new();
@@ -449,7 +449,7 @@ impl Medium {
         left
     }
 
-    /// What is there, in words.
+    /// Describes the place.
     pub(super) fn tell(&self, world: World) -> String {
         let names = |set: Document| -> String {
             let members = (0..8).filter(|bit| set & (1 << bit) != 0);

@@ -1,9 +1,9 @@
-//! A model of the journal protocol, explored to the end: two or three runs that are evicted, die and roll back at any step, with
-//! late requests in a database or power cuts in a directory. With all rules on, nothing breaks; with one rule off, the attack
-//! that it prevents is found.
+//! Explores a model of the journal protocol completely: two or three runs are evicted, die and roll back at any step, with late
+//! requests in a database or power cuts in a directory. With all rules on, nothing breaks; with one rule off, the search finds the
+//! attack that the rule prevents.
 //!
-//! `rules` lists the rules and the worlds in which they are tried, `medium` is the place of one stack and the steps of each call,
-//! `process` is what runs, a reader and a remover do, and what must hold. A document is a set of changes; bytes, sizes, leases
+//! `rules` lists the rules and the worlds that try them. `medium` models the place of one stack and the steps of each call.
+//! `process` models runs, a reader and a remover, and states what must hold. A document is a set of changes; bytes, sizes, leases
 //! and object stores are not modelled.
 
 mod medium;
@@ -21,7 +21,7 @@ use std::time::Instant;
 /// Options of `cargo xtask protocol`.
 #[derive(Args)]
 pub struct Options {
-    /// Only the attacks that this rule prevents, step by step
+    /// Print only the attacks that this rule prevents, step by step
     #[arg(long, value_name = "RULE")]
     trace: Option<Rule>,
 }
@@ -82,15 +82,15 @@ fn find_attacks(rule: Rule, tells: bool, report: &mut Report<'_>) {
 struct Search {
     states: usize,
     depth: usize,
-    /// The shortest way to what was looked for.
+    /// The shortest way to the violation.
     found: Option<(Broken, Vec<Action>)>,
 }
 
-/// Visits every state once, the nearest first, until something breaks: anything, or what is `wanted`.
+/// Visits every state once, the nearest first, until the `wanted` promise breaks, or any if none is wanted.
 fn search(world: World, wanted: Option<Broken>) -> Search {
     let first = State::new(world);
     let mut seen = HashSet::from([first]);
-    // From which state each one was reached, and by what.
+    // The predecessor of each state, and the action that led from it.
     let mut ways: Vec<Option<(usize, Action)>> = vec![None];
     let mut queue = VecDeque::from([(0, 0, first)]);
     let mut search = Search {
@@ -123,7 +123,7 @@ fn search(world: World, wanted: Option<Broken>) -> Search {
     search
 }
 
-/// A line for each step: what happens, and what is there afterwards.
+/// A line for each step: what happens, and the state afterwards.
 fn story(world: World, way: &[Action]) -> String {
     let mut state = State::new(world);
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! Those who use the stack: runs, a reader, and somebody who removes a revision. And what must hold whatever they do.
+//! Models the users of the stack (runs, a reader and a remover), and states what must hold whatever they do.
 
 use super::medium::{Answer, Call, Document, Medium, Pointer, Record, Revision, Step, step};
 use super::rules::{Rule, With, World};
@@ -23,7 +23,7 @@ impl fmt::Display for Broken {
         f.write_str(match self {
             Self::Lost => "an acknowledged change is lost",
             Self::Undone => "a rollback is undone",
-            Self::NeverWas => "somebody sees a state that never was",
+            Self::NeverWas => "somebody sees a state that never existed",
             Self::Dangling => "current names no revision",
             Self::Damage => "an undamaged stack is reported as damaged",
             Self::DeadJournal => "a dead journal is read",
@@ -55,11 +55,11 @@ struct Run {
     sealed: u8,
     call: Option<Call>,
     step: u8,
-    /// The checks of this step are done and its change is not: only where [`Rule::OneStep`] is off.
+    /// This step has made its checks but not its change: only where [`Rule::OneStep`] is off.
     is_checked: bool,
-    /// The last try of the call had no answer.
+    /// The last try of the call got no answer.
     is_unknown: bool,
-    /// What is acknowledged, or taken back, once the move is done.
+    /// The changes to acknowledge or take back once the move is done.
     concerns: Document,
     /// Its own previous revision, which it removes after the next.
     previous: u8,
@@ -74,11 +74,11 @@ struct Reader {
     first: Option<Record>,
     records: u8,
     is_damaged: bool,
-    /// What was acknowledged before it began.
+    /// The changes acknowledged before it began.
     must: Document,
 }
 
-/// How much of the configuration is used up.
+/// How much of each limit is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Used {
     runs: u8,
@@ -102,9 +102,9 @@ pub(super) struct State {
     /// Requests whose senders gave up waiting, with their tokens.
     late: [Option<(u8, Call)>; 2],
     used: Used,
-    // What an omniscient witness notes:
+    // What the oracle notes:
     acknowledged: Document,
-    /// Changes that a rollback took back, and those that must stay away since the rollback was acknowledged.
+    /// Changes that a rollback took back, and those that must stay away because the rollback was acknowledged.
     excused: Document,
     banned: Document,
     /// The documents that somebody could have seen, as a set.
@@ -197,7 +197,7 @@ impl State {
         }
     }
 
-    /// What a run that waits for nothing may do.
+    /// The actions of a run that waits for nothing.
     fn choices(&self, at: usize, world: World, all: &mut Vec<Action>) {
         let (config, used, run) = (world.config, &self.used, &self.runs[at]);
         let (is_fresh, is_folded) = (run.base.rev == 0, run.records == 0);
@@ -229,7 +229,7 @@ impl State {
     pub(super) fn act(&mut self, action: Action, world: World) {
         match action {
             Action::Begin(at) => {
-                // Whoever held the lock is evicted, and goes on until it is told; or it has died, and does not go on.
+                // The old holder is evicted and goes on until it is told, or it has died.
                 self.used.runs += 1;
                 (self.medium.token, self.medium.is_free) = (token(at, world), false);
             }
@@ -276,7 +276,7 @@ impl State {
         self.runs[at].phase = if base.rev == 0 { Phase::Ready } else { Phase::Found };
     }
 
-    /// Reads revision and journal, and folds what a dead run left.
+    /// Reads revision and journal, and folds a dead run's journal.
     fn load(&mut self, at: usize, world: World) {
         let base = self.runs[at].base;
         let Some(mut document) = self.medium.document_of(base.rev) else {
@@ -332,7 +332,7 @@ impl State {
         self.runs[at].sealed |= 1 << nonce;
     }
 
-    /// The document that is saved was made before the changes of the journal.
+    /// Saves a document that was made before the changes of the journal.
     fn save(&mut self, at: usize) {
         let change = self.new_change();
         let run = &mut self.runs[at];
@@ -366,7 +366,7 @@ impl State {
         if run.is_unknown {
             match call {
                 Call::Commit(..) if !world.has(Rule::RepeatsUntilKnown) && !moves_there => {
-                    // It looked, and takes the move for one that did not happen.
+                    // It looked, and concludes that the move did not happen.
                     (self.runs[at].call, self.runs[at].is_unknown) = (None, false);
                     return;
                 }
@@ -401,7 +401,7 @@ impl State {
                 Answer::Done => self.change(Some(at), step, call, world),
                 // Its move is done, and the next holder may clear what it left.
                 Answer::LockLost if step == Step::UnlinkOfOldBase => {}
-                // The try that had no answer did it.
+                // The unanswered try did it.
                 Answer::CurrentMoved if run.is_unknown && moves_there => {}
                 _ if fault == Fault::AnswerLost => return,
                 _ => return self.end(at, world),
@@ -424,7 +424,7 @@ impl State {
             let document = self.medium.document_of(to).unwrap_or(0);
             self.excused |= lacks;
             self.banned &= !document;
-            // What an earlier rollback took back, without having been told yet, may be back.
+            // Changes that an earlier, unacknowledged rollback took back may be back.
             for run in &mut self.runs {
                 if matches!(run.call, Some(Call::Rollback(..))) {
                     run.concerns &= !document;
@@ -479,7 +479,7 @@ impl State {
         }
     }
 
-    /// A request is carried out whose sender learns nothing.
+    /// Executes a request whose sender learns nothing.
     fn arrive(&mut self, slot: usize, world: World) {
         let Some((token, call)) = self.late[slot].take() else {
             return;
@@ -492,7 +492,7 @@ impl State {
         }
     }
 
-    /// The power is cut: nobody lives, and the medium is as durable as it was.
+    /// Cuts the power: every process is gone, and only what was durable stays.
     fn cut(&mut self, which: usize, world: World) {
         self.medium = self.medium.cut()[which];
         (self.reader, self.removal) = (Reader::default(), None);
@@ -524,7 +524,7 @@ impl State {
             2 => match record(reader, reader.records) {
                 Some(record) => {
                     let first = reader.first.get_or_insert(record);
-                    // A record opens only behind its predecessor.
+                    // A record opens only after its predecessor.
                     reader.is_damaged |= record.index != reader.records || record.journal != first.journal;
                     reader.records += 1;
                     reader.document |= record.changes;
@@ -584,7 +584,7 @@ impl State {
             Ok(seen) => seen,
             Err(broken) => return self.breaks(broken),
         };
-        // What a rollback takes back stays in a revision.
+        // Changes that a rollback takes back stay in a revision.
         let kept = self
             .medium
             .revisions
@@ -601,7 +601,7 @@ impl State {
         }
     }
 
-    /// What an action does in this state, in words.
+    /// Describes an action in this state.
     pub(super) fn tell(&self, action: Action, world: World) -> String {
         let change = self.used.changes + 1;
         let (at, does) = match action {
@@ -643,7 +643,7 @@ impl State {
     }
 }
 
-/// Runs that join a lock have the token of its holder.
+/// Runs that join a lock have its holder's token.
 fn token(at: usize, world: World) -> u8 {
     match world.config.has(With::OneToken) {
         true => 1,

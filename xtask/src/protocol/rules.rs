@@ -1,10 +1,10 @@
-//! The rules of the protocol, the attacks that each one prevents, and the small worlds in which they are looked for.
+//! The rules of the protocol, the attacks that each one prevents, and the small worlds in which the search looks for them.
 
 use super::process::Broken;
 use clap::ValueEnum;
 
-/// What breaks without a rule: the names of the attack in the design (promises of docs/guarantees.md where it has none), where
-/// it is looked for, and what is seen of it.
+/// What breaks without a rule: the attack's names in the design (or the promise of docs/guarantees.md that breaks), the world, and
+/// the violation.
 pub(super) type Attack = (&'static str, &'static Config, Broken);
 
 macro_rules! rules {
@@ -35,7 +35,7 @@ rules! {
         "V8" in LATE, Damage.
     AppendChecksIndex "append checks how many records are there":
         "V8" in LATE, Damage.
-    AppendNamesMove "append names the move that its base became current by":
+    AppendNamesMove "append names the move that made its base current":
         "V8, L1, Q1" in LATE, DeadJournal.
     MoveChecksToken "a move checks that the lock carries the token":
         "promise C4" in EVICTIONS, Lost.
@@ -45,7 +45,7 @@ rules! {
         "V7, L1, Q1" in LATE, Undone; "V7" in LATE, Lost.
     MoveEndsJournal "a move ends the journal in its own step, or checks again":
         "V5" in EVICTIONS, Lost; "V5" in DIRECTORY, Lost.
-    ClearingChecks "who clears a dead journal checks token and pointer in the same step":
+    ClearingChecks "clearing a dead journal checks token and pointer in the same step":
         "V4" in ROLLBACKS, Lost.
     SameRevisionStays "a move to what is current changes nothing":
         "V10" in EVICTIONS, Lost; "V10" in DIRECTORY, Lost.
@@ -53,9 +53,9 @@ rules! {
         "V1, V4" in DIRECTORY, Lost; "V16" in REMOVAL, Dangling.
     RemovalIsOneStep "a removal checks and unlinks in one step":
         "V16" in REMOVAL, Dangling.
-    BeginReplays "begin replays what a dead run left":
+    BeginReplays "begin replays a dead run's journal":
         "V9" in EVICTIONS, Lost.
-    RecoveryFolds "a run appends to no journal of another":
+    RecoveryFolds "a run never appends to another run's journal":
         "E1" in ROTTEN, Damage.
     RepeatsUntilKnown "a run repeats an unanswered call until it knows":
         "V6" in LATE, Lost.
@@ -71,7 +71,7 @@ rules! {
         "promise R4" in FRESH, LostPointer.
     JoinedRunsSave "runs that share a lock keep no journal":
         "B1" in JOINED, Lost.
-    LooksBeforeDamage "who misses a revision reads current again":
+    LooksBeforeDamage "a reader that misses a revision reads current again":
         "B3" in EVICTIONS, Damage; "B3" in JOINED, Damage; "B3" in READER, Damage.
     ReaderReadsCurrentAgain "a reader reads current again at the end":
         "V15" in READER, Lost.
@@ -85,7 +85,7 @@ rules! {
         "P2" in POWER, DeadJournal.
     FlushMove "a move flushes the pointer before it unlinks":
         "P1" in POWER, Lost.
-    FlushBeforeReplacing "a first record is linked over a journal once its death is durable":
+    FlushBeforeReplacing "a first record replaces a journal once its death is durable":
         "P4" in POWER, Lost.
     FlushFirstRecord "a first record flushes the directory":
         "P3" in POWER, Lost.
@@ -97,19 +97,19 @@ rules! {
         "promise C1" in REMOVAL, Dangling; "promise C1" in CHILDREN, Dangling.
 }
 
-/// What a world has beyond a database without faults.
+/// What a world adds to a database without faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum With {
-    /// Each call is several steps, and names and bytes are durable once they were flushed.
+    /// A call has several steps, and names and bytes are durable once flushed.
     Directory,
-    /// Moves are numbered, since requests can arrive late.
+    /// Moves are numbered, because requests can arrive late.
     Numbers,
     /// The stack begins empty.
     Fresh,
-    /// All runs have the token of one lock.
+    /// All runs share the token of one lock.
     OneToken,
     Reader,
-    /// Somebody removes a revision without a lock. Then runs die for good, which frees their lock.
+    /// A remover works without a lock. Runs die for good, which frees their lock.
     Remover,
     /// Runs also save whole documents.
     Saves,
@@ -119,7 +119,7 @@ pub(super) enum With {
     Cleans,
 }
 
-/// What a search is limited to. Each new run evicts the one before it, or takes over from it when it has ended.
+/// The limits of a search. Each new run evicts the one before it, or takes over once that has ended.
 #[derive(Debug)]
 pub(super) struct Config {
     pub(super) name: &'static str,
@@ -127,7 +127,7 @@ pub(super) struct Config {
     pub(super) changes: u8,
     pub(super) folds: u8,
     pub(super) rollbacks: u8,
-    /// Answers that are lost, or requests that arrive late; in a directory failed flushes.
+    /// Lost answers or late requests; in a directory, failed flushes.
     pub(super) faults: u8,
     pub(super) cuts: u8,
     with: &'static [With],

@@ -46,7 +46,7 @@ struct Header {
     provenance: Record,
 }
 
-/// Where a journal belongs, and what it holds.
+/// The place and the payload type of a journal.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) payload: &'a str,
@@ -67,7 +67,7 @@ pub(crate) struct Begun {
 /// The SHA-256 of a base's header, which contains the base's own tag and so stands for the whole file.
 pub(crate) type Digest = [u8; 32];
 
-/// The digest that a journal on this base records: that of everything before the body, or of a whole file of version 1.
+/// Digests what a journal records of its base: everything before the body, or the whole file in version 1.
 pub(crate) fn digest(sealed: &[u8]) -> Digest {
     let header = match sealed.starts_with(&super::v2::MAGIC) {
         true => header_bytes(sealed).map_or(sealed, |json| {
@@ -101,7 +101,7 @@ impl Writer {
         Self::with_key(&data_key, fresh_id()?, keyring, place, begun, now)
     }
 
-    /// Only the tests pass in a data key and an id, to compare the outcome with published bytes.
+    /// Only tests pass a data key and an id, to compare the result with published bytes.
     pub(super) fn with_key(
         data_key: &DataKey,
         journal_id: String,
@@ -151,8 +151,8 @@ impl Writer {
         Ok(Self { chain, begin })
     }
 
-    /// Seals the next record, of `count` changes. Its bytes are final: if the answer of the backend is lost, they are
-    /// appended again as they are.
+    /// Seals the next record, of `count` changes. Its bytes are final: if the backend's answer is lost, the same bytes are appended
+    /// again.
     pub(crate) fn seal(&mut self, count: u32, batch: &[u8]) -> Result<Vec<u8>, Error> {
         let mut record = std::mem::take(&mut self.begin);
         record.reserve_exact(COUNT_BYTES + batch.len() + PLAIN_TAG_BYTES);
@@ -214,7 +214,7 @@ impl Reader {
                 ))
             })?
         };
-        // Of a plain journal, nothing secret is compared; that of a sealed one was compared in constant time.
+        // A plain journal's tag is no secret; that of a sealed one was compared in constant time.
         if tag != record[tag_start..body_start] {
             return Err(damaged("the header was changed after it was written"));
         }
@@ -261,12 +261,12 @@ impl Batch {
         }
         match rest.is_empty() {
             true => Ok(()),
-            false => Err(damaged("a record of the journal holds more than its changes")),
+            false => Err(damaged("a record of the journal has bytes after its last change")),
         }
     }
 }
 
-/// Adds one change, whose bytes `encode` appends, to a batch that is not sealed yet.
+/// Adds one change, whose bytes `encode` appends, to an unsealed batch.
 pub(crate) fn push_change(
     batch: &mut Vec<u8>,
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
@@ -280,7 +280,7 @@ pub(crate) fn push_change(
     Ok(())
 }
 
-/// What the journal says about itself, without a key: do not trust it. `number` is the number of the record.
+/// Reads what record `number` says about itself, without a key: do not trust it.
 pub(crate) fn unverified(number: u64, record: &[u8]) -> Result<(Option<Begun>, u32), Error> {
     let (begun, rest) = match number {
         0 => {
@@ -295,11 +295,11 @@ pub(crate) fn unverified(number: u64, record: &[u8]) -> Result<(Option<Begun>, u
 
 /// The state of the chain: what the next record is bound to.
 struct Chain {
-    /// On the heap, so that no copy of the key stays on the stack; erased when it is dropped. None in a plain journal.
+    /// On the heap, so that no copy of the key stays on the stack; erased on drop. `None` in a plain journal.
     cipher: Option<Box<ChaCha20Poly1305>>,
     /// The number of the next record.
     number: u64,
-    /// The tag before it: of the header, then of each record.
+    /// The tag of the record before it, or of the header.
     tag: Vec<u8>,
 }
 
@@ -392,7 +392,7 @@ impl Chain {
 
 impl Header {
     fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        /// Read before anything else, so that a newer version is not taken for a damaged file.
+        /// Read before anything else, so that a newer version does not look damaged.
         #[derive(Deserialize)]
         #[serde(rename_all = "kebab-case")]
         struct Probe {
@@ -444,7 +444,7 @@ impl Header {
 /// Returns the header of record 0, and where its first batch begins.
 fn split(record: &[u8]) -> Result<(Header, usize), Error> {
     if !record.starts_with(&MAGIC) {
-        return Err(damaged("this is no journal, or its beginning was changed"));
+        return Err(damaged("this is not a journal, or its beginning was changed"));
     }
     let json = header_bytes(record)?;
     Ok((Header::parse(json)?, PREFIX_BYTES + json.len() + HEADER_TAG_BYTES))

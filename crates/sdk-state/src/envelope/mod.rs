@@ -119,7 +119,7 @@ pub(crate) struct Opened {
 /// * [`InvalidName`](ErrorKind::InvalidName) for a payload type that is not allowed, or a time whose year does not have four
 ///   digits.
 /// * [`Unsupported`](ErrorKind::Unsupported) when two recipients are the same key, or an encrypter refuses.
-/// * [`Unavailable`](ErrorKind::Unavailable) when the holder of a key does not answer, the operating system gives no random
+/// * [`Unavailable`](ErrorKind::Unavailable) when a key service does not answer, the operating system gives no random
 ///   bytes, or there is no memory to compress with.
 pub fn seal(
     keyring: &Keyring,
@@ -146,7 +146,7 @@ pub fn seal(
 /// * [`Refused`](ErrorKind::Refused) for a version or a kind of sealing that the ring does not accept.
 /// * [`TooLarge`](ErrorKind::TooLarge) when the plaintext has more than `limit` bytes, the file more than `limit` and
 ///   [`OVERHEAD`], or the header more than 1 MiB.
-/// * [`Unavailable`](ErrorKind::Unavailable) when the holder of a key does not answer, or there is no memory.
+/// * [`Unavailable`](ErrorKind::Unavailable) when a key service does not answer, or there is no memory.
 /// * [`Unsupported`](ErrorKind::Unsupported) when an encrypter fails in another way and no other key opens it.
 pub fn open(keyring: &Keyring, subject: Subject<'_>, sealed: Vec<u8>, limit: u64) -> Result<Vec<u8>, Error> {
     let place = Place {

@@ -28,7 +28,7 @@ pub(super) fn wrap(keyring: &Keyring, data_key: &DataKey, context: &[u8]) -> Res
     Ok(recipients)
 }
 
-/// The seal of what is sealed with this ring.
+/// The seal that this ring makes.
 pub(super) fn seal_of(keyring: &Keyring) -> Seal {
     match keyring.is_plain() {
         true => Seal::None,

@@ -16,7 +16,7 @@ pub enum StateChange {
     Remove(String),
     /// Replaces the outputs of the stack.
     SetOutputs(Option<Json>),
-    /// Replaces what is recorded about the program that makes the state, except its name.
+    /// Replaces the record of the factory that makes the state, except its name.
     SetFactory(Factory),
     /// Replaces the time when the state was made: RFC 3339, or empty.
     SetGeneratedAt(String),

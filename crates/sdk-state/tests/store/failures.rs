@@ -2,8 +2,9 @@
 
 use crate::support::{Note, add, id, key, note, store};
 use crate::watched::{Fault, Method, Watched};
-use sdk_state::encrypt::Noop;
+use sdk_state::encrypt::{self, Encrypter, EnvKey, Keyring, Noop, Recipient, Zeroizing};
 use sdk_state::{Backend as _, ErrorKind, Expect, MemoryBackend, Revision, Run, Store, Wait};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
@@ -385,4 +386,59 @@ fn nobody_without_the_key_moves_what_is_unfinished() {
     );
     assert_eq!(store(&watched).current().unwrap(), Some(base));
     assert_eq!(head(&watched), note("1a"));
+}
+
+/// A key in a service that does not answer for a while.
+struct Remote {
+    key: EnvKey,
+    is_silent: Arc<AtomicBool>,
+}
+
+impl Encrypter for Remote {
+    fn describe(&self) -> String {
+        self.key.describe()
+    }
+
+    fn recipient(&self) -> &Recipient {
+        self.key.recipient()
+    }
+
+    fn wrap(&self, data_key: &[u8], bound_to: &[u8]) -> Result<Vec<u8>, encrypt::Error> {
+        match self.is_silent.load(Ordering::SeqCst) {
+            true => Err(encrypt::Error::new(encrypt::ErrorKind::Unavailable, "no answer")),
+            false => self.key.wrap(data_key, bound_to),
+        }
+    }
+
+    fn unwrap(
+        &self,
+        recipient: &Recipient,
+        wrapped: &[u8],
+        bound_to: &[u8],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, encrypt::Error> {
+        self.key.unwrap(recipient, wrapped, bound_to)
+    }
+}
+
+/// The first change needs the key, for the journal, and so does the end, for the revision.
+#[test]
+fn a_run_outlasts_a_silent_holder_of_the_key() {
+    let (watched, _) = one();
+    let is_silent = Arc::new(AtomicBool::new(true));
+    let remote = Remote {
+        key: key(1),
+        is_silent: Arc::clone(&is_silent),
+    };
+    let store: Store<Note> = Store::new(watched.clone(), Keyring::from(remote)).document();
+    let run = store.begin("apply", Wait::none()).unwrap();
+    assert!(run.apply(add("a")).unwrap_err().is_unavailable());
+    is_silent.store(false, Ordering::SeqCst);
+    run.apply(add("b")).unwrap();
+    assert_eq!(head(&watched), note("1ab"));
+    is_silent.store(true, Ordering::SeqCst);
+    run.apply(add("c")).unwrap();
+    assert!(run.finish("done").unwrap_err().is_unavailable());
+    is_silent.store(false, Ordering::SeqCst);
+    run.finish("done").unwrap();
+    assert_eq!(head(&watched), note("1abc"));
 }

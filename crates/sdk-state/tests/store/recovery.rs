@@ -1,7 +1,8 @@
 //! What a dead run leaves, and what becomes of it (R1, R2, R3, R4).
 
-use crate::support::{Note, add, id, note, store};
+use crate::support::{Note, add, id, key, note, store};
 use crate::watched::{Fault, Method, Watched};
+use sdk_state::encrypt::Keyring;
 use sdk_state::{Backend as _, Error, ErrorKind, MemoryBackend, Provenance, Revision, Run, Store, Wait};
 use std::sync::Arc;
 
@@ -310,6 +311,31 @@ fn what_is_whole_is_salvaged_whole() {
     assert_eq!(store(&backend).head().unwrap().unwrap().document, note("1aaa"));
     assert!(store(&backend).salvage().unwrap().is_none());
     assert!(store(&MemoryBackend::new(id())).salvage().unwrap().is_none());
+}
+
+/// Whoever lost the key of a run gives up its changes, on purpose.
+#[test]
+fn a_journal_of_a_lost_key_is_salvaged_on_purpose_only() {
+    let (backend, [first, _]) = two();
+    let keys = Keyring::from(key(2)).also_open(key(1)).unwrap();
+    let lost: Store<Note> = Store::new(backend.clone(), keys).document();
+    let run = begin(&lost);
+    run.apply(add("a")).unwrap();
+    kill(&backend, run);
+
+    let store = store(&backend);
+    for error in [
+        store.head().unwrap_err(),
+        store.begin("apply", Wait::none()).unwrap_err(),
+        store.set_current(&store.list().unwrap()[1]).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), &ErrorKind::WrongKey, "{error}");
+    }
+    assert_eq!(store.get(&first).unwrap(), note("1"));
+    let salvaged = store.salvage().unwrap().unwrap();
+    assert_eq!(salvaged.changes, 0);
+    assert_eq!(salvaged.lost.unwrap().kind(), &ErrorKind::WrongKey);
+    assert_eq!(store.head().unwrap().unwrap().document, note("1"));
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(crate) struct Current {
 /// Make a stored revision the current one
 ///
 /// The revision is opened first, so that what becomes current can be read. Without --expect, it replaces whatever is current:
-/// this repairs a damaged or lost `current`. What a dead run left unfinished is committed first, as a revision of its own.
+/// this repairs a damaged or lost `current`. It first commits a dead run's unfinished changes, as a revision.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl set-current network/prod 2026-07-10T12:00:00.25Z")]
 pub(crate) struct SetCurrent {
@@ -31,7 +31,7 @@ pub(crate) struct SetCurrent {
     /// The revision that must be current now, or none if no revision may be current
     #[arg(long, value_name = "REV|none")]
     expect: Option<String>,
-    /// Do not open the revision first, and discard unfinished changes: for a repair without the key
+    /// Repair without the key: do not open the revision first, and discard unfinished changes
     #[arg(long)]
     unchecked: bool,
 }

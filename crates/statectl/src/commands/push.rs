@@ -121,7 +121,7 @@ impl Push {
         let run = match held.begin::<Raw>(stack, "push") {
             Ok(run) => {
                 demand_expected(stack, expected, run.base().as_ref())?;
-                // The empty document with which a first run has begun is nothing to compare with.
+                // A first run's empty document is nothing to compare with.
                 current = run.base().filter(|_| !stack.is_genesis(&run.state()));
                 Some(run)
             }
@@ -131,13 +131,13 @@ impl Push {
             && self.equals_current(stack, rev, &run.state(), &document)?
             && !self.force
         {
-            // The last move may not be durable yet: its flush may have failed. This one flushes it.
+            // The last move may not be durable yet, because its flush may have failed. This one flushes it.
             let backend = stack.store().backend();
             backend.set_current(Expect::Revision(rev), rev, held.token())?;
             output.notice("nothing has changed, so nothing was stored: pass --force to store it anyway");
             return Ok(answer(rev, false));
         }
-        // Under a lock that was held before this command began, nobody else can have changed anything.
+        // Nobody else can have changed anything under a lock that was held before this command began.
         if let Some(rev) = current
             .as_ref()
             .filter(|_| expected.is_none() && !held.is_joined())
@@ -181,7 +181,7 @@ impl Push {
 
     /// `None` if the push goes on although the current snapshot was not opened.
     fn go_on_without_run(&self, stack: &Stack<'_>, error: Error) -> Result<Option<Run<Raw>>, Failure> {
-        // Only with `--expect none` does a push come so far.
+        // A push comes here only with `--expect none`.
         if matches!(error.kind(), ErrorKind::PointerLost { .. }) {
             return Ok(None);
         }

@@ -8,17 +8,16 @@ use sdk_state::Revision;
 use serde::Serialize;
 use std::io::{self, Write as _};
 
-/// Commit the changes that a dead run has left unfinished; print the revision that holds them
+/// Commit the unfinished changes of a dead run; print the revision that holds them
 ///
-/// `push`, `set-current` and the next run of a tool do this first, too. Each change that the run reported as done is in the
-/// revision, which names the run's author.
+/// `push`, `set-current` and a tool's next run also do this first. The revision holds every change that the run reported as done,
+/// and names the run's author.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl recover network/prod")]
 pub(crate) struct Recover {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// If the unfinished changes are damaged, or their key is lost, commit those before that point, and discard the others for
-    /// good
+    /// Commit the changes before the first that is damaged or whose key is lost, and discard the others for good
     #[arg(long)]
     discard_damaged: bool,
 }
@@ -59,7 +58,7 @@ impl Recover {
     }
 
     fn salvage(&self, stack: &Stack<'_>) -> Result<Recovered, Failure> {
-        // The salvage takes the lock itself, and does not wait for it.
+        // The salvage takes the lock itself, without waiting for it.
         let held = held::take(stack, "recover")?;
         if held.is_joined() {
             return Err(Failure::usage(

@@ -146,7 +146,7 @@ fn push_commits_what_a_dead_run_left() {
         .expect(6);
     let recovered = sandbox.answer(&["current", PROD]);
     run.says(&[
-        &format!("committed 2 changes that alice on build-7 had not finished, as {recovered}"),
+        &format!("committed 2 unfinished changes of alice on build-7 as {recovered}"),
         &format!("expected {first}, found {recovered}"),
     ]);
     let rows = revisions(&sandbox);
@@ -170,7 +170,7 @@ fn push_under_a_lock_commits_what_a_dead_run_left() {
     sandbox
         .run(&push)
         .expect(0)
-        .says(&["committed 2 changes that alice on build-7"]);
+        .says(&["committed 2 unfinished changes of alice on build-7"]);
     assert_eq!(revisions(&sandbox).len(), 3);
 }
 
@@ -184,7 +184,7 @@ fn push_with_a_new_key_keeps_changes_of_the_old_one() {
     sandbox
         .run(&push)
         .expect(5)
-        .says(&["what alice on build-7 has not finished (2 changes) needs that key too"]);
+        .says(&["that key must also open 2 unfinished changes of alice on build-7"]);
     assert_eq!(sandbox.answer(&["current", PROD]), first);
     sandbox.run(&["recover", PROD]).expect(0);
     sandbox.run(&push).expect(0);
@@ -198,7 +198,7 @@ fn set_current_commits_what_a_dead_run_left() {
     assert_eq!(moved.out.trim_end(), first);
     let recovered = revisions(&sandbox)[1]["revision"].as_str().unwrap().to_owned();
     moved.says(&[&format!(
-        "committed 2 changes that alice on build-7 had not finished, as {recovered}"
+        "committed 2 unfinished changes of alice on build-7 as {recovered}"
     )]);
     let pulled = sandbox.answer(&["pull", PROD, "--rev", &recovered]);
     assert!(pulled.contains("resource.1"));
@@ -219,10 +219,7 @@ fn set_current_unchecked_warns_of_what_it_discards() {
     sandbox
         .run(&["set-current", PROD, &first, "--unchecked"])
         .expect(0)
-        .says(&[
-            "warning",
-            "discards 2 changes that alice on build-7 has not finished",
-        ]);
+        .says(&["warning", "discards 2 unfinished changes of alice on build-7"]);
     assert!(!sandbox.answer(&["pull", PROD]).contains("resource.1"));
     assert_eq!(revisions(&sandbox).len(), 2);
 }
@@ -234,7 +231,7 @@ fn recover_commits_once_and_then_finds_nothing() {
     let run = sandbox.run(&["recover", PROD]).expect(0);
     let rev = sandbox.answer(&["current", PROD]);
     assert_eq!(run.out.trim_end(), rev);
-    run.says(&["committed 1 change that alice on build-7 had not finished"]);
+    run.says(&["committed 1 unfinished change of alice on build-7"]);
     let again = sandbox.run(&["recover", PROD]).expect(0);
     assert_eq!(again.out, "");
     again.says(&["no unfinished changes"]);
@@ -316,7 +313,7 @@ fn set_current_unchecked_moves_away_from_damage() {
     sandbox
         .run(&["set-current", PROD, &first, "--unchecked"])
         .expect(0)
-        .says(&["warning", "how many is not known"]);
+        .says(&["warning", "an unknown number of unfinished changes"]);
     sandbox.run(&["pull", PROD]).expect(0);
 }
 
@@ -332,7 +329,7 @@ fn first_run_that_died_is_committed_before_a_push() {
     sandbox
         .run(&["push", PROD, "state.json", "--expect", "none"])
         .expect(6)
-        .says(&["committed 2 changes"]);
+        .says(&["committed 2 unfinished changes"]);
     assert_shown_entries(&sandbox, 2);
     assert_eq!(revisions(&sandbox).len(), 1);
 }
@@ -422,7 +419,7 @@ fn changes_of_another_document_are_left_to_its_tool() {
         sandbox
             .run(arguments)
             .expect(5)
-            .says(&["first commit what alice on build-7 has not finished (1 change)"]);
+            .says(&["first commit 1 unfinished change of alice on build-7"]);
     }
     assert_eq!(store.head().unwrap().unwrap().document.0, 9);
     // Nothing but changes: there is no document that could be shown.
@@ -457,7 +454,7 @@ fn killed_run_is_named_and_committed() {
     assert_shown(&sandbox, false, "unfinished");
     sandbox.run(&["recover", PROD]).expect(0).says(&[
         "took over the lock of alice",
-        "committed 2 changes that alice on build-7 had not finished",
+        "committed 2 unfinished changes of alice on build-7",
     ]);
 }
 
