@@ -203,8 +203,13 @@ impl Writer {
             content,
             (found.records, found.last),
             || {
-                Ok(stack.leads_to(layout::JOURNAL, &live.file)?
-                    && is_free_at(&live.file, found.end, live.bytes).map_err(failure)?)
+                // Counted again: behind the last record may lie a torn one.
+                Ok(match live_journal(stack, addition)? {
+                    Some(now) if stack.leads_to(layout::JOURNAL, &live.file)? => {
+                        Found::of(stack, &now)?.records == found.records
+                    }
+                    _ => false,
+                })
             },
         )
     }

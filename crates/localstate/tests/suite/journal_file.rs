@@ -279,3 +279,26 @@ fn a_journal_cut_under_its_writer_is_counted_again() {
         [content(0, 20), content(9, 9)]
     );
 }
+
+/// An append behind a record that was not written completely took it for somebody else's progress, and started over for ever.
+#[test]
+fn a_record_is_appended_in_place_of_a_torn_one() {
+    let journal = Journal::new(&[20, 1500]);
+    let mut bytes = journal.bytes.clone();
+    bytes[SECTOR..2 * SECTOR].fill(0);
+    bytes.resize(journal.begins[2] + 300, 0);
+    // Another file: the handle knows what it has written to its own.
+    fs::remove_file(&journal.file).unwrap();
+    for torn in [bytes.as_slice(), &bytes[..SECTOR]] {
+        fs::write(&journal.file, torn).unwrap();
+        let appended = journal
+            .backend
+            .append(&journal.base, 1, &content(9, 9), &journal.token);
+        assert_eq!(appended.unwrap(), Appended::Appended);
+        assert_eq!(
+            all(&journal.backend, &journal.base),
+            [content(0, 20), content(9, 9)]
+        );
+        fs::remove_file(&journal.file).unwrap();
+    }
+}
