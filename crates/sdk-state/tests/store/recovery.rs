@@ -325,3 +325,21 @@ fn a_journal_without_its_base_is_not_salvaged() {
     backend.overwrite_snapshot(&first, sealed);
     assert_eq!(begin(&store(&backend)).recovered(), 3);
 }
+
+/// Each try left a revision of the dead run that was never current.
+#[test]
+fn a_recovery_that_cannot_move_current_leaves_no_revision() {
+    let (backend, written) = dead_run(2);
+    let watched = Watched::over(backend);
+    watched.fail_all(Method::SetCurrent, Fault::Before(ErrorKind::Io));
+    for _ in 0..3 {
+        let refused = store(&watched).begin("next", Wait::none()).unwrap_err();
+        assert_eq!(refused.kind(), &ErrorKind::Io);
+        assert_eq!(store(&watched).salvage().unwrap_err().kind(), &ErrorKind::Io);
+    }
+    assert_eq!(store(&watched).list().unwrap(), written);
+    watched.without_faults();
+    let next = begin(&store(&watched));
+    assert_eq!((next.recovered(), next.state().0.as_str()), (2, "1aa"));
+    assert_eq!(store(&watched).list().unwrap().len(), 3);
+}
