@@ -283,7 +283,7 @@ fn an_unknown_replacement_of_the_base_loses_no_change() {
 }
 
 /// The same document under the same name, sealed with another data key.
-fn sealed_again(watched: &Watched, revision: &Revision) -> Vec<u8> {
+pub(crate) fn sealed_again(watched: &Watched, revision: &Revision) -> Vec<u8> {
     let other = MemoryBackend::new(id());
     let at = revision.time().unwrap();
     let again = Store::new(other.clone(), key(1))

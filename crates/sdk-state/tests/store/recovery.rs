@@ -1,5 +1,6 @@
 //! What a dead run leaves, and what becomes of it (R1, R2, R3, R4).
 
+use crate::failures::sealed_again;
 use crate::support::{Note, add, id, note, store};
 use crate::watched::{Fault, Method, Watched};
 use sdk_state::{Backend as _, Error, ErrorKind, MemoryBackend, Provenance, Revision, Run, Store, Wait};
@@ -342,4 +343,22 @@ fn a_recovery_that_cannot_move_current_leaves_no_revision() {
     let next = begin(&store(&watched));
     assert_eq!((next.recovered(), next.state().0.as_str()), (2, "1aa"));
     assert_eq!(store(&watched).list().unwrap().len(), 3);
+}
+
+/// The reader has read the base when its bytes are replaced, and finds a journal that was begun for the new ones.
+#[test]
+fn a_reader_that_meets_a_replacement_reports_no_damage() {
+    let (backend, [base, _]) = two();
+    let writer = begin(&store(&backend));
+    let sealed = sealed_again(&Watched::over(backend.clone()), &base);
+    let reader = Watched::over(backend);
+    reader.hook(move |method, nth| {
+        if method == Method::ReadJournal && nth == 1 {
+            writer.replace(&base, &sealed).unwrap();
+            writer.apply(add("a")).unwrap();
+        }
+        None
+    });
+    let head = store(&reader).head().unwrap().unwrap();
+    assert_eq!(head.document, note("1a"));
 }
