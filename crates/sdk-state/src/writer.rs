@@ -52,6 +52,8 @@ pub(crate) struct Writer {
 
 pub(crate) struct Base {
     pub(crate) pointer: Pointer,
+    /// Of its document, which need not be the first one that its Rust type names.
+    pub(crate) payload: String,
     /// The next revision replaces it, whoever made it.
     pub(crate) is_genesis: bool,
     pub(crate) digest: Digest,
@@ -177,7 +179,7 @@ impl Writer {
             Some(journal) => journal,
             None => {
                 let place = journal::Place {
-                    payload: D::PAYLOAD,
+                    payload: &base.payload,
                     id: owner.store.id(),
                     base: &base.pointer.revision,
                     digest: &base.digest,
@@ -306,6 +308,7 @@ impl Writer {
         self.own = Some(written.revision).filter(|_| !mark.is_genesis);
         self.base = Some(Base {
             pointer,
+            payload: document.payload().to_owned(),
             is_genesis: mark.is_genesis,
             digest: written.digest,
             sealed_bytes: written.sealed_bytes,
@@ -333,6 +336,7 @@ impl Writer {
         let pointer = owner.store.move_current(base, rev, token).map_err(Problem::of)?;
         self.base = Some(Base {
             pointer,
+            payload: document.payload().to_owned(),
             is_genesis: mark.is_genesis,
             digest,
             sealed_bytes,

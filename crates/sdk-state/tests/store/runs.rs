@@ -4,8 +4,8 @@ use crate::support::{Note, add, base64_of, id, key, note, store};
 use crate::watched::{Method, Watched};
 use sdk_state::encrypt::{Keyring, Noop};
 use sdk_state::{
-    Backend as _, Binding, Category, Entry, EntryKind, EnvelopeVersion, ErrorKind, Json, MemoryBackend,
-    Provenance, Run, Store, Wait,
+    Backend as _, Binding, Category, Change, Entry, EntryKind, EnvelopeVersion, Error, ErrorKind, Json,
+    MemoryBackend, Provenance, Run, Snapshot, StackId, Store, Wait,
 };
 use std::pin::pin;
 use std::slice;
@@ -414,5 +414,74 @@ fn no_run_and_no_ticket_shows_a_secret() {
             !text.contains("hunter2") && !text.contains(&base64_of([1; 32])),
             "{text}"
         );
+    }
+}
+
+/// A text in one of two versions of its format, of which the older one is still read and changed.
+#[derive(Debug, Clone, PartialEq)]
+struct Versioned(&'static str, String);
+
+#[derive(Debug)]
+struct Extend(String);
+
+impl Change<Versioned> for Extend {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), Error> {
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        Ok(Self(String::from_utf8_lossy(bytes).into_owned()))
+    }
+
+    fn apply(self, text: &mut Versioned) {
+        assert_ne!(self.0, "panic");
+        text.1.push_str(&self.0);
+    }
+}
+
+impl Snapshot for Versioned {
+    const PAYLOAD: &'static str = "text-2";
+    type Change = Extend;
+
+    fn fresh(_: &StackId) -> Self {
+        Self(Self::PAYLOAD, String::new())
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.1.clone().into_bytes())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        Self::decode_payload(Self::PAYLOAD, bytes.to_vec())
+    }
+
+    fn payload(&self) -> &str {
+        self.0
+    }
+
+    fn decode_payload(payload: &str, bytes: Vec<u8>) -> Result<Self, Error> {
+        let payload = if payload == "text-1" {
+            "text-1"
+        } else {
+            Self::PAYLOAD
+        };
+        Ok(Self(payload, String::from_utf8_lossy(&bytes).into_owned()))
+    }
+}
+
+/// The journal named the first type of the Rust type, and could not be read.
+#[test]
+fn a_journal_names_the_type_of_the_document_that_it_changes() {
+    let store = Store::new(MemoryBackend::new(id()), key(1)).document::<Versioned>();
+    for payload in ["text-1", "text-2"] {
+        let run = store.begin("apply", Wait::none()).unwrap();
+        run.save(Versioned(payload, "a".into()), "").unwrap();
+        run.apply(Extend("b".into())).unwrap();
+        drop(run);
+        let run = store.begin("apply", Wait::none()).unwrap();
+        run.apply(Extend("c".into())).unwrap();
+        let head = store.head().unwrap().unwrap();
+        assert_eq!(head.document, Versioned(payload, "abc".into()));
     }
 }
