@@ -239,6 +239,8 @@ impl Writer {
         if self.base.is_some() || owner.store.writes_v1() {
             return Ok(());
         }
+        // Those of first runs that died: many of them would no longer be taken for a fresh stack.
+        self.remove_leftovers(owner);
         let mark = Mark {
             run_id: Some(self.run_id.clone()),
             replaces: None,
@@ -294,8 +296,14 @@ impl Writer {
             .store
             .move_current(base.as_ref(), &written.revision, token)
             .map_err(|error| {
+                let has_lost = error.is_current_moved();
                 let problem = Problem::of(error.at_revision(&written.revision));
                 match problem {
+                    // Another child of the same lock may have been the first: this genesis is of no use.
+                    _ if mark.is_genesis && has_lost => {
+                        self.leftovers.push(written.revision.clone());
+                        self.remove_leftovers(owner);
+                    }
                     Problem::Delay(_) => {
                         self.leftovers.push(written.revision.clone());
                         self.remove_leftovers(owner);

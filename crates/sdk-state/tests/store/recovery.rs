@@ -362,3 +362,39 @@ fn a_reader_that_meets_a_replacement_reports_no_damage() {
     let head = store(&reader).head().unwrap().unwrap();
     assert_eq!(head.document, note("1a"));
 }
+
+/// A first run that dies again and again at the same place, with seventeen such deaths in all.
+#[test]
+fn first_runs_that_keep_dying_leave_a_fresh_stack() {
+    let watched = Watched::fresh();
+    for _ in 0..20 {
+        let run = begin(&store(&watched));
+        watched.fail_all(Method::SetCurrent, Fault::Panic);
+        let panicked = std::thread::scope(|scope| scope.spawn(|| run.apply(add("a"))).join());
+        assert!(panicked.is_err());
+        kill(&watched.backend, run);
+        watched.without_faults();
+    }
+    assert_eq!(store(&watched).head().unwrap(), None);
+    let run = begin(&store(&watched));
+    run.apply(add("a")).unwrap();
+    let revision = run.finish("").unwrap().unwrap();
+    assert_eq!(store(&watched).list().unwrap(), [revision]);
+}
+
+/// Each made a genesis, and one of them stayed.
+#[test]
+fn two_children_of_a_fresh_stack_leave_one_revision() {
+    let watched = Watched::fresh();
+    let parent = store(&watched).lock("parent", Wait::none()).unwrap();
+    let join = || {
+        store(&watched)
+            .join("child", parent.token().unwrap().clone())
+            .unwrap()
+    };
+    let (one, two) = (join(), join());
+    one.apply(add("a")).unwrap();
+    assert!(two.apply(add("b")).unwrap_err().is_current_moved());
+    let revision = one.finish("").unwrap().unwrap();
+    assert_eq!(store(&watched).list().unwrap(), [revision]);
+}
