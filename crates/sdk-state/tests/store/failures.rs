@@ -386,3 +386,27 @@ fn nobody_without_the_key_moves_what_is_unfinished() {
     assert_eq!(store(&watched).current().unwrap(), Some(base));
     assert_eq!(head(&watched), note("1a"));
 }
+
+/// A destructor that runs while its thread unwinds records what became of a resource. It ended the run of everybody.
+#[test]
+fn a_change_that_a_destructor_makes_does_not_end_the_run() {
+    struct Record<'a>(&'a Run<Note>);
+    impl Drop for Record<'_> {
+        fn drop(&mut self) {
+            self.0.apply(add("failed")).unwrap();
+        }
+    }
+    let (watched, _) = one();
+    let run = begin(&watched);
+    let panicked = thread::scope(|scope| {
+        let executor = scope.spawn(|| {
+            let _record = Record(&run);
+            panic!("the resource cannot be made");
+        });
+        executor.join()
+    });
+    assert!(panicked.is_err());
+    run.apply(add(", and gone on")).unwrap();
+    run.finish("").unwrap();
+    assert_eq!(head(&watched), note("1failed, and gone on"));
+}

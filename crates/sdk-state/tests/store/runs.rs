@@ -417,6 +417,41 @@ fn no_run_and_no_ticket_shows_a_secret() {
     }
 }
 
+/// A panic in a waker ended the thread that writes: tickets that came later never became ready.
+#[test]
+fn a_waker_that_panics_stops_nobody() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a panic in an executor");
+        }
+    }
+    let watched = Watched::fresh();
+    let gate = Arc::new(Barrier::new(2));
+    let open = Arc::clone(&gate);
+    watched.hook(move |method, nth| {
+        if method == Method::Append && nth == 1 {
+            open.wait();
+        }
+        None
+    });
+    let run = begin(&watched);
+    let mut ticket = Box::pin(run.submit(add("a")));
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(
+        ticket
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    gate.wait();
+    assert!(block_on(ticket).is_ok());
+    let (done, answers) = mpsc::channel();
+    let later = run.submit(add("b"));
+    thread::spawn(move || done.send(block_on(later)));
+    answers.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+}
+
 /// A text in one of two versions of its format, of which the older one is still read and changed.
 #[derive(Debug, Clone, PartialEq)]
 struct Versioned(&'static str, String);
@@ -484,4 +519,18 @@ fn a_journal_names_the_type_of_the_document_that_it_changes() {
         let head = store.head().unwrap().unwrap();
         assert_eq!(head.document, Versioned(payload, "abc".into()));
     }
+}
+
+/// What it had made of the change by then was committed with the next one.
+#[test]
+fn a_change_that_panics_ends_the_run() {
+    let store = Store::new(MemoryBackend::new(id()), key(1)).document::<Versioned>();
+    let run = store.begin("apply", Wait::none()).unwrap();
+    run.apply(Extend("a".into())).unwrap();
+    let panicked = thread::scope(|scope| scope.spawn(|| run.apply(Extend("panic".into()))).join());
+    assert!(panicked.is_err());
+    assert!(run.check().unwrap_err().is_outcome_unknown());
+    assert!(run.commit("").is_err());
+    drop(run);
+    assert_eq!(store.head().unwrap().unwrap().document.1, "a");
 }
