@@ -5,6 +5,7 @@ use crate::envelope::journal;
 use crate::ticket::Durability;
 use crate::writer::{Owner, Problem, Queue, Writer};
 use crate::{Change as _, Error, ErrorKind, Revision, Snapshot};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread::{self, JoinHandle};
@@ -97,12 +98,19 @@ impl<D: Snapshot> Core<D> {
     pub(crate) fn submit(&self, change: D::Change) -> Result<u64, Error> {
         let mut encoded = Vec::new();
         journal::push_change(&mut encoded, |out| change.encode(out))?;
+        // A change that panics may have been made in part, and is not queued: the document is not to be written. It is dropped
+        // after the guard.
+        let panicking = EndOnPanic(self);
         let mut progress = self.progress();
         while progress.is_replacing && progress.ended.is_none() {
             progress = self.wait_for_change(progress);
         }
-        self.demand_open(&mut progress)?;
+        if let Err(error) = self.demand_open(&mut progress) {
+            panicking.disarm();
+            return Err(error);
+        }
         change.apply(Arc::make_mut(&mut progress.document));
+        panicking.disarm();
         progress.queue.push(&encoded, 1);
         progress.submitted += 1;
         let number = progress.submitted;
@@ -170,7 +178,7 @@ impl<D: Snapshot> Core<D> {
                 Some(document) => writer.fold(&self.owner, &document, number, None),
                 None => writer.append(&self.owner),
             };
-            drop(panicking);
+            panicking.disarm();
             progress = self.progress();
             if matches!(written, Err(Problem::NoJournal)) {
                 writer.keeps_journal = false;
@@ -219,7 +227,8 @@ impl<D: Snapshot> Core<D> {
         }
         drop(progress);
         for (_, waker) in wakers {
-            waker.wake();
+            // A task that panics takes neither this thread's answer nor the others'.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
         self.progress()
     }
@@ -255,7 +264,7 @@ impl<D: Snapshot> Core<D> {
         drop(progress);
         let panicking = EndOnPanic(self);
         let folded = writer.fold(&self.owner, &document, number, message);
-        drop(panicking);
+        panicking.disarm();
         drop(document);
         let own = writer.own.clone();
         self.settle(self.progress(), writer, number, folded)?;
@@ -291,7 +300,7 @@ impl<D: Snapshot> Core<D> {
         drop(progress);
         let panicking = EndOnPanic(self);
         let made = make(&self.owner, &mut writer, number);
-        drop(panicking);
+        panicking.disarm();
         let mut progress = self.progress();
         progress.is_replacing = false;
         let made = made.map(|document| {
@@ -446,12 +455,17 @@ impl<D> Progress<D> {
 /// Ends the run if the thread that writes panics, because no other thread could write any more.
 struct EndOnPanic<'a, D: Snapshot>(&'a Core<D>);
 
+impl<D: Snapshot> EndOnPanic<'_, D> {
+    /// The thread may be panicking already, and this call be made by a destructor: so it is told that all went well.
+    fn disarm(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl<D: Snapshot> Drop for EndOnPanic<'_, D> {
     fn drop(&mut self) {
-        if thread::panicking() {
-            let message = "the thread that wrote the changes panicked";
-            self.0.end(Error::new(ErrorKind::OutcomeUnknown, message));
-        }
+        let message = "the thread that wrote the changes panicked";
+        self.0.end(Error::new(ErrorKind::OutcomeUnknown, message));
     }
 }
 

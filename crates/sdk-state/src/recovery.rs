@@ -139,7 +139,13 @@ impl<D: Snapshot> Store<D> {
                 ..Origin::new(provenance.as_ref().unwrap_or(self.provenance()), self.now())
             },
         )?;
-        let pointer = self.move_current(Some(&head.pointer), &written.revision, token)?;
+        let moved = self.move_current(Some(&head.pointer), &written.revision, token);
+        let pointer = moved.inspect_err(|error| {
+            // The next try writes it again. After any other error somebody else may be about to use it.
+            if is_transient(error) {
+                let _ = self.backend().remove(&written.revision, Some(token));
+            }
+        })?;
         head = Loaded {
             pointer,
             document: head.document,

@@ -19,6 +19,14 @@ pub(crate) struct Loaded<D> {
     pub(crate) journal: Option<Replayed>,
 }
 
+/// What one pass has read, to tell whether it belongs together.
+#[derive(Default)]
+struct Seen {
+    digest: Option<Digest>,
+    /// Record 0.
+    first: Option<Vec<u8>>,
+}
+
 /// The live journal.
 pub(crate) struct Replayed {
     pub(crate) begun: Begun,
@@ -44,13 +52,22 @@ impl<D: Snapshot> Store<D> {
             let Some(pointer) = self.backend().current()? else {
                 return self.demand_fresh().map(|_| None);
             };
-            let mut first = None;
-            let loaded = self.load_at(&pointer, &mut first);
+            let mut seen = Seen::default();
+            let loaded = self.load_at(&pointer, &mut seen);
             if self.backend().current()?.as_ref() != Some(&pointer) {
                 continue;
             }
-            if let Some(first) = first
-                && self.backend().read_journal(&pointer, 0, 0)?.first() != Some(&first)
+            if let Some(first) = &seen.first
+                && self.backend().read_journal(&pointer, 0, 0)?.first() != Some(first)
+            {
+                continue;
+            }
+            // Somebody may have replaced the base's bytes, and begun a journal for the new ones.
+            if loaded.is_err()
+                && let (Some(_), Some(digest)) = (&seen.first, &seen.digest)
+                && self
+                    .read(&pointer.revision)
+                    .is_ok_and(|sealed| journal::digest(&sealed) != *digest)
             {
                 continue;
             }
@@ -61,9 +78,10 @@ impl<D: Snapshot> Store<D> {
         }
     }
 
-    fn load_at(&self, pointer: &Pointer, first: &mut Option<Vec<u8>>) -> Result<Loaded<D>, Error> {
+    fn load_at(&self, pointer: &Pointer, seen: &mut Seen) -> Result<Loaded<D>, Error> {
         let mut loaded = self.load_base(pointer)?;
-        self.replay(&mut loaded, first)?;
+        seen.digest = Some(loaded.digest);
+        self.replay(&mut loaded, &mut seen.first)?;
         Ok(loaded)
     }
 

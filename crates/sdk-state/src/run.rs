@@ -101,6 +101,7 @@ impl<D: Snapshot> Store<D> {
             Some(head) => {
                 let base = Base {
                     pointer: head.pointer,
+                    payload: head.document.payload().to_owned(),
                     is_genesis: head.mark.is_genesis,
                     digest: head.digest,
                     sealed_bytes: head.sealed_bytes,

@@ -53,6 +53,8 @@ pub(crate) struct Writer {
 
 pub(crate) struct Base {
     pub(crate) pointer: Pointer,
+    /// Of its document, which need not be the first one that its Rust type names.
+    pub(crate) payload: String,
     /// The next revision replaces it, whoever made it.
     pub(crate) is_genesis: bool,
     pub(crate) digest: Digest,
@@ -178,7 +180,7 @@ impl Writer {
             Some(journal) => journal,
             None => {
                 let place = journal::Place {
-                    payload: D::PAYLOAD,
+                    payload: &base.payload,
                     id: owner.store.id(),
                     base: &base.pointer.revision,
                     digest: &base.digest,
@@ -238,6 +240,8 @@ impl Writer {
         if self.base.is_some() || owner.store.writes_v1() {
             return Ok(());
         }
+        // Those of first runs that died: many of them would no longer be taken for a fresh stack.
+        self.remove_leftovers(owner);
         let mark = Mark {
             run_id: Some(self.run_id.clone()),
             replaces: None,
@@ -293,8 +297,14 @@ impl Writer {
             .store
             .move_current(base.as_ref(), &written.revision, token)
             .map_err(|error| {
+                let has_lost = error.is_current_moved();
                 let problem = Problem::of(error.at_revision(&written.revision));
                 match problem {
+                    // Another child of the same lock may have been the first: this genesis is of no use.
+                    _ if mark.is_genesis && has_lost => {
+                        self.leftovers.push(written.revision.clone());
+                        self.remove_leftovers(owner);
+                    }
                     Problem::Delay(_) => {
                         self.leftovers.push(written.revision.clone());
                         self.remove_leftovers(owner);
@@ -307,6 +317,7 @@ impl Writer {
         self.own = Some(written.revision).filter(|_| !mark.is_genesis);
         self.base = Some(Base {
             pointer,
+            payload: document.payload().to_owned(),
             is_genesis: mark.is_genesis,
             digest: written.digest,
             sealed_bytes: written.sealed_bytes,
@@ -334,6 +345,7 @@ impl Writer {
         let pointer = owner.store.move_current(base, rev, token).map_err(Problem::of)?;
         self.base = Some(Base {
             pointer,
+            payload: document.payload().to_owned(),
             is_genesis: mark.is_genesis,
             digest,
             sealed_bytes,

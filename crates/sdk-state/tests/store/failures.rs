@@ -284,7 +284,7 @@ fn an_unknown_replacement_of_the_base_loses_no_change() {
 }
 
 /// The same document under the same name, sealed with another data key.
-fn sealed_again(watched: &Watched, revision: &Revision) -> Vec<u8> {
+pub(crate) fn sealed_again(watched: &Watched, revision: &Revision) -> Vec<u8> {
     let other = MemoryBackend::new(id());
     let at = revision.time().unwrap();
     let again = Store::new(other.clone(), key(1))
@@ -441,4 +441,28 @@ fn a_run_outlasts_a_silent_holder_of_the_key() {
     is_silent.store(false, Ordering::SeqCst);
     run.finish("done").unwrap();
     assert_eq!(head(&watched), note("1abc"));
+}
+
+/// A destructor that runs while its thread unwinds records what became of a resource. It ended the run of everybody.
+#[test]
+fn a_change_that_a_destructor_makes_does_not_end_the_run() {
+    struct Record<'a>(&'a Run<Note>);
+    impl Drop for Record<'_> {
+        fn drop(&mut self) {
+            self.0.apply(add("failed")).unwrap();
+        }
+    }
+    let (watched, _) = one();
+    let run = begin(&watched);
+    let panicked = thread::scope(|scope| {
+        let executor = scope.spawn(|| {
+            let _record = Record(&run);
+            panic!("the resource cannot be made");
+        });
+        executor.join()
+    });
+    assert!(panicked.is_err());
+    run.apply(add(", and gone on")).unwrap();
+    run.finish("").unwrap();
+    assert_eq!(head(&watched), note("1failed, and gone on"));
 }

@@ -1,5 +1,6 @@
 //! What a dead run leaves, and what becomes of it (R1, R2, R3, R4).
 
+use crate::failures::sealed_again;
 use crate::support::{Note, add, id, key, note, store};
 use crate::watched::{Fault, Method, Watched};
 use sdk_state::encrypt::Keyring;
@@ -350,4 +351,76 @@ fn a_journal_without_its_base_is_not_salvaged() {
     // Nothing was dropped.
     backend.overwrite_snapshot(&first, sealed);
     assert_eq!(begin(&store(&backend)).recovered(), 3);
+}
+
+/// Each try left a revision of the dead run that was never current.
+#[test]
+fn a_recovery_that_cannot_move_current_leaves_no_revision() {
+    let (backend, written) = dead_run(2);
+    let watched = Watched::over(backend);
+    watched.fail_all(Method::SetCurrent, Fault::Before(ErrorKind::Io));
+    for _ in 0..3 {
+        let refused = store(&watched).begin("next", Wait::none()).unwrap_err();
+        assert_eq!(refused.kind(), &ErrorKind::Io);
+        assert_eq!(store(&watched).salvage().unwrap_err().kind(), &ErrorKind::Io);
+    }
+    assert_eq!(store(&watched).list().unwrap(), written);
+    watched.without_faults();
+    let next = begin(&store(&watched));
+    assert_eq!((next.recovered(), next.state().0.as_str()), (2, "1aa"));
+    assert_eq!(store(&watched).list().unwrap().len(), 3);
+}
+
+/// The reader has read the base when its bytes are replaced, and finds a journal that was begun for the new ones.
+#[test]
+fn a_reader_that_meets_a_replacement_reports_no_damage() {
+    let (backend, [base, _]) = two();
+    let writer = begin(&store(&backend));
+    let sealed = sealed_again(&Watched::over(backend.clone()), &base);
+    let reader = Watched::over(backend);
+    reader.hook(move |method, nth| {
+        if method == Method::ReadJournal && nth == 1 {
+            writer.replace(&base, &sealed).unwrap();
+            writer.apply(add("a")).unwrap();
+        }
+        None
+    });
+    let head = store(&reader).head().unwrap().unwrap();
+    assert_eq!(head.document, note("1a"));
+}
+
+/// A first run that dies again and again at the same place, with seventeen such deaths in all.
+#[test]
+fn first_runs_that_keep_dying_leave_a_fresh_stack() {
+    let watched = Watched::fresh();
+    for _ in 0..20 {
+        let run = begin(&store(&watched));
+        watched.fail_all(Method::SetCurrent, Fault::Panic);
+        let panicked = std::thread::scope(|scope| scope.spawn(|| run.apply(add("a"))).join());
+        assert!(panicked.is_err());
+        kill(&watched.backend, run);
+        watched.without_faults();
+    }
+    assert_eq!(store(&watched).head().unwrap(), None);
+    let run = begin(&store(&watched));
+    run.apply(add("a")).unwrap();
+    let revision = run.finish("").unwrap().unwrap();
+    assert_eq!(store(&watched).list().unwrap(), [revision]);
+}
+
+/// Each made a genesis, and one of them stayed.
+#[test]
+fn two_children_of_a_fresh_stack_leave_one_revision() {
+    let watched = Watched::fresh();
+    let parent = store(&watched).lock("parent", Wait::none()).unwrap();
+    let join = || {
+        store(&watched)
+            .join("child", parent.token().unwrap().clone())
+            .unwrap()
+    };
+    let (one, two) = (join(), join());
+    one.apply(add("a")).unwrap();
+    assert!(two.apply(add("b")).unwrap_err().is_current_moved());
+    let revision = one.finish("").unwrap().unwrap();
+    assert_eq!(store(&watched).list().unwrap(), [revision]);
 }

@@ -4,8 +4,8 @@ use crate::support::{Note, add, base64_of, id, key, note, store};
 use crate::watched::{Method, Watched};
 use sdk_state::encrypt::{Keyring, Noop};
 use sdk_state::{
-    Backend as _, Binding, Category, Entry, EntryKind, EnvelopeVersion, ErrorKind, Json, MemoryBackend,
-    Provenance, Run, Store, Wait,
+    Backend as _, Binding, Category, Change, Entry, EntryKind, EnvelopeVersion, Error, ErrorKind, Json,
+    MemoryBackend, Provenance, Run, Snapshot, StackId, Store, Wait,
 };
 use std::pin::pin;
 use std::slice;
@@ -414,4 +414,122 @@ fn no_run_and_no_ticket_shows_a_secret() {
             "{text}"
         );
     }
+}
+
+/// A panic in a waker ended the thread that writes: tickets that came later never became ready.
+#[test]
+fn a_waker_that_panics_stops_nobody() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a panic in an executor");
+        }
+    }
+    let watched = Watched::fresh();
+    let gate = Arc::new(Barrier::new(2));
+    let open = Arc::clone(&gate);
+    watched.hook(move |method, nth| {
+        if method == Method::Append && nth == 1 {
+            open.wait();
+        }
+        None
+    });
+    let run = begin(&watched);
+    let mut ticket = Box::pin(run.submit(add("a")));
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(
+        ticket
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    gate.wait();
+    assert!(block_on(ticket).is_ok());
+    let (done, answers) = mpsc::channel();
+    let later = run.submit(add("b"));
+    thread::spawn(move || done.send(block_on(later)));
+    answers.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+}
+
+/// A text in one of two versions of its format, of which the older one is still read and changed.
+#[derive(Debug, Clone, PartialEq)]
+struct Versioned(&'static str, String);
+
+#[derive(Debug)]
+struct Extend(String);
+
+impl Change<Versioned> for Extend {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), Error> {
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        Ok(Self(String::from_utf8_lossy(bytes).into_owned()))
+    }
+
+    fn apply(self, text: &mut Versioned) {
+        assert_ne!(self.0, "panic");
+        text.1.push_str(&self.0);
+    }
+}
+
+impl Snapshot for Versioned {
+    const PAYLOAD: &'static str = "text-2";
+    type Change = Extend;
+
+    fn fresh(_: &StackId) -> Self {
+        Self(Self::PAYLOAD, String::new())
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.1.clone().into_bytes())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        Self::decode_payload(Self::PAYLOAD, bytes.to_vec())
+    }
+
+    fn payload(&self) -> &str {
+        self.0
+    }
+
+    fn decode_payload(payload: &str, bytes: Vec<u8>) -> Result<Self, Error> {
+        let payload = if payload == "text-1" {
+            "text-1"
+        } else {
+            Self::PAYLOAD
+        };
+        Ok(Self(payload, String::from_utf8_lossy(&bytes).into_owned()))
+    }
+}
+
+/// The journal named the first type of the Rust type, and could not be read.
+#[test]
+fn a_journal_names_the_type_of_the_document_that_it_changes() {
+    let store = Store::new(MemoryBackend::new(id()), key(1)).document::<Versioned>();
+    for payload in ["text-1", "text-2"] {
+        let run = store.begin("apply", Wait::none()).unwrap();
+        run.save(Versioned(payload, "a".into()), "").unwrap();
+        run.apply(Extend("b".into())).unwrap();
+        drop(run);
+        let run = store.begin("apply", Wait::none()).unwrap();
+        run.apply(Extend("c".into())).unwrap();
+        let head = store.head().unwrap().unwrap();
+        assert_eq!(head.document, Versioned(payload, "abc".into()));
+    }
+}
+
+/// What it had made of the change by then was committed with the next one.
+#[test]
+fn a_change_that_panics_ends_the_run() {
+    let store = Store::new(MemoryBackend::new(id()), key(1)).document::<Versioned>();
+    let run = store.begin("apply", Wait::none()).unwrap();
+    run.apply(Extend("a".into())).unwrap();
+    let panicked = thread::scope(|scope| scope.spawn(|| run.apply(Extend("panic".into()))).join());
+    assert!(panicked.is_err());
+    assert!(run.check().unwrap_err().is_outcome_unknown());
+    assert!(run.commit("").is_err());
+    drop(run);
+    assert_eq!(store.head().unwrap().unwrap().document.1, "a");
 }
