@@ -424,8 +424,8 @@ impl<'a> Expect<'a> {
         ))
     }
 
-    /// Whether the pointer must be read at all. [`Anything`](Expect::Anything) does not need it, so a damaged pointer is then
-    /// not an error.
+    /// Whether a damaged pointer is an error: [`Anything`](Expect::Anything) does not depend on it. A backend still reads it, to
+    /// see whether it names the target already.
     pub fn reads_pointer(self) -> bool {
         self != Self::Anything
     }

@@ -175,7 +175,12 @@ impl<D: Snapshot> Core<D> {
             drop(progress);
             let panicking = EndOnPanic(self);
             let written = match document {
-                Some(document) => writer.fold(&self.owner, &document, number, None),
+                Some(document) => match writer.fold(&self.owner, &document, number, None) {
+                    Err(Problem::Delay(_)) if writer.may_fold_later(self.owner.store.limit()) => {
+                        writer.append(&self.owner)
+                    }
+                    folded => folded,
+                },
                 None => writer.append(&self.owner),
             };
             panicking.disarm();

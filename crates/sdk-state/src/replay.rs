@@ -38,6 +38,7 @@ impl Replayed {
         Unfinished {
             changes: self.changes,
             by: self.begun.holder,
+            token: Some(self.begun.token),
         }
     }
 }
@@ -178,9 +179,13 @@ pub(crate) fn unverified(backend: &dyn Backend, base: &Pointer) -> Result<Option
         }
         for record in page {
             let (begun, count) = journal::unverified(number, &record)?;
-            let unfinished = found.get_or_insert_with(|| Unfinished {
-                changes: 0,
-                by: begun.map(|begun| begun.holder).unwrap_or_default(),
+            let unfinished = found.get_or_insert_with(|| {
+                let (by, token) = begun.map(|begun| (begun.holder, begun.token)).unzip();
+                Unfinished {
+                    changes: 0,
+                    by: by.unwrap_or_default(),
+                    token,
+                }
             });
             unfinished.changes += u64::from(count);
             number += 1;

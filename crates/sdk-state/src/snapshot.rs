@@ -122,7 +122,7 @@ pub trait Change<D>: Sized + Send + 'static {
     ///
     /// # Errors
     ///
-    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) when the document would break a rule of its format after the change.
+    /// [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) when the change itself breaks a rule of the format.
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), Error>;
 
     /// Reads the change back.
@@ -133,6 +133,11 @@ pub trait Change<D>: Sized + Send + 'static {
     fn decode(bytes: &[u8]) -> Result<Self, Error>;
 
     /// Makes the change.
+    ///
+    /// # Contract
+    ///
+    /// A valid document stays valid, whatever it holds: a rule that spans several parts of the document must hold by the way
+    /// the change is made, as a replaced key keeps keys unique. Otherwise the changes were acknowledged and cannot be committed.
     fn apply(self, document: &mut D);
 }
 

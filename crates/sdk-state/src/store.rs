@@ -82,8 +82,11 @@ pub struct Head<D> {
 pub struct Unfinished {
     /// The number of changes.
     pub changes: u64,
-    /// Who made them.
+    /// Who made them; its time is when the journal began.
     pub by: Holder,
+    /// The token of the lock under which they were made. If the [lock](Store::lock_status) still carries it and its holder is
+    /// alive, the run goes on.
+    pub token: Option<LockToken>,
 }
 
 /// A revision that was stored.
@@ -173,7 +176,8 @@ impl<D: Snapshot> Store<D> {
     }
 
     /// Reads and writes documents of at most `bytes` bytes before compression, [1 GiB](envelope::DEFAULT_LIMIT) by default. A
-    /// larger one is [`TooLarge`](ErrorKind::TooLarge); on reading, this is checked before memory is reserved.
+    /// larger one is [`TooLarge`](ErrorKind::TooLarge); on reading, this is checked before memory is reserved. The changes of a
+    /// run are not compared with it before they are committed: if the document has outgrown it, raise it to commit them.
     #[must_use]
     pub fn with_limit(mut self, bytes: u64) -> Self {
         self.options().limit = bytes;

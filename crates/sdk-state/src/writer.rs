@@ -38,6 +38,8 @@ pub(crate) struct Writer {
     /// How many changes the current revision holds.
     pub(crate) committed: u64,
     journal: Option<Journal>,
+    /// The journal is not folded before it has so many bytes.
+    fold_later: u64,
     /// A sealed record that may not be in the journal. It is appended again, unchanged.
     pending: Option<Vec<u8>>,
     /// Changes that are in no record.
@@ -102,6 +104,7 @@ impl Writer {
             own_is_automatic: false,
             committed: 0,
             journal: None,
+            fold_later: 0,
             pending: None,
             backlog: Queue::default(),
             keeps_journal,
@@ -120,8 +123,21 @@ impl Writer {
         let journal = self.journal.as_ref().map_or(0, |journal| journal.bytes);
         let base = self.base.as_ref().map_or(0, |base| base.sealed_bytes);
         !self.keeps_journal
-            || journal + self.backlog.bytes.len() as u64 > base.max(FOLD_BYTES) && journal > 0
+            || journal + self.backlog.bytes.len() as u64 > base.max(FOLD_BYTES).max(self.fold_later)
+                && journal > 0
             || self.backlog.bytes.len() > journal::MAX_BATCH_BYTES
+    }
+
+    /// Whether the backlog may go to the journal although it should have been folded, as when the holder of the key does not
+    /// answer: then the next attempt comes when the journal is twice as long.
+    pub(crate) fn may_fold_later(&mut self, limit: u64) -> bool {
+        let journal = self.journal.as_ref().map_or(0, |journal| journal.bytes);
+        self.fold_later = 2 * journal;
+        let is_readable = journal + self.backlog.bytes.len() as u64 <= limit;
+        self.keeps_journal
+            && is_readable
+            && journal > 0
+            && self.backlog.bytes.len() <= journal::MAX_BATCH_BYTES
     }
 
     /// Appends what is pending, then the backlog, to the journal.
@@ -227,6 +243,7 @@ impl Writer {
         self.own_is_automatic = message.is_none();
         self.committed = number;
         self.journal = None;
+        self.fold_later = 0;
         self.pending = None;
         self.backlog.clear();
         // If this run dies before the removal, the next one removes it.

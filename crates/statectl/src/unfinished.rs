@@ -4,7 +4,9 @@ use crate::exit::Failure;
 use crate::held::Held;
 use crate::stack::Stack;
 use crate::text::{age, now};
-use sdk_state::{Error, ErrorKind, Holder, Liveness, LockStatus, Revision, State, Store, Unfinished};
+use sdk_state::{
+    Error, ErrorKind, Holder, Liveness, LockStatus, LockToken, Revision, State, Store, Unfinished,
+};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -44,7 +46,7 @@ impl UnfinishedDocument {
     pub(crate) fn new(store: &Store, unfinished: Unfinished) -> Result<Self, Error> {
         let being_made = store
             .lock_status()?
-            .is_some_and(|status| is_made_by(&unfinished.by, &status));
+            .is_some_and(|status| is_made_by(unfinished.token.as_ref(), &status));
         let Holder {
             provenance,
             operation,
@@ -92,16 +94,10 @@ impl UnfinishedDocument {
 }
 
 /// Whether this holder may be the run that makes the changes: it has their author and host, and was there when they began.
-fn is_made_by(run: &Holder, status: &LockStatus) -> bool {
-    let holder = &status.info.holder;
-    let was_there = match (holder.since, run.since) {
-        (Some(held), Some(begun)) => held <= begun,
-        _ => true,
-    };
-    !matches!(status.liveness, Liveness::Dead | Liveness::Expired)
-        && holder.provenance.author == run.provenance.author
-        && holder.provenance.host == run.provenance.host
-        && was_there
+fn is_made_by(token: Option<&LockToken>, status: &LockStatus) -> bool {
+    token.is_some()
+        && status.info.token.as_ref() == token
+        && !matches!(status.liveness, Liveness::Dead | Liveness::Expired)
 }
 
 /// Commits a dead run's unfinished changes under the lock, and says so.

@@ -2,7 +2,7 @@ use super::entry::is_object;
 use super::member::Member;
 use super::{Entry, Factory, State, invalid, validate_time};
 use crate::json::{Problem, Reader, Writer};
-use crate::{Change, Error, Json};
+use crate::{Change, Error, ErrorKind, Json};
 use std::fmt;
 
 /// One change of a [`State`].
@@ -78,7 +78,12 @@ impl StateChange {
             Self::SetGeneratedAt(time) => return validate_time(time),
             Self::Remove(_) | Self::SetOutputs(_) | Self::SetFactory(_) => None,
         };
-        broken.map_or(Ok(()), |rule| Err(invalid(rule)))
+        broken.map_or(Ok(()), |rule| {
+            Err(Error::new(
+                ErrorKind::InvalidSnapshot,
+                format!("the change is not valid: {rule}"),
+            ))
+        })
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, Problem> {

@@ -441,6 +441,18 @@ fn a_run_outlasts_a_silent_holder_of_the_key() {
     is_silent.store(false, Ordering::SeqCst);
     run.finish("done").unwrap();
     assert_eq!(head(&watched), note("1abc"));
+
+    // A journal that should be folded grows instead: an early fold is not necessary.
+    let run = store.begin("apply", Wait::none()).unwrap();
+    run.apply(add("d")).unwrap();
+    is_silent.store(true, Ordering::SeqCst);
+    for _ in 0..4 {
+        run.apply(add(&"e".repeat(1 << 20))).unwrap();
+    }
+    assert_eq!(head(&watched).0.len(), 5 + (4 << 20));
+    is_silent.store(false, Ordering::SeqCst);
+    run.finish("done").unwrap();
+    assert_eq!(head(&watched).0.len(), 5 + (4 << 20));
 }
 
 /// A destructor that runs while its thread unwinds records what became of a resource. It ended the run of everybody.
