@@ -536,7 +536,12 @@ impl Watched {
             return Ok(false);
         }
         let mut content = [0; LONGEST_WATCHED];
-        let read = self.file.read_at(&mut content, 0);
+        let read = loop {
+            match self.file.read_at(&mut content, 0) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
         let length = read.map_err(|source| stack.failure("read the file", self.name, source))?;
         Ok(content[..length] == *self.content)
     }

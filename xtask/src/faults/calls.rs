@@ -58,6 +58,20 @@ impl Call {
         }
     }
 
+    /// Whether it may wait, so that a signal may interrupt it.
+    pub(super) fn may_be_interrupted(&self) -> bool {
+        [
+            "read",
+            "write",
+            "pread64",
+            "pwrite64",
+            "fsync",
+            "fdatasync",
+            "flock",
+        ]
+        .contains(&self.name.as_str())
+    }
+
     pub(super) fn names(&self, part: &str) -> bool {
         self.arguments.contains(part)
     }

@@ -1,12 +1,14 @@
 //! A disk that is full to the last page, or out of inodes, and a limit of the size of files.
 
 use super::verdict::Contents;
-use crate::place::{Place, scratch};
+use crate::place::{FACTORY, Line, Note, Place, scratch};
 use crate::report::{Report, Trouble};
 use crate::task::{Role, words};
 use localstate::LocalBackend;
+use sdk_state::encrypt::Noop;
 use sdk_state::{
-    Backend as _, Created, Error, ErrorKind, Expect, Holder, Lock, LockToken, Revision, TryLock,
+    Backend as _, Created, Error, ErrorKind, Expect, Holder, Lock, LockToken, Revision, StackId, Store,
+    TryLock, Wait,
 };
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -204,6 +206,42 @@ impl Watch {
         }
         if refused == 0 {
             self.problem("the disk was never full");
+        }
+        self.run_out_of_space(&mut filler)
+    }
+
+    /// The disk fills in the middle of a run's puts. Once space is free, the same run goes on, and nothing is lost: what was
+    /// acknowledged, and what was delayed.
+    fn run_out_of_space(&mut self, filler: &mut Filler) -> Result<(), Trouble> {
+        let backend = LocalBackend::new(self.place.root(), StackId::new(FACTORY, "run")?);
+        let store: Store<Note> = Store::new(backend, Noop).document();
+        let run = store.begin("full", Wait::none())?;
+        let mut expected = String::new();
+        let mut put = |watch: &mut Self, letter: &str, size| {
+            let line = letter.repeat(size);
+            expected.push_str(&line);
+            expected.push('\n');
+            watch.note("a run", "put", run.apply(Line(line))).is_some()
+        };
+        put(self, "a", 1);
+        filler.fill()?;
+        let letters = ["b", "c", "d", "e", "f", "g"];
+        let refused = letters
+            .iter()
+            .filter(|letter| !put(self, letter, 100_000))
+            .count();
+        if refused == 0 {
+            self.problem("the disk was not full for a run");
+        }
+        filler.free(usize::MAX)?;
+        put(self, "z", 1);
+        // Where even an empty disk has no room for a journal, everything fits into a revision.
+        if self.note("a run", "finish", run.finish(None)).is_none() {
+            self.problem("a run does not finish once space is free");
+        }
+        match store.head()? {
+            Some(head) if head.document.0 == expected => {}
+            _ => self.problem("a run has lost a change on a full disk"),
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use tempfile::TempDir;
-use verdict::{Fault, Unlink};
+use verdict::{Fault, Lasts, Unlink};
 
 /// Options of `cargo xtask faults`.
 #[derive(Args)]
@@ -106,9 +106,22 @@ fn faults(operation: Operation) -> Result<Vec<Fault>, Trouble> {
             call: call.clone(),
             error,
             unlink,
+            lasts: Lasts::Once,
         };
-        faults.extend(call.errors().iter().map(|&error| fault(error, Unlink::Works)));
-        if call.is_flush_of_temporary() {
+        if operation.is_of_a_run() && call.name.ends_with("sync") {
+            faults.push(Fault {
+                lasts: Lasts::Forever,
+                ..fault("EIO", Unlink::Works)
+            });
+        }
+        let errors = call.errors().iter().filter(|error| match **error {
+            // What these change is tried with the operations that a run consists of.
+            "EMFILE" | "EACCES" => !operation.is_of_a_run(),
+            "EINTR" => !operation.is_of_a_run() || call.may_be_interrupted(),
+            _ => true,
+        });
+        faults.extend(errors.map(|&error| fault(error, Unlink::Works)));
+        if call.is_flush_of_temporary() && !operation.is_of_a_run() {
             faults.push(fault("EIO", Unlink::Fails));
         }
     }

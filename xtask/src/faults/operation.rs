@@ -1,9 +1,9 @@
 //! The operations whose calls to the kernel are failed, and the process that calls one of them.
 
-use crate::place::{Note, Place};
+use crate::place::{Line, Note, Place};
 use crate::report::Trouble;
 use clap::ValueEnum;
-use sdk_state::{Error, ErrorKind, Expect, Lock, Revision, Store, Wait};
+use sdk_state::{Error, ErrorKind, Expect, Lock, Revision, Run, Store, Wait};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write as _};
@@ -12,8 +12,13 @@ pub(super) const BEGIN: &str = "begin";
 pub(super) const END: &str = "end";
 pub(super) const TEXTS: [&str; 3] = ["the first", "the second", "the third"];
 pub(super) const WRITTEN: &str = "what the operation writes";
-/// What the same store writes after the operation, whatever came of that.
+/// What a run has put before the operation.
+pub(super) const BEFORE: &str = "what was acknowledged before";
+/// What the same store or run writes after the operation, whatever came of that.
 pub(super) const AGAIN: &str = "what is written after it";
+
+/// Longer than the zeros at the end of a journal.
+const LARGE: usize = 300_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub(super) enum Operation {
@@ -31,6 +36,16 @@ pub(super) enum Operation {
     List,
     Get,
     Head,
+    /// The first put on a fresh stack.
+    FirstPut,
+    /// The first put of a run, which begins the journal.
+    Put,
+    NextPut,
+    /// A put for which the journal is extended.
+    LargePut,
+    Finish,
+    /// The begin of a run after one that died.
+    Recover,
 }
 
 /// The process whose calls are failed.
@@ -69,7 +84,26 @@ impl Operation {
             Self::Lock => Some(("linkat", "\"lock\"")),
             Self::Adopt => Some(("renameat2", "\"lock\"")),
             Self::Unlock | Self::ForceUnlock => Some(("unlinkat", "\"lock\"")),
+            Self::FirstPut | Self::Put => Some(("renameat", "\"journal\"")),
+            Self::NextPut | Self::LargePut => Some(("pwrite64", "/journal>")),
+            Self::Finish | Self::Recover => Some(("renameat", "\"current\"")),
             Self::LockStatus | Self::List | Self::Get | Self::Head => None,
+        }
+    }
+
+    pub(super) fn puts(self) -> bool {
+        matches!(self, Self::FirstPut | Self::Put | Self::NextPut | Self::LargePut)
+    }
+
+    pub(super) fn is_of_a_run(self) -> bool {
+        self.puts() || matches!(self, Self::Finish | Self::Recover)
+    }
+
+    /// The line that it puts.
+    pub(super) fn line(self) -> String {
+        match self {
+            Self::LargePut => "x".repeat(LARGE),
+            _ => WRITTEN.into(),
         }
     }
 
@@ -84,10 +118,19 @@ impl Operation {
     /// Makes what the operation finds, without any fault: three snapshots, the first of them current; none where the first is
     /// written.
     pub(super) fn prepare(self, place: &Place) -> Result<Vec<Revision>, Error> {
-        if self == Self::FirstWrite {
+        if matches!(self, Self::FirstWrite | Self::FirstPut) {
             return Ok(Vec::new());
         }
         let store = place.open()?;
+        if self.is_of_a_run() {
+            let run = store.begin("prepare", Wait::none())?;
+            run.apply(Line(TEXTS[0].into()))?;
+            let revision = run.finish(None)?;
+            if self == Self::Recover {
+                store.begin("killed", Wait::none())?.apply(Line(BEFORE.into()))?;
+            }
+            return Ok(revision.into_iter().collect());
+        }
         let written: Result<Vec<Revision>, Error> = TEXTS
             .iter()
             .map(|text| store.write(&Note((*text).into()), None))
@@ -121,9 +164,15 @@ impl Operation {
 /// for a write through the same store after it.
 pub(crate) fn run(process: &Process) -> Result<(), Trouble> {
     let store = process.place.open()?;
-    let result = perform(process.operation, &store);
-    let again = store.write(&Note(AGAIN.into()), None).map(|rev| rev.to_string());
-    for result in [result, again] {
+    let results = match process.operation.is_of_a_run() {
+        true => perform_in_a_run(process.operation, &store),
+        false => {
+            let result = perform(process.operation, &store);
+            let again = store.write(&Note(AGAIN.into()), None).map(|rev| rev.to_string());
+            [result, again]
+        }
+    };
+    for result in results {
         say(&serde_json::to_string(&Outcome::from(result))?);
     }
     Ok(())
@@ -187,10 +236,57 @@ fn perform(operation: Operation, store: &Store<Note>) -> Result<String, Error> {
                 format!("{} {}", head.revision, head.document.0)
             })
         }),
-        (Operation::CompareAndSet | Operation::Replace | Operation::Unlock, None) => Ok("-".into()),
+        _ => Ok("-".into()),
     };
     say(END);
     result
+}
+
+/// The operation, and what comes of the run afterwards: it puts one more line and finishes.
+fn perform_in_a_run(operation: Operation, store: &Store<Note>) -> [Result<String, Error>; 2] {
+    let done = || Ok("-".to_owned());
+    let go_on = |run: &Run<Note>| {
+        run.apply(Line(AGAIN.into()))?;
+        run.finish(None)?;
+        done()
+    };
+    let begin = || store.begin("operation", Wait::none());
+    if operation == Operation::Recover {
+        say(BEGIN);
+        let begun = begin();
+        say(END);
+        let result = begun
+            .as_ref()
+            .map(|run| run.state().0.clone())
+            .map_err(Clone::clone);
+        let again = begun.or_else(|_| begin()).and_then(|run| go_on(&run));
+        return [result, again];
+    }
+    let prepared = begin().and_then(|run| {
+        if !matches!(operation, Operation::FirstPut | Operation::Put) {
+            run.apply(Line(BEFORE.into()))?;
+        }
+        Ok(run)
+    });
+    let run = match prepared {
+        Ok(run) => run,
+        Err(error) => return [Err(error.clone()), Err(error)],
+    };
+    let line = operation.line();
+    say(BEGIN);
+    let result = match operation {
+        Operation::Finish => run.finish(None).map(drop),
+        _ => run.apply(Line(line)),
+    };
+    say(END);
+    let again = match (operation, &result) {
+        (Operation::Finish, Ok(())) => done(),
+        (Operation::Finish, Err(_)) => run.finish(None).and_then(|_| done()),
+        _ => go_on(&run),
+    };
+    // As if it were killed.
+    std::mem::forget(run);
+    [result.and_then(|()| done()), again]
 }
 
 /// The two outcomes in what the process printed; `None` when it ended early.

@@ -1,8 +1,8 @@
 //! What may come of a fault.
 
 use super::calls::{Call, Stage};
-use super::operation::{AGAIN, Operation, Outcome, TEXTS, WRITTEN};
-use crate::place::{Note, Place, save};
+use super::operation::{AGAIN, BEFORE, Operation, Outcome, TEXTS, WRITTEN};
+use crate::place::{Line, Note, Place, save};
 use crate::report::Trouble;
 use sdk_state::{Error, Expect, Liveness, Revision, Store};
 use std::collections::BTreeMap;
@@ -18,6 +18,15 @@ pub(super) struct Fault {
     pub(super) call: Call,
     pub(super) error: &'static str,
     pub(super) unlink: Unlink,
+    pub(super) lasts: Lasts,
+}
+
+/// Which calls fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lasts {
+    Once,
+    /// The call, and every later one of its name.
+    Forever,
 }
 
 /// Whether the operation can remove what it made before the fault.
@@ -36,7 +45,8 @@ impl fmt::Display for Fault {
         let (operation, error, unlink) = (self.operation.name(), self.error, self.unlink);
         write!(
             f,
-            "{operation}: {name} no. {ordinal} fails with {error} ({stage:?}, unlink {unlink:?}): "
+            "{operation}: {name} no. {ordinal} fails with {error} ({stage:?}, {:?}, unlink {unlink:?}): ",
+            self.lasts
         )?;
         f.write_str(&self.call.arguments)
     }
@@ -47,8 +57,10 @@ impl Fault {
     pub(super) fn injections(&self) -> Vec<String> {
         let Self { call, error, .. } = self;
         let mut injections = vec![format!(
-            "inject={}:error={error}:when={}",
-            call.name, call.ordinal
+            "inject={}:error={error}:when={}{}",
+            call.name,
+            call.ordinal,
+            if self.lasts == Lasts::Forever { "+" } else { "" }
         )];
         if self.unlink == Unlink::Fails {
             injections.push("inject=unlinkat:error=EIO".into());
@@ -71,6 +83,9 @@ impl Fault {
         if *error == "EINTR" {
             return &["Ok"];
         }
+        if operation.is_of_a_run() {
+            return self.may_end_in_a_run();
+        }
         match (call.name.as_str(), call.stage) {
             // Nothing depends on it: a handle that is closed is not used again, and the next holder of a lock is let in
             // when the handle goes.
@@ -90,6 +105,11 @@ impl Fault {
             ("fstat", Stage::Before) if call.names("S_IFDIR") => &["Ok", "Io"],
             // A parent that this process may not read cannot be flushed: the process that made it could.
             ("open", Stage::Before) if *error == "EACCES" && !call.names("/root\"") => &["Ok", "Io"],
+            // If a write does not know the pointer before it, the move to its revision flushes once more.
+            ("openat", Stage::Before) if operation.writes() && call.names("\"current\"") => &["Ok", "Io"],
+            // Locking does not depend on its turn.
+            ("openat", Stage::Before) if call.names("/snapshots>, \".\"") => &["Ok", "Io"],
+            ("flock", Stage::Before) if call.names("/snapshots>") => &["Ok"],
             // `set_current` takes the lock first: the removal of its temporary's name is a courtesy.
             ("unlinkat", Stage::Before) if *operation == Operation::SetCurrent && call.names("\".lock.") => {
                 &["Ok"]
@@ -118,6 +138,102 @@ impl Fault {
         }
     }
 
+    /// The same for the operations of a run.
+    fn may_end_in_a_run(&self) -> &'static [&'static str] {
+        let Self { operation, call, .. } = self;
+        match (call.name.as_str(), call.stage) {
+            ("close", _) => &["Ok"],
+            ("flock", _) if call.names("LOCK_UN") => &["Ok"],
+            ("getrandom", _) if call.arguments.starts_with("\"\", 0") => &["Ok"],
+            ("getrandom", _) => &["Io", "Unavailable"],
+            // A process that cannot tell who it is does not act as the holder.
+            _ if call.names("/proc/self/ns/pid") => &["LockLost", "Ok"],
+            // An acknowledgement would be a lie.
+            ("fsync" | "fdatasync", Stage::Change | Stage::After) if operation.puts() => &["OutcomeUnknown"],
+            // Giving back the lock, after everything is committed.
+            (_, Stage::After) if *operation == Operation::Finish => &["OutcomeUnknown", "Ok", "Io"],
+            (_, Stage::After) => &["OutcomeUnknown", "Ok"],
+            (_, Stage::Before | Stage::Change) => match operation {
+                Operation::Put | Operation::NextPut | Operation::LargePut => &["Io"],
+                // They write a revision first, of which the outcome may be unknown, and look whether there is anything to do.
+                _ => &["Io", "OutcomeUnknown", "Ok"],
+            },
+        }
+    }
+
+    /// What is wrong with how an operation of a run ended, and with what the next run finds. Whatever was acknowledged is there;
+    /// a change that was delayed is there once a later one is; nothing is there twice.
+    fn problems_in_a_run(
+        &self,
+        before: &[Revision],
+        place: &Place,
+        (outcome, again): &(Outcome, Outcome),
+    ) -> Result<Vec<String>, Trouble> {
+        let mut problems = Vec::new();
+        if !self.may_end().contains(&outcome.word()) {
+            problems.push(format!(
+                "it ended with {outcome}, and may end with {:?}",
+                self.may_end()
+            ));
+        }
+        let (is_done, goes_on) = (matches!(outcome, Outcome::Ok(_)), matches!(again, Outcome::Ok(_)));
+        let is_flush = self.call.name.ends_with("sync");
+        let has_ended = ["OutcomeUnknown", "LockLost"].contains(&outcome.word())
+            || self.operation == Operation::Finish && self.call.stage == Stage::After;
+        if !goes_on && !is_flush && !has_ended {
+            problems.push(format!("afterwards the run ended with {again}"));
+        }
+        if goes_on
+            && self.operation.puts()
+            && outcome.word() == "OutcomeUnknown"
+            && self.call.stage != Stage::Before
+        {
+            problems.push("the run goes on after an unknown outcome".into());
+        }
+        let line = self.operation.line();
+        let mut acknowledged = Vec::new();
+        if !before.is_empty() {
+            acknowledged.push(TEXTS[0]);
+        }
+        if !matches!(self.operation, Operation::FirstPut | Operation::Put) {
+            acknowledged.push(BEFORE);
+        }
+        if self.operation.puts() && (is_done || goes_on) {
+            acknowledged.push(&line);
+        }
+        if self.operation != Operation::Finish && goes_on {
+            acknowledged.push(AGAIN);
+        }
+        let store = place.open()?;
+        let head = store.head()?.map(|head| head.document.0).unwrap_or_default();
+        let run = store.begin("go on", SOON)?;
+        let found = run.state().0.clone();
+        if found != head {
+            problems.push("the next run does not find what the head shows".into());
+        }
+        let mut left: Vec<&str> = found.lines().collect();
+        for line in acknowledged {
+            match left.iter().position(|found| *found == line) {
+                Some(at) => drop(left.remove(at)),
+                None => problems.push(format!("{line:.40} was acknowledged and is lost")),
+            }
+        }
+        left.retain(|found| (*found != line || is_done) && *found != AGAIN);
+        if !left.is_empty() {
+            problems.push(format!("{} lines are there twice, or from nowhere", left.len()));
+        }
+        run.apply(Line("the next".into()))?;
+        run.finish(None)?;
+        // Of the one before, of the dead one, of the operation, of the next, and one that nobody knew whether to point at.
+        let kept = store.list()?.len();
+        let of_the_dead = usize::from(self.operation == Operation::Recover);
+        if kept > before.len() + of_the_dead + 3 {
+            problems.push(format!("{kept} revisions stay"));
+        }
+        problems.extend(place.clean()?);
+        Ok(problems)
+    }
+
     /// What is wrong with how the operation ended and with what lies there now.
     pub(super) fn problems(
         &self,
@@ -126,6 +242,9 @@ impl Fault {
         (outcome, again): &(Outcome, Outcome),
     ) -> Result<Vec<String>, Trouble> {
         let operation = self.operation;
+        if operation.is_of_a_run() {
+            return self.problems_in_a_run(before, place, &(outcome.clone(), again.clone()));
+        }
         let mut problems = Vec::new();
         if !self.may_end().contains(&outcome.word()) {
             problems.push(format!(
