@@ -1,6 +1,7 @@
 //! Judges a ledger: what each run and each reader found must be what the notes before it allow.
 
 use super::ledger::{Began, Document, Note};
+use super::segment::{Change, Segment};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Of so many segments the changes are kept: nobody reads for so long.
@@ -18,6 +19,10 @@ pub(super) struct Laws {
     revisions: BTreeSet<String>,
     /// How many revisions may be new when the next run begins.
     new_revisions: usize,
+    /// How many more may appear, now or later: what an evicted run was storing stays, because the run may have named it.
+    orphans: usize,
+    /// Evicted processes that were storing nothing then.
+    evicted: BTreeSet<u64>,
     notes: usize,
     has_power: bool,
     /// Who began a run last.
@@ -65,136 +70,6 @@ pub(super) struct Broken {
     pub(super) problems: Vec<String>,
 }
 
-/// Changes of one run on one document: from its beginning, or from a rollback on.
-#[derive(Default)]
-struct Segment {
-    process: u64,
-    base: Document,
-    threads: Vec<Thread>,
-    /// A rollback that has not returned: the segment before may be the one that counts.
-    is_unsure: bool,
-    /// All of it is in a revision, if the process has come so far.
-    may_be_committed: bool,
-    is_finished: bool,
-    folds: bool,
-    /// How many changes of each thread the next run found.
-    included: Option<Vec<usize>>,
-}
-
-#[derive(Default)]
-struct Thread {
-    changes: Vec<Change>,
-    acknowledged: usize,
-}
-
-struct Change {
-    /// The number of the note that it was tried, and of the note that it was durable.
-    tried_at: usize,
-    durable_at: Option<usize>,
-    address: String,
-    value: Option<String>,
-}
-
-impl Segment {
-    fn acknowledged(&self) -> Vec<usize> {
-        self.threads.iter().map(|thread| thread.acknowledged).collect()
-    }
-
-    fn thread(&mut self, number: usize) -> &mut Thread {
-        if self.threads.len() <= number {
-            self.threads.resize_with(number + 1, Thread::default);
-        }
-        &mut self.threads[number]
-    }
-
-    /// How many changes of each thread the document holds, at least as many as given; an error if it is none of the documents
-    /// that it may be: a prefix for each thread, and together one that leaves out nothing that was durable before something
-    /// that it holds was tried.
-    fn fit(&self, document: &Document, at_least: &[usize]) -> Result<Vec<usize>, String> {
-        let mut included = Vec::new();
-        for (number, thread) in self.threads.iter().enumerate() {
-            let least = at_least.get(number).copied().unwrap_or_default();
-            let most = self.included.as_ref().map_or(thread.changes.len(), |included| {
-                included.get(number).copied().unwrap_or_default()
-            });
-            let found = thread.fit(
-                &of_thread(document, number),
-                of_thread(&self.base, number),
-                least,
-                most,
-            );
-            included.push(found.ok_or_else(|| {
-                format!(
-                    "thread {number} of process {} had made {least} to {most} changes, and the document holds another number",
-                    self.process
-                )
-            })?);
-        }
-        let ours = |address: &str| self.threads.iter().enumerate().any(|(n, _)| is_of(address, n));
-        let others = |document: &Document| -> Document {
-            let others = document.iter().filter(|(address, _)| !ours(address));
-            others
-                .map(|(address, value)| (address.clone(), value.clone()))
-                .collect()
-        };
-        if others(document) != others(&self.base) {
-            return Err(format!(
-                "entries that process {} did not touch have changed",
-                self.process
-            ));
-        }
-        let pairs = || self.threads.iter().zip(&included);
-        let latest =
-            pairs().filter_map(|(thread, &count)| Some(thread.changes.get(count.checked_sub(1)?)?.tried_at));
-        let latest = latest.max().unwrap_or_default();
-        let left_out = pairs().filter_map(|(thread, &count)| thread.changes.get(count)?.durable_at);
-        match left_out.min() {
-            Some(durable) if durable < latest => Err(format!(
-                "the document holds a change that was tried after another one was durable, which it lacks (process {})",
-                self.process
-            )),
-            _ => Ok(included),
-        }
-    }
-}
-
-impl Thread {
-    fn fit(&self, wanted: &Document, base: Document, least: usize, most: usize) -> Option<usize> {
-        let mut document = base;
-        let mut found = None;
-        for count in 0..=most.min(self.changes.len()) {
-            if let Some(change) = count.checked_sub(1).and_then(|last| self.changes.get(last)) {
-                match &change.value {
-                    Some(value) => drop(document.insert(change.address.clone(), value.clone())),
-                    None => drop(document.remove(&change.address)),
-                }
-            }
-            if count >= least && document == *wanted {
-                found = Some(count);
-            }
-        }
-        found
-    }
-}
-
-/// The address of one of the places of a thread.
-pub(super) fn address(thread: usize, place: usize) -> String {
-    format!("resource.t{thread}-{place}")
-}
-
-fn is_of(address: &str, thread: usize) -> bool {
-    let rest = address
-        .strip_prefix("resource.t")
-        .and_then(|rest| rest.split_once('-'));
-    rest.is_some_and(|(number, _)| number.parse() == Ok(thread))
-}
-
-fn of_thread(document: &Document, thread: usize) -> Document {
-    let ours = document.iter().filter(|(address, _)| is_of(address, thread));
-    ours.map(|(address, value)| (address.clone(), value.clone()))
-        .collect()
-}
-
 impl Laws {
     pub(super) fn new() -> Self {
         Self {
@@ -212,7 +87,10 @@ impl Laws {
     pub(super) fn add(&mut self, process: u64, note: Note) {
         self.notes += 1;
         match note {
-            Note::Beginning => drop(self.beginning.insert(process)),
+            Note::Beginning => {
+                self.beginning.insert(process);
+                self.evicted.remove(&process);
+            }
             Note::Began(began) => self.begin(process, *began),
             Note::NotBegun(_) => self.begin_in_vain(process),
             Note::Trying {
@@ -225,6 +103,7 @@ impl Laws {
             Note::RolledBack => self.is_rolled_back(process),
             Note::Stayed => self.stay(process),
             Note::Finishing => {
+                self.store(process);
                 if let Some(segment) = self.last_of(process) {
                     segment.may_be_committed = true;
                 }
@@ -247,7 +126,7 @@ impl Laws {
                     self.begin_in_vain(killed);
                 }
             }
-            Note::Evicted(_) => self.counts.evictions += 1,
+            Note::Evicted(evicted) => self.evict(evicted),
             Note::Filled => self.counts.fills += 1,
             Note::Cut => {
                 self.counts.cuts += 1;
@@ -259,6 +138,20 @@ impl Laws {
             }
             Note::Problem(_) => {}
         }
+    }
+
+    fn evict(&mut self, process: u64) {
+        self.counts.evictions += 1;
+        self.evicted.insert(process);
+        let stores = |segment: &Segment| segment.folds || segment.may_be_committed || segment.is_unsure;
+        if self.last_of(process).is_some_and(|segment| stores(segment)) {
+            self.store(process);
+        }
+    }
+
+    /// A run stores a revision. If it is evicted, that one stays.
+    fn store(&mut self, process: u64) {
+        self.orphans += usize::from(self.evicted.remove(&process));
     }
 
     /// The segment that counts, or the one before it, to which a rollback was not done.
@@ -326,11 +219,13 @@ impl Laws {
         }
         let revisions: BTreeSet<String> = began.revisions.into_iter().collect();
         let new = revisions.difference(&self.revisions).count();
-        if new > self.new_revisions {
-            self.broken.revisions.push(format!(
+        let orphans = new.saturating_sub(self.new_revisions);
+        match self.orphans.checked_sub(orphans) {
+            Some(rest) => self.orphans = rest,
+            None => self.broken.revisions.push(format!(
                 "process {process} found {new} new revisions, and {} runs had ended",
                 self.new_revisions
-            ));
+            )),
         }
         self.revisions = revisions;
         self.new_revisions = 1;
@@ -428,6 +323,7 @@ impl Laws {
     }
 
     fn roll_back(&mut self, process: u64, document: Document) {
+        self.store(process);
         let Some(segment) = self.last_of(process) else {
             return;
         };
@@ -508,6 +404,7 @@ impl Laws {
 
 #[cfg(test)]
 mod tests {
+    use super::super::segment::address;
     use super::*;
 
     fn document(entries: &[(&str, &str)]) -> Document {
