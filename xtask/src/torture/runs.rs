@@ -265,7 +265,7 @@ impl Torment {
         let by_threads = |threads| counts.kills_in_runs.get(&threads).copied().unwrap_or_default();
         let [one, four, ten] = THREADS.map(by_threads);
         report.line(format_args!(
-            "runs {}: finished {}, rolled back {}, evicted {}; kills {}, of them in runs of 1, 4 and 10 threads {one}, {four} \
+            "runs {}: finished {}, rolled back {}, evictions {}; kills {}, of them in runs of 1, 4 and 10 threads {one}, {four} \
              and {ten}; disks filled {}, power cuts {}",
             counts.runs,
             counts.finished,
