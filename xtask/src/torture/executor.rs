@@ -1,7 +1,7 @@
 //! The processes that make runs until they are killed, and a reader beside them.
 
-use super::laws::address;
 use super::ledger::{Began, Document, Ledger, Note};
+use super::segment::address;
 use super::worker::up_to;
 use crate::place::Place;
 use crate::props::random;

@@ -1,26 +1,31 @@
-//! Judges a ledger: each run and each reader must have found a state that the earlier notes allow.
+//! Judges a ledger: what each run and each reader found must be what the notes before it allow.
 
 use super::ledger::{Began, Document, Note};
+use super::segment::{Change, Segment};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The number of segments whose changes are kept; no read takes longer.
+/// Of so many segments the changes are kept: nobody reads for so long.
 const KEPT: usize = 100;
-/// A run makes at least this many changes before it folds its journal.
+/// No run folds its journal before it has made so many changes.
 const FOLDED: u64 = 200;
 
 /// Adds up the notes.
 #[derive(Default)]
 pub(super) struct Laws {
-    /// Newest last. The first one, before the first run, is empty.
+    /// Newest last. There is one before the first run, which is empty.
     segments: Vec<Segment>,
     beginning: BTreeSet<u64>,
     reading: BTreeMap<u64, (usize, Vec<usize>)>,
     revisions: BTreeSet<String>,
     /// How many revisions may be new when the next run begins.
     new_revisions: usize,
+    /// How many more may appear, now or later: what an evicted run was storing stays, because the run may have named it.
+    orphans: usize,
+    /// Evicted processes that were storing nothing then.
+    evicted: BTreeSet<u64>,
     notes: usize,
     has_power: bool,
-    /// The process that began the last run.
+    /// Who began a run last.
     pub(super) holder: Option<Holder>,
     pub(super) counts: Counts,
     pub(super) broken: Broken,
@@ -55,7 +60,7 @@ pub(super) struct Counts {
     pub(super) lost: usize,
 }
 
-/// A broken law.
+/// What should not have happened.
 #[derive(Default)]
 pub(super) struct Broken {
     pub(super) changes: Vec<String>,
@@ -63,135 +68,6 @@ pub(super) struct Broken {
     pub(super) revisions: Vec<String>,
     pub(super) reads: Vec<String>,
     pub(super) problems: Vec<String>,
-}
-
-/// Changes of one run on one document: from its beginning, or from a rollback on.
-#[derive(Default)]
-struct Segment {
-    process: u64,
-    base: Document,
-    threads: Vec<Thread>,
-    /// A rollback that has not returned: the previous segment may still count.
-    is_unsure: bool,
-    /// Whether all of it is in a revision, as far as is known.
-    may_be_committed: bool,
-    is_finished: bool,
-    folds: bool,
-    /// How many changes of each thread the next run found.
-    included: Option<Vec<usize>>,
-}
-
-#[derive(Default)]
-struct Thread {
-    changes: Vec<Change>,
-    acknowledged: usize,
-}
-
-struct Change {
-    /// The numbers of the notes that it was tried and that it was durable.
-    tried_at: usize,
-    durable_at: Option<usize>,
-    address: String,
-    value: Option<String>,
-}
-
-impl Segment {
-    fn acknowledged(&self) -> Vec<usize> {
-        self.threads.iter().map(|thread| thread.acknowledged).collect()
-    }
-
-    fn thread(&mut self, number: usize) -> &mut Thread {
-        if self.threads.len() <= number {
-            self.threads.resize_with(number + 1, Thread::default);
-        }
-        &mut self.threads[number]
-    }
-
-    /// How many changes of each thread the document holds, at least as many as given. The document must hold a prefix of each
-    /// thread's changes, and every change that was durable before another change that it holds was tried; otherwise an error.
-    fn fit(&self, document: &Document, at_least: &[usize]) -> Result<Vec<usize>, String> {
-        let mut included = Vec::new();
-        for (number, thread) in self.threads.iter().enumerate() {
-            let least = at_least.get(number).copied().unwrap_or_default();
-            let most = self.included.as_ref().map_or(thread.changes.len(), |included| {
-                included.get(number).copied().unwrap_or_default()
-            });
-            let found = thread.fit(
-                &of_thread(document, number),
-                of_thread(&self.base, number),
-                least,
-                most,
-            );
-            included.push(found.ok_or_else(|| {
-                format!(
-                    "thread {number} of process {} had made {least} to {most} changes, and the document holds another number",
-                    self.process
-                )
-            })?);
-        }
-        let ours = |address: &str| self.threads.iter().enumerate().any(|(n, _)| is_of(address, n));
-        let others = |document: &Document| -> Document {
-            let others = document.iter().filter(|(address, _)| !ours(address));
-            others
-                .map(|(address, value)| (address.clone(), value.clone()))
-                .collect()
-        };
-        if others(document) != others(&self.base) {
-            return Err(format!(
-                "entries that process {} did not touch have changed",
-                self.process
-            ));
-        }
-        let pairs = || self.threads.iter().zip(&included);
-        let latest =
-            pairs().filter_map(|(thread, &count)| Some(thread.changes.get(count.checked_sub(1)?)?.tried_at));
-        let latest = latest.max().unwrap_or_default();
-        let left_out = pairs().filter_map(|(thread, &count)| thread.changes.get(count)?.durable_at);
-        match left_out.min() {
-            Some(durable) if durable < latest => Err(format!(
-                "the document holds a change that was tried after another one was durable, which it lacks (process {})",
-                self.process
-            )),
-            _ => Ok(included),
-        }
-    }
-}
-
-impl Thread {
-    fn fit(&self, wanted: &Document, base: Document, least: usize, most: usize) -> Option<usize> {
-        let mut document = base;
-        let mut found = None;
-        for count in 0..=most.min(self.changes.len()) {
-            if let Some(change) = count.checked_sub(1).and_then(|last| self.changes.get(last)) {
-                match &change.value {
-                    Some(value) => drop(document.insert(change.address.clone(), value.clone())),
-                    None => drop(document.remove(&change.address)),
-                }
-            }
-            if count >= least && document == *wanted {
-                found = Some(count);
-            }
-        }
-        found
-    }
-}
-
-/// The address of one of the places of a thread.
-pub(super) fn address(thread: usize, place: usize) -> String {
-    format!("resource.t{thread}-{place}")
-}
-
-fn is_of(address: &str, thread: usize) -> bool {
-    let rest = address
-        .strip_prefix("resource.t")
-        .and_then(|rest| rest.split_once('-'));
-    rest.is_some_and(|(number, _)| number.parse() == Ok(thread))
-}
-
-fn of_thread(document: &Document, thread: usize) -> Document {
-    let ours = document.iter().filter(|(address, _)| is_of(address, thread));
-    ours.map(|(address, value)| (address.clone(), value.clone()))
-        .collect()
 }
 
 impl Laws {
@@ -211,7 +87,10 @@ impl Laws {
     pub(super) fn add(&mut self, process: u64, note: Note) {
         self.notes += 1;
         match note {
-            Note::Beginning => drop(self.beginning.insert(process)),
+            Note::Beginning => {
+                self.beginning.insert(process);
+                self.evicted.remove(&process);
+            }
             Note::Began(began) => self.begin(process, *began),
             Note::NotBegun(_) => self.begin_in_vain(process),
             Note::Trying {
@@ -224,6 +103,7 @@ impl Laws {
             Note::RolledBack => self.is_rolled_back(process),
             Note::Stayed => self.stay(process),
             Note::Finishing => {
+                self.store(process);
                 if let Some(segment) = self.last_of(process) {
                     segment.may_be_committed = true;
                 }
@@ -246,7 +126,7 @@ impl Laws {
                     self.begin_in_vain(killed);
                 }
             }
-            Note::Evicted(_) => self.counts.evictions += 1,
+            Note::Evicted(evicted) => self.evict(evicted),
             Note::Filled => self.counts.fills += 1,
             Note::Cut => {
                 self.counts.cuts += 1;
@@ -260,7 +140,21 @@ impl Laws {
         }
     }
 
-    /// The segment that counts, or the one before it if a rollback was not made.
+    fn evict(&mut self, process: u64) {
+        self.counts.evictions += 1;
+        self.evicted.insert(process);
+        let stores = |segment: &Segment| segment.folds || segment.may_be_committed || segment.is_unsure;
+        if self.last_of(process).is_some_and(|segment| stores(segment)) {
+            self.store(process);
+        }
+    }
+
+    /// A run stores a revision. If it is evicted, that one stays.
+    fn store(&mut self, process: u64) {
+        self.orphans += usize::from(self.evicted.remove(&process));
+    }
+
+    /// The segment that counts, or the one before it, to which a rollback was not done.
     fn oldest_possible(&self) -> usize {
         let last = self.segments.len() - 1;
         last - usize::from(self.segments[last].is_unsure)
@@ -272,7 +166,7 @@ impl Laws {
             .filter(|segment| segment.process == process)
     }
 
-    /// It may have committed a dead run's changes without a note.
+    /// It may have committed what a dead run had left, and noted nothing.
     fn begin_in_vain(&mut self, process: u64) {
         self.beginning.remove(&process);
         let oldest = self.oldest_possible();
@@ -309,7 +203,7 @@ impl Laws {
                 self.segments[index].included = Some(included);
             }
             None => {
-                // How much is missing, if that is known.
+                // How much is missing, if that can be told.
                 let segment = &self.segments[last];
                 let lost = segment.fit(&began.document, &[]).map_or(1, |included| {
                     let pairs = segment.threads.iter().zip(included);
@@ -325,11 +219,13 @@ impl Laws {
         }
         let revisions: BTreeSet<String> = began.revisions.into_iter().collect();
         let new = revisions.difference(&self.revisions).count();
-        if new > self.new_revisions {
-            self.broken.revisions.push(format!(
+        let orphans = new.saturating_sub(self.new_revisions);
+        match self.orphans.checked_sub(orphans) {
+            Some(rest) => self.orphans = rest,
+            None => self.broken.revisions.push(format!(
                 "process {process} found {new} new revisions, and {} runs had ended",
                 self.new_revisions
-            ));
+            )),
         }
         self.revisions = revisions;
         self.new_revisions = 1;
@@ -415,7 +311,7 @@ impl Laws {
         if let Some(change) = thread.changes.last_mut() {
             change.durable_at = Some(durable_at);
         }
-        // The next run has begun already: an evicted process was slow to note an earlier durable change.
+        // The next run has begun already: an evicted process was slow to note what was durable before.
         if let Some(included) = &segment.included
             && included.get(number).copied().unwrap_or_default() < count
         {
@@ -427,6 +323,7 @@ impl Laws {
     }
 
     fn roll_back(&mut self, process: u64, document: Document) {
+        self.store(process);
         let Some(segment) = self.last_of(process) else {
             return;
         };
@@ -507,6 +404,7 @@ impl Laws {
 
 #[cfg(test)]
 mod tests {
+    use super::super::segment::address;
     use super::*;
 
     fn document(entries: &[(&str, &str)]) -> Document {
@@ -540,7 +438,7 @@ mod tests {
         laws
     }
 
-    /// Two acknowledged changes of two threads, and an unacknowledged one.
+    /// Two acknowledged changes of two threads, and one that is not.
     fn a_run() -> Vec<(u64, Note)> {
         vec![
             (1, Note::Beginning),

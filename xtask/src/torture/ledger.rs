@@ -39,6 +39,7 @@ pub(super) enum Note {
     Read(Document),
     /// The process with this number is about to be killed.
     Killed(u64),
+    /// The process with this number is about to be evicted, if it still holds the lock.
     Evicted(u64),
     Filled,
     /// The disk is about to lose its power: from here on any error is allowed.

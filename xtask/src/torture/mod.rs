@@ -6,6 +6,7 @@ pub(crate) mod executor;
 mod laws;
 mod ledger;
 mod runs;
+mod segment;
 mod virtual_disk;
 pub(crate) mod worker;
 

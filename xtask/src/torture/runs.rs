@@ -1,6 +1,6 @@
 //! Runs that are killed, evicted, rolled back and robbed of space and power, one after the other on one stack.
 
-use super::executor::{Field, Process};
+use super::executor::{self, Field, Process};
 use super::laws::Laws;
 use super::ledger::{Ledger, Note, Reader};
 use super::virtual_disk::{Cache, VirtualDisk};
@@ -174,9 +174,9 @@ impl Torment {
             return Ok(());
         };
         let token: LockToken = holder.token.parse()?;
+        self.ledger.note(&Note::Evicted(holder.process))?;
         match self.field.store()?.force_unlock(Some(&token)) {
-            Ok(Some(_)) => self.ledger.note(&Note::Evicted(holder.process)),
-            Ok(None) => Ok(()),
+            Ok(_) => Ok(()),
             Err(error) if error.is_locked() || error.is_outcome_unknown() => Ok(()),
             Err(error) if self.field.fills && error.kind() == &ErrorKind::Io => Ok(()),
             Err(error) => Err(error.into()),
@@ -242,10 +242,11 @@ impl Torment {
             threads: 1,
             seed: 0,
         };
-        super::executor::look(&last)?;
+        let looked = executor::look(&last);
         self.listen()?;
         let store = self.field.store()?;
         let problems = &mut self.laws.broken.problems;
+        problems.extend(looked.err().map(|trouble| format!("the last run: {trouble}")));
         if self.field.place.stack().join("journal").exists() {
             problems.push("a journal stays after the last run has finished".into());
         }
@@ -264,7 +265,7 @@ impl Torment {
         let by_threads = |threads| counts.kills_in_runs.get(&threads).copied().unwrap_or_default();
         let [one, four, ten] = THREADS.map(by_threads);
         report.line(format_args!(
-            "runs {}: finished {}, rolled back {}, evicted {}; kills {}, of them in runs of 1, 4 and 10 threads {one}, {four} \
+            "runs {}: finished {}, rolled back {}, evictions {}; kills {}, of them in runs of 1, 4 and 10 threads {one}, {four} \
              and {ten}; disks filled {}, power cuts {}",
             counts.runs,
             counts.finished,
