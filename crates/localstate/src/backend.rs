@@ -40,7 +40,8 @@ type IsAtItsPath = fn(&StackDirectory) -> Result<bool, Failure>;
 /// The journal is one file, to which a handle appends with one write and one flush. A handle whose flush of it failed appends
 /// nothing more to it ([`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown)). Anything but a regular file in the place of the
 /// journal is [`Damaged`](sdk_state::ErrorKind::Damaged), also for a move of `current`. On an untrusted filesystem no journal is
-/// kept, and appending is [`Unsupported`](sdk_state::ErrorKind::Unsupported).
+/// begun, and appending is [`Unsupported`](sdk_state::ErrorKind::Unsupported). A journal without a pointer is
+/// [`Damaged`](sdk_state::ErrorKind::Damaged): the pointer was lost.
 ///
 /// The pointer that `current` returns may not be durable yet if another process moved it a moment ago. Moving `current` to
 /// the revision that it names already makes both durable. A directory in the place of `current` is
@@ -267,10 +268,7 @@ impl Backend for LocalBackend {
     }
 
     fn current(&self) -> Result<Option<Pointer>, Error> {
-        self.in_existing(
-            || Ok(None),
-            |directory| Ok(pointer::read(&directory.stack)?.map(pointer::to)),
-        )
+        self.in_existing(|| Ok(None), |directory| pointer::find(&directory.stack))
     }
 
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {

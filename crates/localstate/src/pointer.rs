@@ -69,6 +69,25 @@ pub(crate) fn read(stack: &Directory) -> Result<Option<Revision>, Failure> {
     PointerFile::open(stack)?.read(stack)
 }
 
+/// The same, as the answer of the backend. A journal is made only once its base is current: where there is one and no pointer,
+/// the pointer was lost, and the stack is not fresh.
+pub(crate) fn find(stack: &Directory) -> Result<Option<Pointer>, Failure> {
+    let found = read(stack)?;
+    if found.is_none()
+        && let Some(journal) = JournalFile::open(stack)?
+    {
+        // Somebody may have moved `current` for the first time, and have begun the journal, since it was read.
+        return match read(stack)? {
+            None => Err(Failure::PointerLost {
+                path: stack.path_of(layout::CURRENT),
+                base: journal.base,
+            }),
+            found => Ok(found.map(to)),
+        };
+    }
+    Ok(found.map(to))
+}
+
 /// A pointer to `rev`. Its version is always 0: nothing can arrive late here.
 pub(crate) fn to(rev: Revision) -> Pointer {
     Pointer::new(rev, 0)

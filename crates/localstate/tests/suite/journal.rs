@@ -1,12 +1,15 @@
 //! The journal: what is appended is read, by everybody and after every trouble, and ends with a move of `current`.
 
 use crate::support::{
-    self, Slowed, backend, create, given_root, holder, lock_and_token, nth, stack_directory, succeeds, traced,
+    self, LONG, Slowed, backend, create, given_root, holder, lock_and_token, nth, stack_directory, succeeds,
+    traced,
 };
 use crate::trouble::fill;
 use localstate::{LocalBackend, LocalCatalog};
+use sdk_state::encrypt::Noop;
 use sdk_state::{
-    Appended, Backend as _, Catalog as _, Error, ErrorKind, Expect, Lock, LockToken, Pointer, TryLock,
+    Appended, Backend as _, Catalog as _, Error, ErrorKind, Expect, Json, Lock, LockToken, Pointer, Store,
+    TryLock,
 };
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -558,4 +561,31 @@ fn process_on_a_full_disk() {
     lock.unlock().unwrap();
     assert!(matches!(backend.try_lock(&holder()), Ok(TryLock::Held(_))));
     assert_eq!(support::leftovers(&root), [""; 0]);
+}
+
+/// A first run has made changes, of which no revision knows, when somebody removes `current`. The stack was fresh then, and
+/// the next run dropped the journal.
+#[test]
+fn a_journal_without_pointer_is_no_fresh_stack() {
+    let root = tempfile::tempdir().unwrap();
+    let open = || Store::new(backend(root.path()), Noop);
+    let run = open().begin("apply", LONG).unwrap();
+    run.set_outputs(Some(Json::parse("{}").unwrap())).unwrap();
+    run.remove("nothing").unwrap();
+    let base = run.base().unwrap();
+    fs::remove_file(stack_directory(root.path()).join("current")).unwrap();
+    assert!(run.remove("nothing").unwrap_err().is_current_moved());
+    drop(run);
+    for error in [
+        open().head().unwrap_err(),
+        open().current().unwrap_err(),
+        open().begin("apply", LONG).unwrap_err(),
+        open().salvage().unwrap_err(),
+    ] {
+        assert!(error.is_damaged(), "{error}");
+        assert_eq!(error.revision(), Some(&base));
+    }
+    open().set_current(&base).unwrap();
+    let next = open().begin("apply", LONG).unwrap();
+    assert_eq!(next.recovered(), 2);
 }
