@@ -147,7 +147,7 @@ pub(crate) fn set(
 /// What a move to a revision stands on: no journal of an earlier time when that revision was current is there, nor comes back
 /// with a power cut. Another process may have removed one and not have flushed that.
 enum Ground {
-    /// On an untrusted filesystem no journals are kept.
+    /// On an untrusted filesystem no journals are begun. One that came with a copy of a trusted one has been cleared.
     Untrusted,
     /// It holds while this is the pointer: a revision gets a journal only while it is current.
     While(PointerFile),
@@ -163,9 +163,7 @@ impl Ground {
         durable: &Durable,
     ) -> Result<Self, Failure> {
         let stack = &directory.stack;
-        if !directory.filesystem.is_trusted() {
-            return Ok(Self::Untrusted);
-        }
+        let is_trusted = directory.filesystem.is_trusted();
         let pointer = match PointerFile::open(stack) {
             Ok(pointer) => Some(pointer),
             Err(Failure::PointerNotPlain(_)) => None,
@@ -182,11 +180,12 @@ impl Ground {
             if has_dead {
                 journal::remove_dead(directory, rev)?;
             }
-            if has_dead || !durable.is_never_current(stack)? {
+            if has_dead || is_trusted && !durable.is_never_current(stack)? {
                 flushes.make_pointer_durable(stack)?;
             }
         }
         Ok(match pointer {
+            _ if !is_trusted => Self::Untrusted,
             Some(pointer) => Self::While(pointer),
             None => Self::WhileNotPlain,
         })
