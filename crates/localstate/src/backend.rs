@@ -39,8 +39,9 @@ type IsAtItsPath = fn(&StackDirectory) -> Result<bool, Failure>;
 ///
 /// The journal is one file, to which a handle appends with one write and one flush. After a failed flush the handle appends nothing
 /// more to that journal ([`OutcomeUnknown`](sdk_state::ErrorKind::OutcomeUnknown)). If the journal is not a regular file, it is
-/// [`Damaged`](sdk_state::ErrorKind::Damaged), even for a move of `current`. An untrusted filesystem keeps no journal: appending is
-/// [`Unsupported`](sdk_state::ErrorKind::Unsupported).
+/// [`Damaged`](sdk_state::ErrorKind::Damaged), even for a move of `current`. On an untrusted filesystem no journal is begun: appending is
+/// [`Unsupported`](sdk_state::ErrorKind::Unsupported). A journal without a pointer is
+/// [`Damaged`](sdk_state::ErrorKind::Damaged), because the pointer was lost.
 ///
 /// The pointer that `current` returns may not be durable yet if another process moved it a moment ago. Moving `current` to
 /// the revision that it names already makes both durable. A directory in the place of `current` is
@@ -267,10 +268,7 @@ impl Backend for LocalBackend {
     }
 
     fn current(&self) -> Result<Option<Pointer>, Error> {
-        self.in_existing(
-            || Ok(None),
-            |directory| Ok(pointer::read(&directory.stack)?.map(pointer::to)),
-        )
+        self.in_existing(|| Ok(None), |directory| pointer::find(&directory.stack))
     }
 
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {

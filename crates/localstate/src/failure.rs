@@ -26,6 +26,10 @@ pub(crate) enum Failure {
     #[error("`current` is not a regular file: make a revision current, which replaces it")]
     PointerNotPlain(PathBuf),
     #[error(
+        "`current` is missing, although a journal has changes that no revision holds: make its revision current"
+    )]
+    PointerLost { path: PathBuf, base: Option<Revision> },
+    #[error(
         "the disk did not confirm that this is durable, so it may be gone after a power cut: \
          check the disk, open the store again, read the revision and repeat the write"
     )]
@@ -161,6 +165,10 @@ impl From<Failure> for Error {
             | Failure::MarkerNotPlain(path)
             | Failure::NotADirectory(path)
             | Failure::ForeignFile(path) => Self::new(ErrorKind::Damaged, message).at_path(path),
+            Failure::PointerLost { path, base } => {
+                let error = Self::new(ErrorKind::Damaged, message).at_path(path);
+                base.iter().fold(error, Self::at_revision)
+            }
             Failure::DurabilityUnknown { rev, source }
             | Failure::DeletionUnknown { rev, source }
             | Failure::ChangedWithoutLock { rev, source } => {

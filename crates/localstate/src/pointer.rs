@@ -69,6 +69,25 @@ pub(crate) fn read(stack: &Directory) -> Result<Option<Revision>, Failure> {
     PointerFile::open(stack)?.read(stack)
 }
 
+/// The same, as the answer of the backend. A journal is made only once its base is current: where there is one and no pointer,
+/// the pointer was lost, and the stack is not fresh.
+pub(crate) fn find(stack: &Directory) -> Result<Option<Pointer>, Failure> {
+    let found = read(stack)?;
+    if found.is_none()
+        && let Some(journal) = JournalFile::open(stack)?
+    {
+        // Somebody may have moved `current` for the first time, and have begun the journal, since it was read.
+        return match read(stack)? {
+            None => Err(Failure::PointerLost {
+                path: stack.path_of(layout::CURRENT),
+                base: journal.base,
+            }),
+            found => Ok(found.map(to)),
+        };
+    }
+    Ok(found.map(to))
+}
+
 /// A pointer to `rev`. Its version is always 0: nothing can arrive late here.
 pub(crate) fn to(rev: Revision) -> Pointer {
     Pointer::new(rev, 0)
@@ -128,7 +147,7 @@ pub(crate) fn set(
 /// The ground of a move to a revision: no journal from an earlier time when that revision was current exists, or comes back with a
 /// power cut. Another process may have removed one without a flush.
 enum Ground {
-    /// An untrusted filesystem keeps no journals.
+    /// On an untrusted filesystem no journals are begun. One that came with a copy of a trusted one has been cleared.
     Untrusted,
     /// The ground holds while this is the pointer, because a revision gets a journal only while it is current.
     While(PointerFile),
@@ -144,9 +163,7 @@ impl Ground {
         durable: &Durable,
     ) -> Result<Self, Failure> {
         let stack = &directory.stack;
-        if !directory.filesystem.is_trusted() {
-            return Ok(Self::Untrusted);
-        }
+        let is_trusted = directory.filesystem.is_trusted();
         let pointer = match PointerFile::open(stack) {
             Ok(pointer) => Some(pointer),
             Err(Failure::PointerNotPlain(_)) => None,
@@ -163,11 +180,12 @@ impl Ground {
             if has_dead {
                 journal::remove_dead(directory, rev)?;
             }
-            if has_dead || !durable.is_never_current(stack)? {
+            if has_dead || is_trusted && !durable.is_never_current(stack)? {
                 flushes.make_pointer_durable(stack)?;
             }
         }
         Ok(match pointer {
+            _ if !is_trusted => Self::Untrusted,
             Some(pointer) => Self::While(pointer),
             None => Self::WhileNotPlain,
         })

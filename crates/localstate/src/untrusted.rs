@@ -102,6 +102,40 @@ mod tests {
 }
 
 #[cfg(test)]
+mod copied {
+    //! Stacks that were copied from a trusted filesystem with what a run has not committed.
+
+    use crate::LocalBackend;
+    use crate::filesystem::Filesystem;
+    use sdk_state::encrypt::Noop;
+    use sdk_state::{Store, Wait};
+
+    /// The journal was not read: its changes were neither shown nor committed, and the next move dropped them.
+    #[test]
+    fn what_is_unfinished_is_committed_where_no_journal_is_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let open = |filesystem| {
+            let id = "network/prod".parse().unwrap();
+            Store::new(LocalBackend::on(filesystem, root.path(), id), Noop)
+        };
+        let local = open(Filesystem::Trusted).begin("apply", Wait::none()).unwrap();
+        local.remove("nothing").unwrap();
+        let base = local.finish("").unwrap().unwrap();
+        let local = open(Filesystem::Trusted).begin("apply", Wait::none()).unwrap();
+        local.remove("nothing").unwrap();
+        drop(local);
+        let share = open(Filesystem::Untrusted);
+        let unfinished = share.head().unwrap().unwrap().unfinished.unwrap();
+        assert_eq!(unfinished.changes, 1);
+        let run = share.begin("apply", Wait::none()).unwrap();
+        assert_eq!(run.recovered(), 1);
+        // The journal stays, and is dead: going back to its base does not make it live.
+        run.set_current(&base).unwrap();
+        assert_eq!(share.unfinished().unwrap(), None);
+    }
+}
+
+#[cfg(test)]
 mod kit {
     //! The rules of the contract on a filesystem where nothing proves that a holder is dead.
 
