@@ -291,6 +291,7 @@ fn of_file(file: &File, bounds: Bounds, random: &mut TestRng) -> Vec<(Blob, Stri
         ]);
     } else {
         let between = usize::midpoint(old.len(), new.len()).next_multiple_of(SECTOR);
+        let between = between.min(old.len().max(new.len()));
         for length in [old.len(), between, new.len()] {
             forms.extend(torn(old, new, length, bounds, random));
         }
