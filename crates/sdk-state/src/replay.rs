@@ -104,10 +104,7 @@ impl<D: Snapshot> Store<D> {
     pub(crate) fn replay(&self, loaded: &mut Loaded<D>, first: &mut Option<Vec<u8>>) -> Result<(), Error> {
         let mut reader: Option<Reader> = None;
         let (mut number, mut bytes) = (0, 0);
-        // A run folds a journal that is larger than its base, which may be as large as the limit.
-        let limit = self
-            .limit()
-            .saturating_add(envelope::OVERHEAD + MAX_RECORD_BYTES as u64);
+        let limit = self.journal_limit();
         loop {
             let page = self.backend().read_journal(&loaded.pointer, number, PAGE_BYTES)?;
             if page.is_empty() {
@@ -134,6 +131,12 @@ impl<D: Snapshot> Store<D> {
                 number += 1;
             }
         }
+    }
+
+    /// The most bytes of a journal. A run folds one that is larger than its base, which may be as large as the limit.
+    pub(crate) fn journal_limit(&self) -> u64 {
+        self.limit()
+            .saturating_add(envelope::OVERHEAD + MAX_RECORD_BYTES as u64)
     }
 
     fn begin_replay(
@@ -167,16 +170,24 @@ fn make<D: Snapshot>(batch: &Batch, loaded: &mut Loaded<D>) -> Result<(), Error>
     })
 }
 
-/// Returns what a journal says about itself, without a key.
-pub(crate) fn unverified(backend: &dyn Backend, base: &Pointer) -> Result<Option<Unfinished>, Error> {
+/// Returns what a journal of at most `limit` bytes says about itself, without a key.
+pub(crate) fn unverified(
+    backend: &dyn Backend,
+    base: &Pointer,
+    limit: u64,
+) -> Result<Option<Unfinished>, Error> {
     let mut found: Option<Unfinished> = None;
-    let mut number = 0;
+    let (mut number, mut bytes) = (0, 0);
     loop {
         let page = backend.read_journal(base, number, PAGE_BYTES)?;
         if page.is_empty() {
             return Ok(found);
         }
         for record in page {
+            bytes += record.len() as u64;
+            if bytes > limit {
+                return Err(envelope::too_large(bytes, limit));
+            }
             let (begun, count) = journal::unverified(number, &record)?;
             let unfinished = found.get_or_insert_with(|| Unfinished {
                 changes: 0,

@@ -225,10 +225,11 @@ impl<D: Snapshot> Store<D> {
     /// # Errors
     ///
     /// * [`Damaged`](ErrorKind::Damaged) when `current` or the journal is damaged.
+    /// * [`TooLarge`](ErrorKind::TooLarge) when the journal is larger than the limit allows.
     /// * A [backend error](Backend#backend-errors).
     pub fn unfinished(&self) -> Result<Option<Unfinished>, Error> {
         match self.backend().current()? {
-            Some(pointer) => replay::unverified(self.backend(), &pointer),
+            Some(pointer) => replay::unverified(self.backend(), &pointer, self.journal_limit()),
             None => Ok(None),
         }
     }
@@ -364,7 +365,7 @@ impl<D: Snapshot> Store<D> {
         let token = lock.token()?;
         match self.backend().current() {
             Ok(Some(pointer)) if pointer.revision == *rev => {}
-            Ok(Some(pointer)) if replay::unverified(self.backend(), &pointer)?.is_some() => {
+            Ok(Some(pointer)) if !self.backend().read_journal(&pointer, 0, 0)?.is_empty() => {
                 self.recover(&*lock)?;
             }
             Err(error) if !error.is_damaged() => return Err(error),

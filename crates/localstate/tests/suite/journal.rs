@@ -12,9 +12,10 @@ use sdk_state::{
     TryLock,
 };
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// Two revisions, of which the first is current, and the lock.
 pub(crate) fn prepare(root: &Path) -> (LocalBackend, Pointer, Box<dyn Lock>, LockToken) {
@@ -588,4 +589,50 @@ fn a_journal_without_pointer_is_no_fresh_stack() {
     open().set_current(&base).unwrap();
     let next = open().begin("apply", LONG).unwrap();
     assert_eq!(next.recovered(), 2);
+}
+
+/// Whoever can write to the directory can make a journal that never ends, of holes: it was read from the beginning for each
+/// page, also by a move of `current`, which repairs the stack.
+#[test]
+fn an_endless_journal_costs_bounded_time() {
+    let root = tempfile::tempdir().unwrap();
+    let open = || Store::new(backend(root.path()), Noop).with_limit(1 << 20);
+    let run = open().begin("apply", LONG).unwrap();
+    run.remove("nothing").unwrap();
+    let revision = run.commit("").unwrap().unwrap();
+    run.remove("nothing").unwrap();
+    drop(run);
+    let path = journal_file(root.path());
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut bytes = vec![0; 64 << 10];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    let first = 12 + bytes[12..].iter().position(|&byte| byte == b'\n').unwrap() + 1;
+    let length = u32::from_le_bytes(bytes[first..first + 4].try_into().unwrap());
+    let hole = vec![0; 16 << 20];
+    let mut frame = (hole.len() as u32).to_le_bytes().to_vec();
+    frame.extend(crc32(&frame).to_le_bytes());
+    frame.extend(crc32(&hole).to_le_bytes());
+    let mut offset = first as u64 + 12 + u64::from(length);
+    for _ in 0..400 {
+        file.write_all_at(&frame, offset).unwrap();
+        offset += (frame.len() + hole.len()) as u64;
+    }
+    file.set_len(offset).unwrap();
+    let begun = Instant::now();
+    let error = open().unfinished().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::TooLarge), "{error}");
+    assert!(open().head().is_err());
+    assert!(open().set_current(&nth(1)).is_err());
+    assert!(begun.elapsed() < LONG);
+    assert_eq!(open().current().unwrap(), Some(revision));
+}
+
+/// The checksum of IEEE 802.3.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, &byte: &u8| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 * (crc & 1))
+        })
+    };
+    !bytes.iter().fold(!0, step)
 }
