@@ -17,17 +17,25 @@ const MAGIC: &[u8] = b"ubjournal 1\n";
 pub(crate) const HEADER_BYTES: usize = 12;
 /// A disk writes this many bytes whole or not at all.
 const SECTOR: u64 = 512;
-/// The magic, and a name of at most 128 bytes with its line feed.
-const LONGEST_BEGINNING: usize = MAGIC.len() + 128 + 1;
+/// The magic, a name of at most 128 bytes, a space, eight digits and a line feed.
+const LONGEST_BEGINNING: usize = MAGIC.len() + 128 + 1 + 8 + 1;
 /// How much of a file is read at once, unless a record is longer.
 const WINDOW: usize = 32 << 10;
 const READ: &str = "read the journal";
 
 /// Appends the part before the first frame.
 pub(crate) fn write_beginning(content: &mut Vec<u8>, base: &Revision) {
+    let name = base.to_string();
     content.extend_from_slice(MAGIC);
-    content.extend_from_slice(base.to_string().as_bytes());
-    content.push(b'\n');
+    content.extend_from_slice(base_line(&name).as_bytes());
+}
+
+/// The name of the base with its checksum: with another name, the journal would be dead and its changes lost.
+fn base_line(name: &str) -> String {
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(MAGIC);
+    checksum.update(name.as_bytes());
+    format!("{name} {:08x}\n", checksum.finalize())
 }
 
 /// Appends a frame.
@@ -69,14 +77,15 @@ impl JournalFile {
         let mut beginning = [0; LONGEST_BEGINNING];
         let length = read_at(&file, &mut beginning, 0).map_err(failure)?;
         let name = beginning[..length].strip_prefix(MAGIC).and_then(|rest| {
-            let end = rest.iter().position(|&byte| byte == b'\n')?;
-            str::from_utf8(&rest[..end]).ok()
+            let end = rest.iter().position(|&byte| byte == b' ')?;
+            let name = str::from_utf8(&rest[..end]).ok()?;
+            rest.starts_with(base_line(name).as_bytes()).then_some(name)
         });
         Ok(Some(Self {
             file,
             bytes: stat.st_size as u64,
             base: name.and_then(|name| name.parse().ok()),
-            first_frame: name.map_or(0, |name| (MAGIC.len() + name.len() + 1) as u64),
+            first_frame: name.map_or(0, |name| (MAGIC.len() + base_line(name).len()) as u64),
         }))
     }
 

@@ -158,14 +158,16 @@ impl<D: Snapshot> Store<D> {
         Ok(head)
     }
 
-    /// Removes the revision that the current one replaces, if the run died before it could. After a failure the next run tries
-    /// again.
+    /// Removes the revision that the current one replaces, and those before it, if their run could not: it died first, or its
+    /// backend refused. After a failure the next run tries again.
     fn remove_replaced(&self, head: &Loaded<D>, token: &LockToken) {
-        if let Some(replaced) = &head.mark.replaces
-            && let Ok(header) = self.header(replaced)
+        let mut next = head.mark.replaces.clone();
+        while let Some(replaced) = next.take()
+            && let Ok(header) = self.header(&replaced)
             && (header.run_id == head.mark.run_id || header.is_genesis)
+            && self.backend().remove(&replaced, Some(token)).is_ok()
         {
-            let _ = self.backend().remove(replaced, Some(token));
+            next = header.replaces;
         }
     }
 

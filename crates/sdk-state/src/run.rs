@@ -1,6 +1,7 @@
-use crate::envelope::journal;
+use crate::envelope::{self, journal};
 use crate::group_commit::{Core, finished, guard};
 use crate::joined::JoinedLock;
+use crate::provenance::MAX_TEXT_BYTES;
 use crate::recovery::Recovered;
 use crate::ticket::{Durability, Ticket};
 use crate::writer::{Base, Owner, Writer};
@@ -92,6 +93,9 @@ impl<D: Snapshot> Store<D> {
     fn run_under(&self, lock: Box<dyn Lock>, operation: &str, keeps_journal: bool) -> Result<Run<D>, Error> {
         // Now, because a change that is in a journal must stay readable.
         self.provenance().check(None)?;
+        if operation.len() > MAX_TEXT_BYTES {
+            return Err(envelope::too_large(operation.len() as u64, MAX_TEXT_BYTES as u64));
+        }
         let Recovered {
             head,
             changes,

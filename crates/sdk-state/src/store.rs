@@ -199,6 +199,9 @@ impl<D: Snapshot> Store<D> {
 
     /// Returns the backend, for guarded changes that a store has no method for, such as [`set_current`](Backend::set_current)
     /// with an expectation, or [`replace`](Backend::replace).
+    ///
+    /// The backend does not read journals: a move discards [unfinished](Store::unfinished) changes, and a replacement of the
+    /// current revision makes them unreadable. A [`Run`](crate::Run) commits them first.
     pub fn backend(&self) -> &dyn Backend {
         &*self.inner.backend
     }

@@ -27,7 +27,7 @@ impl Journal {
     fn new(lengths: &[usize]) -> Self {
         let root = tempfile::tempdir().unwrap();
         let (backend, base, lock, token) = prepare(root.path());
-        let mut begins = vec!["ubjournal 1\n".len() + base.revision.to_string().len() + 1];
+        let mut begins = vec!["ubjournal 1\n".len() + base.revision.to_string().len() + " 01234567\n".len()];
         for (index, &length) in lengths.iter().enumerate() {
             let appended = backend.append(&base, index as u64, &content(index, length), &token);
             assert_eq!(appended.unwrap(), Appended::Appended);
@@ -148,19 +148,13 @@ fn a_missing_sector_before_the_last_frame_is_damage() {
 #[test]
 fn every_flipped_bit_of_a_journal_is_seen() {
     let journal = Journal::new(&[20, 1, 60]);
-    let count = journal.count();
     let mut zeros_too = journal.bytes.clone();
     zeros_too.resize(journal.bytes.len() + 12, 0);
     for bit in 0..8 * zeros_too.len() {
         let mut bytes = zeros_too.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
         let read = journal.read(&bytes);
-        if bit / 8 >= journal.begins[0] {
-            assert!(read.as_ref().is_err_and(Error::is_damaged), "{bit}: {read:?}");
-        }
-        // With another base it is another revision's.
-        assert!(!read.as_ref().is_ok_and(|read| read.len() == count), "{bit}");
-        journal.assert_prefix_or_damage(read, &bit.to_string());
+        assert!(read.as_ref().is_err_and(Error::is_damaged), "{bit}: {read:?}");
     }
 }
 

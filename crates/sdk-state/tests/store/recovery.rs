@@ -424,3 +424,23 @@ fn two_children_of_a_fresh_stack_leave_one_revision() {
     let revision = one.finish("").unwrap().unwrap();
     assert_eq!(store(&watched).list().unwrap(), [revision]);
 }
+
+/// A handle that has seen a failed flush deletes nothing any more, so each of its commits left a revision.
+#[test]
+fn what_a_run_could_not_remove_goes_with_the_next_run() {
+    let watched = Watched::over(two().0);
+    let before = store(&watched).list().unwrap();
+    let run = begin(&store(&watched));
+    watched.fail_all(Method::Remove, Fault::Before(ErrorKind::Io));
+    for text in ["a", "b", "c", "d"] {
+        run.apply(add(text)).unwrap();
+        run.commit("").unwrap();
+    }
+    let last = run.finish("").unwrap().unwrap();
+    drop(run);
+    assert_eq!(store(&watched).list().unwrap().len(), before.len() + 4);
+    watched.without_faults();
+    drop(begin(&store(&watched)));
+    let after = store(&watched).list().unwrap();
+    assert_eq!(after, [before, vec![last]].concat());
+}

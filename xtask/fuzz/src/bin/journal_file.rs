@@ -120,9 +120,11 @@ fn read_back(stack: &Stack, records: &[Vec<u8>], is_damaged: bool) {
 fn reference(file: &[u8]) -> (Vec<Vec<u8>>, bool) {
     let mut records = Vec::new();
     let beginning = file.strip_prefix(MAGIC).and_then(|rest| {
-        let end = rest.iter().take(129).position(|byte| *byte == b'\n')?;
+        let end = rest.iter().take(129).position(|byte| *byte == b' ')?;
         let base: Revision = str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
-        Some((base, MAGIC.len() + end + 1))
+        let checksum = format!(" {:08x}\n", crc32(&file[..MAGIC.len() + end]));
+        rest[end..].starts_with(checksum.as_bytes()).then_some(())?;
+        Some((base, MAGIC.len() + end + checksum.len()))
     });
     let Some((base, mut at)) = beginning else {
         return (records, true);
@@ -177,7 +179,8 @@ fn crc32(bytes: &[u8]) -> u32 {
 
 /// Each step is four bytes: what it does, a number and a byte.
 fn made(steps: &[u8]) -> Vec<u8> {
-    let mut file = [MAGIC, REVISION.to_string().as_bytes(), b"\n"].concat();
+    let mut file = [MAGIC, REVISION.to_string().as_bytes()].concat();
+    file.extend_from_slice(format!(" {:08x}\n", crc32(&file)).as_bytes());
     for step in steps.chunks_exact(4) {
         let &[what, low, high, byte] = step else { break };
         let number = usize::from(u16::from_le_bytes([low, high]));
