@@ -64,22 +64,10 @@ impl Journal {
         }
     }
 
-    fn count(&self) -> usize {
-        self.begins.len() - 1
-    }
-
     fn records(&self, count: usize) -> Vec<Vec<u8>> {
         let lengths = self.begins.windows(2).map(|ends| ends[1] - ends[0] - 12);
         let contents = lengths.enumerate().map(|(index, length)| content(index, length));
         contents.take(count).collect()
-    }
-
-    /// Checks that the answer is a prefix of the records, or damage.
-    fn assert_prefix_or_damage(&self, answer: Result<Vec<Vec<u8>>, Error>, context: &str) {
-        match answer {
-            Ok(read) => assert_eq!(read, self.records(read.len()), "{context}"),
-            Err(error) => assert_eq!(error.kind(), &ErrorKind::Damaged, "{context}: {error}"),
-        }
     }
 }
 
