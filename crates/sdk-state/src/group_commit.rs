@@ -176,7 +176,7 @@ impl<D: Snapshot> Core<D> {
             let panicking = EndOnPanic(self);
             let written = match document {
                 Some(document) => match writer.fold(&self.owner, &document, number, None) {
-                    Err(Problem::Delay(_)) if writer.may_fold_later(self.owner.store.limit()) => {
+                    Err(Problem::Delay(_)) if writer.postpone_fold(self.owner.store.limit()) => {
                         writer.append(&self.owner)
                     }
                     folded => folded,

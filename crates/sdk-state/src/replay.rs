@@ -104,34 +104,21 @@ impl<D: Snapshot> Store<D> {
     /// Makes the changes of the journal. After an error, the changes before it have been made.
     pub(crate) fn replay(&self, loaded: &mut Loaded<D>, first: &mut Option<Vec<u8>>) -> Result<(), Error> {
         let mut reader: Option<Reader> = None;
-        let (mut number, mut bytes) = (0, 0);
-        let limit = self.journal_limit();
-        loop {
-            let page = self.backend().read_journal(&loaded.pointer, number, PAGE_BYTES)?;
-            if page.is_empty() {
-                return Ok(());
-            }
-            for record in page {
-                bytes += record.len() as u64;
-                if bytes > limit {
-                    return Err(envelope::too_large(bytes, limit));
+        let base = loaded.pointer.clone();
+        for_each_record(self.backend(), &base, self.journal_limit(), |_, record| {
+            let batch = match &mut reader {
+                Some(reader) => reader.next(record),
+                None => {
+                    *first = Some(record.clone());
+                    self.begin_replay(loaded, &mut reader, record)
                 }
-                let batch = match &mut reader {
-                    Some(reader) => reader.next(record),
-                    None => {
-                        *first = Some(record.clone());
-                        self.begin_replay(loaded, &mut reader, record)
-                    }
-                };
-                let made = batch.and_then(|batch| make(&batch, loaded));
-                made.map_err(|error| {
-                    error
-                        .with_outcome("the changes that a run has not committed")
-                        .at_revision(&loaded.pointer.revision)
-                })?;
-                number += 1;
-            }
-        }
+            };
+            batch.and_then(|batch| make(&batch, loaded)).map_err(|error| {
+                error
+                    .with_outcome("the changes that a run has not committed")
+                    .at_revision(&base.revision)
+            })
+        })
     }
 
     /// The most bytes of a journal. A run folds one that is larger than its base, which may be as large as the limit.
@@ -178,27 +165,41 @@ pub(crate) fn unverified(
     limit: u64,
 ) -> Result<Option<Unfinished>, Error> {
     let mut found: Option<Unfinished> = None;
+    for_each_record(backend, base, limit, |number, record| {
+        let (begun, count) = journal::unverified(number, &record)?;
+        let unfinished = found.get_or_insert_with(|| {
+            let (by, token) = begun.map(|begun| (begun.holder, begun.token)).unzip();
+            Unfinished {
+                changes: 0,
+                by: by.unwrap_or_default(),
+                token,
+            }
+        });
+        unfinished.changes += u64::from(count);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Hands each record of a journal of at most `limit` bytes to `visit`, with its number.
+fn for_each_record(
+    backend: &dyn Backend,
+    base: &Pointer,
+    limit: u64,
+    mut visit: impl FnMut(u64, Vec<u8>) -> Result<(), Error>,
+) -> Result<(), Error> {
     let (mut number, mut bytes) = (0, 0);
     loop {
         let page = backend.read_journal(base, number, PAGE_BYTES)?;
         if page.is_empty() {
-            return Ok(found);
+            return Ok(());
         }
         for record in page {
             bytes += record.len() as u64;
             if bytes > limit {
                 return Err(envelope::too_large(bytes, limit));
             }
-            let (begun, count) = journal::unverified(number, &record)?;
-            let unfinished = found.get_or_insert_with(|| {
-                let (by, token) = begun.map(|begun| (begun.holder, begun.token)).unzip();
-                Unfinished {
-                    changes: 0,
-                    by: by.unwrap_or_default(),
-                    token,
-                }
-            });
-            unfinished.changes += u64::from(count);
+            visit(number, record)?;
             number += 1;
         }
     }

@@ -1,5 +1,6 @@
 use crate::envelope::journal::{self, Digest};
 use crate::envelope::{self, Mark, Origin, Place, Subject, UnverifiedHeader, Zstd};
+use crate::recovery::is_transient;
 use crate::replay;
 use crate::{
     Backend, Created, Error, ErrorKind, Expect, Holder, Lock, LockInfo, LockStatus, LockToken, Provenance,
@@ -570,7 +571,7 @@ impl<D: Snapshot> Store<D> {
     pub(crate) fn demand_fresh(&self) -> Result<Vec<Revision>, Error> {
         let revisions = self.backend().list()?;
         let is_genesis = |rev| match self.header(rev) {
-            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Io) => Err(error),
+            Err(error) if is_transient(&error) => Err(error),
             header => Ok(header.is_ok_and(|header| header.is_genesis)),
         };
         let mut are_geneses = revisions.len() <= MAX_GENESES;

@@ -128,9 +128,9 @@ impl Writer {
             || self.backlog.bytes.len() > journal::MAX_BATCH_BYTES
     }
 
-    /// Whether the backlog may go to the journal although it should have been folded, as when the holder of the key does not
-    /// answer: then the next attempt comes when the journal is twice as long.
-    pub(crate) fn may_fold_later(&mut self, limit: u64) -> bool {
+    /// Puts off a fold that failed, as when the key service does not answer, until the journal is twice as long. Returns whether
+    /// the backlog may go to the journal meanwhile.
+    pub(crate) fn postpone_fold(&mut self, limit: u64) -> bool {
         let journal = self.journal.as_ref().map_or(0, |journal| journal.bytes);
         self.fold_later = 2 * journal;
         let is_readable = journal + self.backlog.bytes.len() as u64 <= limit;

@@ -144,8 +144,14 @@ impl Writer {
         begin.extend_from_slice(&(json.len() as u32).to_le_bytes());
         begin.extend_from_slice(&json);
         let (chain, tag) = match keyring.is_plain() {
-            true => Chain::plain(Sha256::digest(&begin).into()),
-            false => and_clear_the_stack(|| Chain::sealed(data_key, data_key.header_tag(JOURNAL, &begin))),
+            true => {
+                let tag: [u8; HEADER_TAG_BYTES] = Sha256::digest(&begin).into();
+                (Chain::new(None, &tag), tag)
+            }
+            false => and_clear_the_stack(|| {
+                let tag = data_key.header_tag(JOURNAL, &begin);
+                (Chain::new(Some(data_key), &tag), tag)
+            }),
         };
         begin.extend_from_slice(&tag);
         Ok(Self { chain, begin })
@@ -201,23 +207,21 @@ impl Reader {
             }
         }
         let tag_start = body_start - HEADER_TAG_BYTES;
-        let (mut chain, tag) = if keyring.is_plain() {
-            Chain::plain(Sha256::digest(&record[..tag_start]).into())
+        let (prefix, tag) = (&record[..tag_start], &record[tag_start..body_start]);
+        let mut chain = if keyring.is_plain() {
+            // Nothing secret is compared.
+            if Sha256::digest(prefix)[..] != *tag {
+                return Err(damaged("the header was changed after it was written"));
+            }
+            Chain::new(None, tag)
         } else {
             let context = context(&header.payload_type, id, base, &digest, &header.journal_id);
             let data_key = wrapping::unwrap(keyring, &header.recipients, &context)?;
             and_clear_the_stack(|| {
-                data_key.verify_header(JOURNAL, &record[..tag_start], &record[tag_start..body_start])?;
-                Ok::<_, Error>(Chain::sealed(
-                    &data_key,
-                    data_key.header_tag(JOURNAL, &record[..tag_start]),
-                ))
+                data_key.verify_header(JOURNAL, prefix, tag)?;
+                Ok::<_, Error>(Chain::new(Some(&data_key), tag))
             })?
         };
-        // A plain journal's tag is no secret; that of a sealed one was compared in constant time.
-        if tag != record[tag_start..body_start] {
-            return Err(damaged("the header was changed after it was written"));
-        }
         record.drain(..body_start);
         let batch = chain.open(record)?;
         let begun = header.begun()?;
@@ -304,22 +308,13 @@ struct Chain {
 }
 
 impl Chain {
-    fn plain(header_tag: [u8; HEADER_TAG_BYTES]) -> (Self, [u8; HEADER_TAG_BYTES]) {
-        let chain = Self {
-            cipher: None,
+    /// A chain that begins with this header tag; plain without a key.
+    fn new(data_key: Option<&DataKey>, header_tag: &[u8]) -> Self {
+        Self {
+            cipher: data_key.map(|key| Box::new(key.body_cipher(JOURNAL))),
             number: 0,
             tag: header_tag.into(),
-        };
-        (chain, header_tag)
-    }
-
-    fn sealed(data_key: &DataKey, header_tag: [u8; HEADER_TAG_BYTES]) -> (Self, [u8; HEADER_TAG_BYTES]) {
-        let chain = Self {
-            cipher: Some(Box::new(data_key.body_cipher(JOURNAL))),
-            number: 0,
-            tag: header_tag.into(),
-        };
-        (chain, header_tag)
+        }
     }
 
     /// Seals `record[body..]`, after the count, in place and appends the tag.
