@@ -1,5 +1,5 @@
-//! An executor with ten threads: each makes resources and records them in one run. It stops when it is asked to, as on Ctrl-C,
-//! and when somebody evicts it.
+//! An executor with ten threads: each makes resources and records them in one run. It stops on request, as on
+//! Ctrl-C, and when somebody evicts it.
 //!
 //! `cargo run -p localstate --example executor`
 

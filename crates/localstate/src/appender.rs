@@ -77,7 +77,7 @@ enum Outcome {
 }
 
 impl Writer {
-    /// Appends to the open journal; `None` if there is none, or it is not as this handle left it.
+    /// Appends to the open journal; `None` if no journal is open, or somebody has changed it.
     pub(crate) fn go_on(&mut self, addition: &Addition<'_>) -> Result<Option<Appended>, Failure> {
         let Some(mut open) = self.open.take() else {
             return Ok(None);

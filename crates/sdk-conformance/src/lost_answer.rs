@@ -281,7 +281,7 @@ fn record_meets(place: &Place, fault: TransportFault) -> Check {
         let is_there = found == expected;
         is_true("adding a record", fault, &answer, named, is_there, is_unchanged)?;
         match add() {
-            // It does not trust the medium any more: another handle does it.
+            // This handle no longer trusts the medium, so another one repeats the call.
             Err(error) if error.is_outcome_unknown() && answer.is_err() => {
                 let repeated = other.append(&base, index, &ours, &held.token);
                 is_appended(repeated)?;

@@ -209,7 +209,7 @@ pub(crate) fn the_version_is_new_at_every_move_elsewhere_or_always_0(place: &Pla
         for handle in [&backend, &other, &place.open()?] {
             equal("the pointer after a move", &current(&**handle)?, &moved)?;
         }
-        // A move to what is current is none.
+        // Moving to the current revision changes nothing.
         match last.take_if(|last: &mut Pointer| last.revision == *rev) {
             Some(last) => equal("the pointer after a move to what is current", &moved, &last)?,
             None => versions.push(moved.version),

@@ -7,7 +7,7 @@ use std::fmt;
 /// A set of changes, which is all that the model knows of a document. Bit 0 is the change c1.
 pub(super) type Document = u8;
 
-/// A revision, and the number of the move that made it current. Revision 0 is none.
+/// A revision, and the number of the move that made it current. Revision 0 means that nothing is current.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) struct Pointer {
     pub(super) rev: u8,

@@ -276,12 +276,7 @@ impl Laws {
 
     fn try_change(&mut self, process: u64, thread: usize, address: String, value: Option<String>) {
         let tried_at = self.notes;
-        let Some(segment) = self
-            .segments
-            .iter_mut()
-            .rev()
-            .find(|segment| segment.process == process)
-        else {
+        let Some(segment) = latest_of(&mut self.segments, process) else {
             return;
         };
         let thread = segment.thread(thread);
@@ -297,12 +292,7 @@ impl Laws {
     fn acknowledge(&mut self, process: u64, number: usize) {
         self.counts.acknowledged += 1;
         let durable_at = self.notes;
-        let Some(segment) = self
-            .segments
-            .iter_mut()
-            .rev()
-            .find(|segment| segment.process == process)
-        else {
+        let Some(segment) = latest_of(&mut self.segments, process) else {
             return;
         };
         let thread = segment.thread(number);
@@ -400,6 +390,14 @@ impl Laws {
         }
         self.broken.reads.push(why);
     }
+}
+
+/// The latest segment that this process made.
+fn latest_of(segments: &mut [Segment], process: u64) -> Option<&mut Segment> {
+    segments
+        .iter_mut()
+        .rev()
+        .find(|segment| segment.process == process)
 }
 
 #[cfg(test)]

@@ -104,7 +104,8 @@ impl History {
         }
     }
 
-    /// The run; begins one if there is none, and checks that it shows every durable change and at most those of an unfinished call.
+    /// Returns the run. If none is open, begins one, and checks that it shows every durable change, and of the others at most those
+    /// of an unfinished call.
     fn run(&mut self) -> &Run<State> {
         if self.run.is_none() {
             self.watched.without_faults();

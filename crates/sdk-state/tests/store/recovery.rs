@@ -4,7 +4,9 @@ use crate::failures::sealed_again;
 use crate::support::{Note, add, id, key, note, store};
 use crate::watched::{Fault, Method, Watched};
 use sdk_state::encrypt::Keyring;
-use sdk_state::{Backend as _, Error, ErrorKind, MemoryBackend, Provenance, Revision, Run, Store, Wait};
+use sdk_state::{
+    Backend as _, Error, ErrorKind, Lock, MemoryBackend, Provenance, Revision, Run, Store, Wait,
+};
 use std::sync::Arc;
 
 pub(crate) fn begin(store: &Store<Note>) -> Run<Note> {
@@ -204,17 +206,18 @@ fn a_reader_sees_a_state_that_existed() {
     }
 }
 
+/// A run of a child under its parent's lock.
+fn join(watched: &Watched, parent: &dyn Lock) -> Run<Note> {
+    let token = parent.token().unwrap().clone();
+    store(watched).join("child", token).unwrap()
+}
+
 /// B1: two runs under one lock do not append to one journal.
 #[test]
 fn two_children_lose_no_acknowledged_change() {
     let watched = Watched::over(two().0);
     let parent = store(&watched).lock("parent", Wait::none()).unwrap();
-    let join = || {
-        store(&watched)
-            .join("child", parent.token().unwrap().clone())
-            .unwrap()
-    };
-    let (one, two) = (join(), join());
+    let (one, two) = (join(&watched, &*parent), join(&watched, &*parent));
     one.apply(add("a")).unwrap();
     assert!(two.apply(add("b")).unwrap_err().is_current_moved());
     one.apply(add("c")).unwrap();
@@ -224,7 +227,7 @@ fn two_children_lose_no_acknowledged_change() {
     let revision = one.finish("").unwrap().unwrap();
     assert_eq!(watched.count(Method::Append), 0);
     parent.check().unwrap();
-    let third = join();
+    let third = join(&watched, &*parent);
     assert_eq!((third.base(), third.state().0.as_str()), (Some(revision), "1ac"));
 }
 
@@ -413,12 +416,7 @@ fn first_runs_that_keep_dying_leave_a_fresh_stack() {
 fn two_children_of_a_fresh_stack_leave_one_revision() {
     let watched = Watched::fresh();
     let parent = store(&watched).lock("parent", Wait::none()).unwrap();
-    let join = || {
-        store(&watched)
-            .join("child", parent.token().unwrap().clone())
-            .unwrap()
-    };
-    let (one, two) = (join(), join());
+    let (one, two) = (join(&watched, &*parent), join(&watched, &*parent));
     one.apply(add("a")).unwrap();
     assert!(two.apply(add("b")).unwrap_err().is_current_moved());
     let revision = one.finish("").unwrap().unwrap();
