@@ -342,9 +342,13 @@ impl<D: Snapshot> Core<D> {
             return;
         }
         let base = progress.base.clone();
+        let Ok(recipients) = self.owner.store.recipients_to_follow(base.as_ref()) else {
+            return;
+        };
         let origin = Origin {
             message,
             parent: base.as_ref(),
+            recipients: recipients.as_deref(),
             ..Origin::new(self.owner.store.provenance(), self.owner.store.now())
         };
         let written = self.owner.store.write_as(&progress.document, &origin);

@@ -32,7 +32,7 @@
 //! | keep the state of a tool | [`Store`] and [`Run`]; [`State`] and [`Entry`], the document |
 //! | keep another document | [`Snapshot`], [`Store::document`]; [`Raw`] for bytes that are not interpreted |
 //! | keep it somewhere else | [`Backend`], which a backend author implements; [`Catalog`] and [`Registry`], which offer it by address; the crate `sdk-conformance`, which tests it |
-//! | choose who can open it | [`encrypt`], which is the crate `sdk-encrypt` |
+//! | choose who can open it | [`encrypt`], which is the crate `sdk-encrypt`; [`Run::reseal`] changes it |
 //! | handle an error | [`ErrorKind`]: each kind says what to do |
 //! | wait for the lock, look at it, evict its holder | [`Wait`] and [`Cancel`], [`LockStatus`], [`Store::force_unlock`] |
 //! | seal something else with the same keys | [`envelope`] |
@@ -82,6 +82,7 @@ mod json;
 mod lock;
 mod memory;
 mod provenance;
+mod recipients;
 mod recovery;
 mod replay;
 mod revision;
@@ -104,6 +105,7 @@ pub use json::Json;
 pub use lock::{Holder, Liveness, Lock, LockInfo, LockStatus, LockToken};
 pub use memory::{MemoryBackend, MemoryCatalog};
 pub use provenance::Provenance;
+pub use recipients::Depth;
 pub use recovery::Salvaged;
 pub use revision::Revision;
 pub use run::Run;

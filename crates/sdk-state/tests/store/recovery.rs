@@ -1,7 +1,6 @@
 //! What a dead run leaves, and what becomes of it (R1, R2, R3, R4).
 
-use crate::failures::sealed_again;
-use crate::support::{Note, add, id, key, note, store};
+use crate::support::{Note, add, id, key, note, reseal, store};
 use crate::watched::{Fault, Method, Watched};
 use sdk_state::encrypt::Keyring;
 use sdk_state::{
@@ -379,11 +378,10 @@ fn a_recovery_that_cannot_move_current_leaves_no_revision() {
 fn a_reader_that_meets_a_replacement_reports_no_damage() {
     let (backend, [base, _]) = two();
     let writer = begin(&store(&backend));
-    let sealed = sealed_again(&Watched::over(backend.clone()), &base);
     let reader = Watched::over(backend);
     reader.hook(move |method, nth| {
         if method == Method::ReadJournal && nth == 1 {
-            writer.replace(&base, &sealed).unwrap();
+            reseal(&writer, &base).unwrap();
             writer.apply(add("a")).unwrap();
         }
         None
