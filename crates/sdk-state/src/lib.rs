@@ -69,6 +69,7 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
+//! | `age` | yes | `encrypt::Age`: keys in age's format |
 //! | `key-file` | yes | `encrypt::KeyFile`, on Unix: keys in files that only their owner can read |
 //! | `legacy-aes-gcm` | no | the AES-256-GCM of envelope version 1: see `sdk-encrypt` |
 

@@ -1,6 +1,8 @@
 //! The encrypters as a program uses them, and the primitives that they are built of.
 #![expect(clippy::unwrap_used, reason = "a test helper fails its test")]
 
+#[cfg(all(unix, feature = "age", feature = "key-file"))]
+mod age;
 mod env_key;
 mod example;
 #[cfg(all(unix, feature = "key-file"))]
