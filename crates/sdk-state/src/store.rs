@@ -341,7 +341,7 @@ impl<D: Snapshot> Store<D> {
     /// evicted holder can still save its document this way.
     ///
     /// ([E6](crate::guarantees)) It is sealed for the recipients of the current revision; if that cannot be read, for those of the
-    /// newest that can; on a fresh stack, for those of the keyring.
+    /// newest that can; in an empty stack, for those of the keyring.
     ///
     /// # Errors
     ///
@@ -350,7 +350,8 @@ impl<D: Snapshot> Store<D> {
     ///   longer than 4 KiB.
     /// * [`InvalidName`](ErrorKind::InvalidName) when the year of the clock does not have four digits.
     /// * [`MissingKey`](ErrorKind::MissingKey) when the stack has a recipient that the keyring cannot seal for.
-    /// * [`WrongKey`](ErrorKind::WrongKey) or [`Refused`](ErrorKind::Refused) when the keyring does not open the stack.
+    /// * [`WrongKey`](ErrorKind::WrongKey) or [`Refused`](ErrorKind::Refused) when the keyring does not open the stack, and
+    ///   [`Damaged`](ErrorKind::Damaged) when no revision tells its recipients.
     /// * [`Unsupported`](ErrorKind::Unsupported) when two recipients are the same key, an encrypter refuses, or version 1 is
     ///   to be written with a keyring that does not accept it.
     /// * [`Unavailable`](ErrorKind::Unavailable) when a key service does not answer.
@@ -586,6 +587,17 @@ impl<D: Snapshot> Store<D> {
                 })
             }
         }
+    }
+
+    /// Seals a document under one name.
+    pub(crate) fn seal(
+        &self,
+        subject: Subject<'_>,
+        origin: &Origin<'_>,
+        document: &D,
+    ) -> Result<Vec<u8>, Error> {
+        let payload = self.zstd()?.compress(&self.encode(document)?)?;
+        envelope::seal_v2(&self.inner.keyring, subject, origin, &payload)
     }
 
     /// Returns the current revision and the result of `read` for it; `None` for a fresh stack.
