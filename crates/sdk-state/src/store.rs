@@ -204,6 +204,13 @@ impl<D: Snapshot> Store<D> {
         self
     }
 
+    /// Opens and seals with these keys.
+    #[must_use]
+    pub fn with_keys(mut self, keys: impl Into<Keyring>) -> Self {
+        self.options().keyring = keys.into();
+        self
+    }
+
     /// Seals what is written for these recipients, in place of those that the stack has. Opens with the keyring as before.
     ///
     /// A holder of a key that is not among them can no longer read the stack, so this is for stores that start anew: a
