@@ -1,4 +1,5 @@
 use crate::{Error, Recipient};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Wraps the data key of a sealed file so that only the holder of a key can unwrap it.
@@ -74,8 +75,8 @@ pub trait Encrypter: Send + Sync {
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Error>;
 }
 
-/// Lets a program choose its encrypter at run time.
-impl Encrypter for Box<dyn Encrypter> {
+/// Lets a program choose its encrypter at run time, and use it in several keyrings.
+impl Encrypter for Arc<dyn Encrypter> {
     fn describe(&self) -> String {
         (**self).describe()
     }

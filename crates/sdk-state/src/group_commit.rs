@@ -342,7 +342,12 @@ impl<D: Snapshot> Core<D> {
             return;
         }
         let base = progress.base.clone();
-        let Ok(recipients) = self.owner.store.recipients_to_follow(base.as_ref()) else {
+        let known = progress.writer.as_ref().and_then(|writer| writer.base.as_ref());
+        let recipients = match known {
+            Some(base) => Ok(base.recipients.clone()),
+            None => self.owner.store.recipients_to_follow(base.as_ref()),
+        };
+        let Ok(recipients) = recipients else {
             return;
         };
         let origin = Origin {

@@ -49,6 +49,7 @@
 //! * With a key, a snapshot that was changed, or moved from another stack or revision, does not open, and none of its content
 //!   is returned ([E1, E2](crate::guarantees)).
 //! * A store with a key opens nothing that is not encrypted, and opens version 1 only if it was told to ([E5](crate::guarantees)).
+//! * What is written is sealed for the recipients that the stack has ([E6](crate::guarantees)).
 //! * A damaged or lost pointer is an error that says how to repair it; the stack never looks fresh ([C3](crate::guarantees)).
 //! * A document that is read and written back keeps every number and string, and every member that this version does not know
 //!   ([J2](crate::guarantees)).
@@ -75,6 +76,7 @@
 
 mod backend;
 mod catalog;
+mod copying;
 pub mod envelope;
 mod error;
 mod group_commit;

@@ -36,18 +36,21 @@ impl<D: Snapshot> Store<D> {
         if self.chooses_recipients() {
             return Ok(None);
         }
-        match current.map(|rev| self.recipients_of(rev)) {
-            Some(Err(error)) if is_about_the_file(&error) => {}
-            Some(recipients) => return recipients,
-            None => {}
-        }
-        for rev in self.list()?.iter().rev().take(MAX_TRIES) {
+        let mut unreadable = None;
+        if let Some(rev) = current {
             match self.recipients_of(rev) {
                 Err(error) if is_about_the_file(&error) => {}
                 recipients => return recipients,
             }
         }
-        Ok(None)
+        for rev in self.list()?.iter().rev().take(MAX_TRIES) {
+            match self.recipients_of(rev) {
+                Err(error) if is_about_the_file(&error) => unreadable = Some(error),
+                recipients => return recipients,
+            }
+        }
+        // The keyring alone must not decide who is locked out.
+        unreadable.map_or(Ok(None), Err)
     }
 
     fn recipients_of(&self, rev: &Revision) -> Result<Option<Vec<Recipient>>, Error> {

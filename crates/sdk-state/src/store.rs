@@ -204,6 +204,13 @@ impl<D: Snapshot> Store<D> {
         self
     }
 
+    /// Opens and seals with these keys.
+    #[must_use]
+    pub fn with_keys(mut self, keys: impl Into<Keyring>) -> Self {
+        self.options().keyring = keys.into();
+        self
+    }
+
     /// Seals what is written for these recipients, in place of those that the stack has. Opens with the keyring as before.
     ///
     /// A holder of a key that is not among them can no longer read the stack, so this is for stores that start anew: a
@@ -341,7 +348,7 @@ impl<D: Snapshot> Store<D> {
     /// evicted holder can still save its document this way.
     ///
     /// ([E6](crate::guarantees)) It is sealed for the recipients of the current revision; if that cannot be read, for those of the
-    /// newest that can; on a fresh stack, for those of the keyring.
+    /// newest that can; in an empty stack, for those of the keyring.
     ///
     /// # Errors
     ///
@@ -350,7 +357,8 @@ impl<D: Snapshot> Store<D> {
     ///   longer than 4 KiB.
     /// * [`InvalidName`](ErrorKind::InvalidName) when the year of the clock does not have four digits.
     /// * [`MissingKey`](ErrorKind::MissingKey) when the stack has a recipient that the keyring cannot seal for.
-    /// * [`WrongKey`](ErrorKind::WrongKey) or [`Refused`](ErrorKind::Refused) when the keyring does not open the stack.
+    /// * [`WrongKey`](ErrorKind::WrongKey) or [`Refused`](ErrorKind::Refused) when the keyring does not open the stack, and
+    ///   [`Damaged`](ErrorKind::Damaged) when no revision tells its recipients.
     /// * [`Unsupported`](ErrorKind::Unsupported) when two recipients are the same key, an encrypter refuses, or version 1 is
     ///   to be written with a keyring that does not accept it.
     /// * [`Unavailable`](ErrorKind::Unavailable) when a key service does not answer.
@@ -388,7 +396,8 @@ impl<D: Snapshot> Store<D> {
     ///
     /// * [`Locked`](ErrorKind::Locked) while somebody else holds the lock.
     /// * [`NotFound`](ErrorKind::NotFound) when there is no such revision.
-    /// * [`Damaged`](ErrorKind::Damaged) when a dead run's changes are damaged: see [`salvage`](Store::salvage).
+    /// * [`Damaged`](ErrorKind::Damaged) when a dead run's changes are damaged: see [`salvage`](Store::salvage). Also when the pointer
+    ///   is damaged or lost, and unfinished changes stand on another revision, which the error names: make that one current first.
     /// * [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) when `rev`, or the move, may be gone after a power cut.
     /// * Those of [`begin`](Store::begin) when a dead run left changes, and a [backend error](Backend#backend-errors).
     pub fn set_current(&self, rev: &Revision) -> Result<(), Error> {
@@ -586,6 +595,17 @@ impl<D: Snapshot> Store<D> {
                 })
             }
         }
+    }
+
+    /// Seals a document under one name.
+    pub(crate) fn seal(
+        &self,
+        subject: Subject<'_>,
+        origin: &Origin<'_>,
+        document: &D,
+    ) -> Result<Vec<u8>, Error> {
+        let payload = self.zstd()?.compress(&self.encode(document)?)?;
+        envelope::seal_v2(&self.inner.keyring, subject, origin, &payload)
     }
 
     /// Returns the current revision and the result of `read` for it; `None` for a fresh stack.

@@ -2,7 +2,7 @@
 
 use crate::support::{Note, add, id, key, note, reseal, store};
 use crate::watched::{Fault, Method, Watched};
-use sdk_state::encrypt::Keyring;
+use sdk_state::encrypt::{Encrypter as _, Keyring};
 use sdk_state::{
     Backend as _, Error, ErrorKind, Lock, MemoryBackend, Provenance, Revision, Run, Store, Wait,
 };
@@ -321,7 +321,9 @@ fn an_undamaged_journal_is_salvaged_whole() {
 fn a_journal_of_a_lost_key_is_salvaged_on_purpose_only() {
     let (backend, [first, _]) = two();
     let keys = Keyring::from(key(2)).also_open(key(1)).unwrap();
-    let lost: Store<Note> = Store::new(backend.clone(), keys).document();
+    let lost: Store<Note> = Store::new(backend.clone(), keys)
+        .with_recipients([key(2).recipient().clone()])
+        .document();
     let run = begin(&lost);
     run.apply(add("a")).unwrap();
     kill(&backend, run);
