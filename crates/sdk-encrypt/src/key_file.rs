@@ -3,6 +3,8 @@ use crate::Age;
 use crate::private_file::{self, Published};
 use crate::{Encrypter, Error, ErrorKind, Fingerprint, MasterKey, Recipient};
 use std::path::{Path, PathBuf};
+#[cfg(feature = "age")]
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// The longest key file: 44 characters, a line feed and some room.
@@ -40,7 +42,7 @@ impl KeyFile {
             None => Err(Error::new(
                 ErrorKind::InvalidKey,
                 format!(
-                    "the file {} does not hold a key: base64 of 32 bytes (44 characters) is expected",
+                    "the file {} does not hold a key of this kind: base64 of 32 bytes (44 characters) is expected",
                     path.display()
                 ),
             )),
@@ -67,12 +69,12 @@ impl KeyFile {
     ///
     /// Those of the two functions.
     #[cfg(feature = "age")]
-    pub fn open_any(path: impl Into<PathBuf>) -> Result<Box<dyn Encrypter>, Error> {
+    pub fn open_any(path: impl Into<PathBuf>) -> Result<Arc<dyn Encrypter>, Error> {
         let path = path.into();
         let text = private_file::read(&path, Age::MAX_FILE_BYTES)?.unwrap_or_default();
         match MasterKey::from_base64(&text) {
-            Ok(key) => Ok(Box::new(Self::new(path, key))),
-            Err(_) => Ok(Box::new(Age::from_file(&path, &text)?)),
+            Ok(key) => Ok(Arc::new(Self::new(path, key))),
+            Err(_) => Ok(Arc::new(Age::from_file(&path, &text)?)),
         }
     }
 

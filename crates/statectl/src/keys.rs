@@ -3,23 +3,25 @@
 use crate::environment;
 use crate::exit::{Failure, NOT_OPENED};
 use crate::output::Output;
+use crate::text;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use etcetera::BaseStrategy as _;
 use sdk_state::encrypt::{
-    self, Encrypter, EnvKey, ErrorKind, Fingerprint, KeyFile, Keyring, LegacyCipher, MasterKey, Noop,
+    self, Age, AgeKey, AgeRecipient, Encrypter, EnvKey, ErrorKind, KeyFile, Keyring, LegacyCipher, Noop,
     Published, Recipient,
 };
 use sdk_state::envelope::UnverifiedHeader;
 use sdk_state::{EnvelopeVersion, StackId};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Which keys seal and open.
 #[derive(Debug, Args)]
 pub(crate) struct KeyOptions {
-    /// A key to seal for and to open with: env-key:VAR, key-file:PATH, or noop alone for no encryption. May be repeated
-    /// [env: STATECTL_ENCRYPTER, comma-separated] [default: the key file statectl/key in your configuration directory]
+    /// A key to seal for and to open with: age:PATH, age-env:VAR, env-key:VAR, key-file:PATH, a public key age1…, which only
+    /// seals, or noop alone for no encryption. May be repeated [env: STATECTL_ENCRYPTER, comma-separated] [default: the key
+    /// file statectl/key in your configuration directory]
     #[arg(long = "encrypter", global = true, value_name = "SPEC")]
     encrypters: Vec<String>,
 
@@ -40,6 +42,9 @@ pub(crate) struct KeyOptions {
 /// Where a key is, as the operator gives it.
 #[derive(Debug, PartialEq)]
 enum Spec {
+    Age(PathBuf),
+    AgeEnv(String),
+    AgeRecipient(Box<AgeRecipient>),
     EnvKey(String),
     KeyFile(PathBuf),
     Noop,
@@ -70,19 +75,25 @@ impl KeyOptions {
                 .into()),
             };
         }
+        if also_open.iter().any(|spec| matches!(spec, Spec::AgeRecipient(_))) {
+            return Err(Failure::usage(
+                "a public key opens nothing: give --also-open the secret key, as age:PATH or age-env:VAR",
+            )
+            .into());
+        }
         let (first, others) = match encrypters.split_first() {
             None => (default_key()?, Vec::new()),
             Some((first, others)) => (Key::open(first)?, Key::open_all(others)?),
         };
-        let mut seen = vec![first.identity];
         let mut legacy = first.legacy;
         let mut ring = Keyring::from(first.encrypter);
         for key in others {
-            if seen.contains(&key.identity) {
-                let (name, fingerprint) = key.identity;
-                return Err(Failure::usage(format!("the key {name} {fingerprint} is given twice")).into());
+            let recipient = key.encrypter.recipient();
+            let is_same = |other: &Arc<dyn Encrypter>| other.recipient().is_same_key(recipient);
+            if ring.recipients().iter().any(is_same) {
+                let message = format!("the key {} is given twice", recipient.describe());
+                return Err(Failure::usage(message).into());
             }
-            seen.push(key.identity);
             ring = ring.also_seal_for(key.encrypter)?;
             legacy = legacy.or(key.legacy);
         }
@@ -107,13 +118,9 @@ impl KeyOptions {
         let NoRing::NoDefault { path, .. } = missing else {
             return Err(missing.into());
         };
-        let key = MasterKey::generate()?;
-        if KeyFile::create(&path, &key)? == Published::Now {
-            output.notice(format_args!(
-                "made the key {} (fingerprint {}); back it up: if you lose it, you lose what it seals",
-                path.display(),
-                key.fingerprint()
-            ));
+        let key = AgeKey::generate()?;
+        if Age::create(&path, &key, text::now())? == Published::Now {
+            output.notice(made(&path, &key.public().to_string()));
         }
         Ok(self.ring()?)
     }
@@ -203,6 +210,7 @@ fn option_for(recipient: &Recipient) -> String {
             format!("--encrypter env-key:{}", variable_of(recipient).unwrap_or("VAR"))
         }
         KeyFile::NAME => "--encrypter key-file:PATH".into(),
+        Age::NAME => "--encrypter age:PATH".into(),
         _ => format!("the key {}", recipient.describe()),
     }
 }
@@ -227,18 +235,21 @@ fn given(options: &[String], variable: &str) -> Result<Vec<Spec>, Failure> {
         .iter()
         .map(String::as_str)
         .chain(of_environment)
-        .map(|spec| {
-            Spec::parse(spec)
-                .ok_or_else(|| Failure::usage("a key is given as env-key:VAR, key-file:PATH or noop"))
-        })
+        .map(Spec::parse)
         .collect()
 }
 
 /// The key of a recipient, as the operator names it. A text that names no key is not repeated: it may be the key itself.
 pub(crate) fn encrypter(text: &str) -> Result<Arc<dyn Encrypter>, Failure> {
-    let spec = Spec::parse(text)
-        .ok_or_else(|| Failure::usage("a recipient is given as env-key:VAR or key-file:PATH"))?;
-    Ok(Key::open(&spec)?.encrypter)
+    Ok(Key::open(&Spec::parse(text)?)?.encrypter)
+}
+
+/// What is said about a new key.
+pub(crate) fn made(path: &Path, name: &str) -> String {
+    format!(
+        "made the key {} ({name}); back it up: if you lose it, you lose what it seals",
+        path.display()
+    )
 }
 
 fn default_key() -> Result<Key, NoRing> {
@@ -249,7 +260,7 @@ fn default_key() -> Result<Key, NoRing> {
         })?
         .config_dir()
         .join("statectl/key");
-    KeyFile::open(&path)
+    KeyFile::open_any(&path)
         .map(Key::from)
         .map_err(|error| match error.kind() {
             ErrorKind::MissingKey => NoRing::NoDefault {
@@ -261,12 +272,20 @@ fn default_key() -> Result<Key, NoRing> {
 }
 
 impl Spec {
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Result<Self, Failure> {
         match text.split_once(':') {
-            Some(("env-key", variable)) if !variable.is_empty() => Some(Self::EnvKey(variable.into())),
-            Some(("key-file", path)) if !path.is_empty() => Some(Self::KeyFile(path.into())),
-            None if text == Noop::NAME => Some(Self::Noop),
-            _ => None,
+            Some(("age", path)) if !path.is_empty() => Ok(Self::Age(path.into())),
+            Some(("age-env", variable)) if !variable.is_empty() => Ok(Self::AgeEnv(variable.into())),
+            Some(("env-key", variable)) if !variable.is_empty() => Ok(Self::EnvKey(variable.into())),
+            Some(("key-file", path)) if !path.is_empty() => Ok(Self::KeyFile(path.into())),
+            None if text == Noop::NAME => Ok(Self::Noop),
+            None if text.starts_with("age1") => match text.parse() {
+                Ok(recipient) => Ok(Self::AgeRecipient(Box::new(recipient))),
+                Err(problem) => Err(Failure::from(problem).into_usage()),
+            },
+            _ => Err(Failure::usage(
+                "a key is given as age:PATH, age-env:VAR, age1…, env-key:VAR, key-file:PATH or noop",
+            )),
         }
     }
 }
@@ -274,25 +293,29 @@ impl Spec {
 /// A key that a SPEC names, and its cipher for unobin's files.
 struct Key {
     encrypter: Arc<dyn Encrypter>,
-    /// Two recipients of one file differ in this.
-    identity: (&'static str, Fingerprint),
     legacy: Option<LegacyCipher>,
 }
 
 impl Key {
     fn open(spec: &Spec) -> Result<Self, NoRing> {
         match spec {
+            Spec::Age(path) => Ok(Self::sealing(Age::open(path)?)),
+            Spec::AgeEnv(variable) => Ok(Self::sealing(Age::from_env(variable)?)),
+            Spec::AgeRecipient(recipient) => Ok(Self::sealing(AgeRecipient::clone(recipient))),
             Spec::EnvKey(variable) => {
                 let key = EnvKey::from_env(variable)?;
                 Ok(Self {
                     legacy: Some(key.legacy()),
-                    identity: (EnvKey::NAME, key.fingerprint()),
                     encrypter: Arc::new(key),
                 })
             }
-            Spec::KeyFile(path) => Ok(KeyFile::open(path)?.into()),
+            Spec::KeyFile(path) => Ok(Self::sealing(KeyFile::open(path)?)),
             Spec::Noop => Err(Failure::usage("noop cannot be combined with keys").into()),
         }
+    }
+
+    fn sealing(key: impl Encrypter + 'static) -> Self {
+        Self::from(Arc::new(key) as Arc<dyn Encrypter>)
     }
 
     fn open_all(specs: &[Spec]) -> Result<Vec<Self>, NoRing> {
@@ -300,11 +323,10 @@ impl Key {
     }
 }
 
-impl From<KeyFile> for Key {
-    fn from(key: KeyFile) -> Self {
+impl From<Arc<dyn Encrypter>> for Key {
+    fn from(encrypter: Arc<dyn Encrypter>) -> Self {
         Self {
-            identity: (KeyFile::NAME, key.fingerprint()),
-            encrypter: Arc::new(key),
+            encrypter,
             legacy: None,
         }
     }

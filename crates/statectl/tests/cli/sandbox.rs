@@ -87,9 +87,9 @@ impl Sandbox {
         fs::write(self.path(name), content).unwrap();
     }
 
-    /// Makes a key file of that name and returns its SPEC.
+    /// Makes a key file of that name, of 32 bytes, for which only its holder can seal, and returns its SPEC.
     pub(crate) fn key(&self, name: &str) -> String {
-        self.run(&["keygen", name]).expect(0);
+        self.run(&["keygen", "--base64", name]).expect(0);
         format!("key-file:{name}")
     }
 }
