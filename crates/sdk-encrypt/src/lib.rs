@@ -34,7 +34,8 @@
 //! | take 32 bytes from the environment or a file | [`EnvKey`], `KeyFile` |
 //! | make a key | `AgeKey::generate`, `Age::create`, [`MasterKey::generate`], `KeyFile::create` |
 //! | seal for several keys, or replace a key | [`Keyring::also_seal_for`], [`Keyring::also_open`] |
-//! | use a key service or a device | [`Encrypter`], and the example `implement_encrypter` |
+//! | use a passphrase | `Passphrase` |
+//! | use a key service or a device | [`Encrypter`], and the example `implement_encrypter`; or `KeyProgram`, without Rust |
 //! | read the files of envelope version 1 | [`LegacyCipher`], [`Keyring::accept_v1`] |
 //! | encrypt nothing | [`Noop`] |
 //!
@@ -58,6 +59,8 @@
 //! |---|---|---|
 //! | `age` | yes | `Age` and `AgeRecipient`: keys in age's format, wrapped for with HPKE (RFC 9180) |
 //! | `key-file` | yes | `KeyFile`, on Unix, and the files of `Age`: keys in files that only their owner can read |
+//! | `command` | no | `KeyProgram`: a program that keeps the key |
+//! | `passphrase` | no | `Passphrase`: Argon2id (RFC 9106) |
 //! | `legacy-aes-gcm` | no | `EnvKey::legacy`: the AES-256-GCM of envelope version 1 (NIST SP 800-38D) |
 
 #[cfg(feature = "age")]
@@ -70,6 +73,8 @@ mod environment;
 mod error;
 #[cfg(all(unix, feature = "key-file"))]
 mod key_file;
+#[cfg(feature = "command")]
+mod key_program;
 mod keyring;
 mod legacy;
 mod master_key;
@@ -77,6 +82,8 @@ mod master_key;
 #[cfg(target_os = "linux")]
 mod memory_tests;
 mod noop;
+#[cfg(feature = "passphrase")]
+mod passphrase;
 #[cfg(all(unix, feature = "key-file"))]
 mod private_file;
 mod recipient;
@@ -90,10 +97,14 @@ pub use env_key::EnvKey;
 pub use error::{Error, ErrorKind};
 #[cfg(all(unix, feature = "key-file"))]
 pub use key_file::KeyFile;
+#[cfg(feature = "command")]
+pub use key_program::KeyProgram;
 pub use keyring::Keyring;
 pub use legacy::LegacyCipher;
 pub use master_key::{Fingerprint, MasterKey};
 pub use noop::Noop;
+#[cfg(feature = "passphrase")]
+pub use passphrase::Passphrase;
 #[cfg(all(unix, feature = "key-file"))]
 pub use private_file::Published;
 pub use recipient::{Recipient, RecipientBody};

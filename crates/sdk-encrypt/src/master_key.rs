@@ -123,11 +123,11 @@ impl MasterKey {
     }
 
     /// Puts a key together in place: no array of it is ever moved.
-    #[cfg(test)]
-    pub(crate) fn filled_with(byte: u8) -> Self {
+    #[cfg(any(test, feature = "passphrase"))]
+    pub(crate) fn filled_by<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
         let mut key = Self::zeros();
-        key.0.fill(byte);
-        key
+        fill(&mut **key.0)?;
+        Ok(key)
     }
 
     #[cfg(feature = "legacy-aes-gcm")]

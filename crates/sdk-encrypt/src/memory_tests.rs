@@ -70,7 +70,11 @@ fn occurrences_after(work: Work, complement: &[u8]) -> usize {
 
 /// 32 times C3.
 fn key() -> EnvKey {
-    EnvKey::new("STATE_KEY", MasterKey::filled_with(0xC3))
+    let key = MasterKey::filled_by(|key| {
+        key.fill(0xC3);
+        Ok::<_, ()>(())
+    });
+    EnvKey::new("STATE_KEY", key.unwrap())
 }
 
 /// 32 times B5, read from its text.

@@ -33,6 +33,12 @@ impl Recipient {
         self.body.text("fingerprint")
     }
 
+    #[cfg(feature = "passphrase")]
+    pub(crate) fn with_number(mut self, member: &str, value: u32) -> Self {
+        self.body.0.insert(member.into(), value.into());
+        self
+    }
+
     /// What tells the key from others of its kind: its public key or its fingerprint, where the encrypter records one.
     pub fn identity(&self) -> Option<&str> {
         self.body.text("public-key").or_else(|| self.fingerprint())
@@ -86,6 +92,11 @@ impl RecipientBody {
     /// The text of `member`, if it is a string.
     pub fn text(&self, member: &str) -> Option<&str> {
         self.0.get(member)?.as_str()
+    }
+
+    #[cfg(feature = "passphrase")]
+    pub(crate) fn number(&self, member: &str) -> Option<u64> {
+        self.0.get(member)?.as_u64()
     }
 
     /// Whether the object has no members.

@@ -68,6 +68,7 @@ mod held;
 mod holder;
 mod keys;
 mod output;
+mod passphrase;
 mod place;
 mod progress;
 mod rekeying;

@@ -7,6 +7,8 @@ mod env_key;
 mod example;
 #[cfg(all(unix, feature = "key-file"))]
 mod key_file;
+#[cfg(all(unix, feature = "command"))]
+mod key_program;
 #[cfg(feature = "legacy-aes-gcm")]
 mod legacy;
 mod primitives;
