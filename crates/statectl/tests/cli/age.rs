@@ -1,6 +1,6 @@
 //! Keys of age, and the programs of others that make and read them.
 
-use crate::sandbox::{Run, SECRET, Sandbox, snapshot};
+use crate::sandbox::{Run, SECRET, Sandbox, skip, snapshot};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
@@ -25,16 +25,6 @@ fn age_keygen(sandbox: &Sandbox, arguments: &[&str]) -> Option<String> {
             None
         }
     }
-}
-
-/// Says that something is not tested here. In CI that is a failure.
-#[expect(clippy::print_stderr, reason = "a test that is skipped must say so")]
-fn skip(why: &str) {
-    assert!(
-        !std::env::var("CI").is_ok_and(|ci| ci == "true"),
-        "CI must not skip: {why}"
-    );
-    eprintln!("SKIPPED: {why}");
 }
 
 #[test]

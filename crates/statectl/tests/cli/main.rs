@@ -11,6 +11,7 @@ mod documentation;
 mod json;
 mod keys;
 mod locking;
+mod passphrases;
 mod payloads;
 mod places;
 mod pushing;

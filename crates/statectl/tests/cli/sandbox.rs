@@ -179,6 +179,16 @@ pub(crate) fn everything_in(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Says that something is not tested here. In CI that is a failure.
+#[expect(clippy::print_stderr, reason = "a test that is skipped must say so")]
+pub(crate) fn skip(why: &str) {
+    assert!(
+        !std::env::var("CI").is_ok_and(|ci| ci == "true"),
+        "CI must not skip: {why}"
+    );
+    eprintln!("SKIPPED: {why}");
+}
+
 /// Runs a command with this on its standard input.
 pub(crate) fn with_input(command: &mut Command, input: &[u8]) -> Run {
     command
