@@ -120,10 +120,10 @@ impl Cost {
             .text("salt")
             .and_then(|text| STANDARD.decode(text).ok())
             .and_then(|bytes| bytes.try_into().ok())
-            .ok_or_else(|| refused("a salt of 16 bytes is expected, in base64".into()))?;
+            .ok_or_else(|| refused("a salt of 16 bytes is expected, in base64"))?;
         let number = |member: &str, bounds: RangeInclusive<u64>| match recipient.body.number(member) {
             Some(number) if bounds.contains(&number) => Ok(number as u32),
-            found => Err(refused(format!(
+            found => Err(refused(&format!(
                 "`{member}` is {}, and {} to {} is allowed",
                 found.map_or("no number".into(), |number| number.to_string()),
                 bounds.start(),
@@ -148,7 +148,7 @@ impl Cost {
 
     fn derive(&self, passphrase: &str) -> Result<MasterKey, Error> {
         let parameters = Params::new(self.memory_kib, self.passes, self.lanes, Some(MasterKey::BYTES))
-            .map_err(|problem| refused(problem.to_string()))?;
+            .map_err(|problem| refused(&problem.to_string()))?;
         let mut blocks: Vec<Block> = Vec::new();
         blocks
             .try_reserve_exact(parameters.block_count())
@@ -164,11 +164,11 @@ impl Cost {
             })
         });
         blocks.iter_mut().for_each(|block| block.zeroize());
-        key.map_err(|problem| refused(problem.to_string()))
+        key.map_err(|problem| refused(&problem.to_string()))
     }
 }
 
-fn refused(problem: String) -> Error {
+fn refused(problem: &str) -> Error {
     Error::new(
         ErrorKind::Failed,
         format!("the header asks for a passphrase in a way that is refused: {problem}"),
