@@ -61,9 +61,10 @@
 
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what an
 // entry holds (members, sensitive, masked), the stack and its lock (stack, held, holder, unfinished), its recipients (rekeying),
-// signals (child), and the commands.
+// other programs (child, editor), and the commands.
 mod child;
 mod commands;
+mod editor;
 mod environment;
 mod exit;
 mod held;
