@@ -14,12 +14,12 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 /// Edit the current snapshot in your editor; print the revision that is current then
 ///
-/// VISUAL, or else EDITOR, names the editor and its arguments. It gets a private file with the snapshot as JSON, secrets included,
+/// VISUAL, or else EDITOR, names the editor and its arguments, such as 'code --wait'. It gets a private file with the snapshot as JSON, secrets included,
 /// which is removed afterwards. What you save is checked, and becomes current if nobody has changed the stack meanwhile: the lock
 /// is not held while the editor is open. If it cannot be stored, the file stays, and the error says where. A dead run's
 /// unfinished changes are committed first, as a revision.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  EDITOR='code --wait' statectl edit network/prod -m 'port 443'")]
+#[command(after_help = "Example:\n  statectl edit network/prod -m 'port 443'")]
 pub(crate) struct Edit {
     /// FACTORY/STACK
     pub(super) stack: String,
