@@ -6,7 +6,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 
 const PROD: &str = "demo/prod";
@@ -48,12 +49,9 @@ fn assert_kept(sandbox: &Sandbox, run: Run, text: &str) {
     run.says(&[&format!("kept in {}, secrets included", drafts[0].display())]);
 }
 
-fn assert_private(file: &PathBuf) {
+fn assert_private(file: &Path) {
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(
-        (mode(file.as_path()), mode(file.parent().unwrap())),
-        (0o600, 0o700)
-    );
+    assert_eq!((mode(file), mode(file.parent().unwrap())), (0o600, 0o700));
 }
 
 fn assert_unchanged(sandbox: &Sandbox, rev: &str) {
@@ -137,36 +135,110 @@ fn invalid_edit_is_refused_and_kept() {
     assert_unchanged(&sandbox, &first);
 }
 
-/// The question comes on a terminal. The program never shows the document.
-#[test]
-fn invalid_edit_is_edited_again_if_the_operator_wants() {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+/// An `edit` at a terminal, whose editor breaks the document, and mends it if it is broken already.
+struct AtTerminal {
+    child: Child,
+    err: ChildStderr,
+    said: String,
+    terminal: fs::File,
+}
 
-    let editor = r#"sh -c 'grep -q broken "$1" && cp good.json "$1" || echo broken > "$1"' sh"#;
-    for (reply, code) in [("y\n", 0), ("n\n", 7)] {
-        let (sandbox, first) = Sandbox::with_snapshot("first");
+impl AtTerminal {
+    fn start(sandbox: &Sandbox) -> Self {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
         sandbox.write("good.json", &snapshot("prod", "second"));
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&terminal).unwrap();
         unlockpt(&terminal).unwrap();
         let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
         let side = fs::OpenOptions::new().read(true).write(true).open(name).unwrap();
-        let mut terminal = fs::File::from(terminal);
-        terminal.write_all(reply.as_bytes()).unwrap();
-        let mut edit = command(&sandbox, editor, &["edit", PROD]);
-        let run = Run::of(edit.stdin(side).output().unwrap()).expect(code);
-        match code {
-            0 => {
-                run.says(&["error: the snapshot is not valid", "edit it again? [y/N]"]);
-                assert!(sandbox.answer(&["pull", PROD]).contains("second"));
-                assert_eq!(drafts(&sandbox), [] as [PathBuf; 0]);
-            }
-            _ => {
-                assert_kept(&sandbox, run, "broken");
-                assert_unchanged(&sandbox, &first);
-            }
+        let mend = r#"echo mending; read line; cp good.json "$1""#;
+        let editor =
+            format!(r#"sh -c 'if grep -q broken "$1"; then {mend}; else echo broken > "$1"; fi' sh"#);
+        let mut child = command(sandbox, &editor, &["edit", PROD])
+            .stdin(side)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            err: child.stderr.take().unwrap(),
+            child,
+            said: String::new(),
+            terminal: terminal.into(),
         }
     }
+
+    /// Waits until the program has said this.
+    fn wait_for(&mut self, text: &str) {
+        while !self.said.contains(text) {
+            let mut byte = [0];
+            self.err.read_exact(&mut byte).unwrap();
+            self.said.push(byte[0].into());
+        }
+    }
+
+    fn reply(&mut self, line: &str) {
+        self.terminal.write_all(line.as_bytes()).unwrap();
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn end(mut self) -> (ExitStatus, Run) {
+        self.err.read_to_string(&mut self.said).unwrap();
+        let status = self.child.wait().unwrap();
+        let run = Run {
+            code: status.code().unwrap_or(-1),
+            out: String::new(),
+            err: self.said,
+        };
+        (status, run)
+    }
+}
+
+#[test]
+fn invalid_edit_is_edited_again_if_the_operator_wants() {
+    let (sandbox, _) = Sandbox::with_snapshot("first");
+    let mut edit = AtTerminal::start(&sandbox);
+    edit.wait_for("edit it again? [y/N]");
+    edit.reply("y\n");
+    edit.wait_for("mending");
+    // It belongs to this editor too.
+    edit.signal(Signal::INT);
+    edit.reply("\n");
+    let (_, run) = edit.end();
+    run.expect(0).says(&["error: the snapshot is not valid"]);
+    assert!(sandbox.answer(&["pull", PROD]).contains("second"));
+    assert_eq!(drafts(&sandbox), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn invalid_edit_is_kept_if_the_operator_gives_up() {
+    let (sandbox, first) = Sandbox::with_snapshot("first");
+    let mut edit = AtTerminal::start(&sandbox);
+    edit.wait_for("edit it again? [y/N]");
+    edit.reply("n\n");
+    let (_, run) = edit.end();
+    assert_kept(&sandbox, run.expect(7), "broken");
+    assert_unchanged(&sandbox, &first);
+}
+
+/// Once the editor is closed, a signal ends the program again.
+#[test]
+fn interrupt_at_the_question_keeps_the_edit() {
+    let (sandbox, first) = Sandbox::with_snapshot("first");
+    let mut edit = AtTerminal::start(&sandbox);
+    edit.wait_for("edit it again? [y/N]");
+    edit.signal(Signal::INT);
+    let (status, run) = edit.end();
+    assert_eq!(status.signal(), Some(Signal::INT.as_raw()), "{run:?}");
+    let left = drafts(&sandbox);
+    assert_eq!(fs::read_to_string(&left[0]).unwrap(), "broken\n");
+    run.says(&[&format!("in {}", left[0].display())]);
+    assert_unchanged(&sandbox, &first);
 }
 
 /// The other writer can write, because nobody holds the lock while the editor is open.

@@ -61,7 +61,7 @@ fn refused_moves_store_nothing_and_say_why() {
     let (sandbox, first) = Sandbox::with_snapshot("first");
     for (from, to, code, said) in [
         (
-            "resource.databsae",
+            "resource.databases",
             "resource.db",
             3,
             "did you mean resource.database?",

@@ -70,9 +70,9 @@ fn raw_output_is_for_one_simple_value() {
 #[test]
 fn unknown_output_suggests_the_nearest() {
     let (sandbox, _) = with_outputs();
-    let run = sandbox.run(&["output", PROD, "conection", "--reveal"]).expect(3);
+    let run = sandbox.run(&["output", PROD, "urls", "--reveal"]).expect(3);
     assert_eq!(run.out, "");
-    run.says(&["no output \"conection\"", "did you mean connection?"]);
+    run.says(&["no output \"urls\"", "did you mean url?"]);
 }
 
 #[test]
