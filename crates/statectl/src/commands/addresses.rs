@@ -75,10 +75,10 @@ impl Mv {
         })?;
         let followers = match &dependents[..] {
             [] => String::new(),
-            dependents => format!(", and so do the dependencies of {}", named(dependents)),
+            dependents => format!(", and the dependencies of {}", named(dependents)),
         };
         let output = context.output();
-        output.notice(format_args!("{} is now {}{followers}", self.from, self.to));
+        output.notice(format_args!("moved {} to {}{followers}", self.from, self.to));
         output.answer(&Moved {
             stack: self.stack.clone(),
             revision: rev.to_string(),
@@ -141,7 +141,7 @@ impl Rm {
         })?;
         let output = context.output();
         output.notice(format_args!(
-            "forgot {}: the things themselves stay",
+            "forgot {}; the things themselves stay",
             named(&addresses)
         ));
         output.answer(&Forgotten {
@@ -243,7 +243,7 @@ fn forgotten(state: &State, addresses: &[String]) -> Result<State, Failure> {
         .collect();
     if !dependents.is_empty() {
         let message = format!(
-            "nothing was forgotten, because {} would lose what they depend on",
+            "nothing was forgotten, because other entries depend on what you named: {}",
             named(&dependents)
         );
         return Err(Failure::new(FAILED, "has-dependents", message)
@@ -339,7 +339,7 @@ mod tests {
         let Err(Failure::Told(told)) = forget(&["resource.a", "resource.c"]) else {
             panic!("a refusal");
         };
-        assert!(told.message.contains("resource.b would"), "{}", told.message);
+        assert!(told.message.ends_with(": resource.b"), "{}", told.message);
     }
 
     #[test]

@@ -62,13 +62,15 @@ impl Edit {
             editor.edit(draft.path())?;
             match checked(&stack, &draft) {
                 Ok(bytes) => break bytes,
-                Err(failure) if !io::stdin().is_terminal() => return Err(draft.keep(failure)),
+                Err(failure) if !io::stdin().is_terminal() => {
+                    return Err(draft.keep(failure.extend_hint(&base.how_to_go_on())));
+                }
                 Err(failure) => output.failure(&failure),
             }
             if !matches!(output.ask("edit it again?"), Ok(true)) {
                 let message = "the edited document is not valid, so nothing was stored";
                 let failure = Failure::new(INVALID, "invalid-snapshot", message);
-                return Err(draft.keep(failure));
+                return Err(draft.keep(failure.hint(base.how_to_go_on())));
             }
         };
         if bytes == base.document.bytes {
@@ -140,6 +142,13 @@ impl Base {
         let mut text = json.to_indented();
         text.push('\n');
         Draft::new(text.as_bytes())
+    }
+
+    fn how_to_go_on(&self) -> String {
+        format!(
+            "correct the file and store it with `statectl push STACK FILE --expect {}`",
+            self.revision
+        )
     }
 }
 

@@ -127,6 +127,7 @@ fn invalid_edit_is_refused_and_kept() {
     let (sandbox, first) = Sandbox::with_snapshot("first");
     let run = edit(&sandbox, BREAKS).expect(7);
     assert_eq!(run.out, "");
+    let run = run.says(&[&format!("statectl push demo/prod FILE --expect {first}")]);
     assert_kept(&sandbox, run, "resource.database\"");
     assert_unchanged(&sandbox, &first);
     let (sandbox, first) = Sandbox::with_snapshot("first");

@@ -24,7 +24,7 @@ fn moved_entry_keeps_its_place_and_its_dependents() {
         .run(&["mv", PROD, "resource.database", "resource.db"])
         .expect(0);
     assert_eq!(run.out.trim_end(), sandbox.answer(&["current", PROD]));
-    run.says(&["resource.database is now resource.db", "action.migrate"]);
+    run.says(&["moved resource.database to resource.db, and the dependencies of action.migrate"]);
     expected["entries"][0]["address"] = "resource.db".into();
     expected["entries"][1]["depends-on"][0] = "resource.db".into();
     assert_eq!(document(&sandbox), expected);
@@ -91,7 +91,7 @@ fn entry_is_forgotten_only_with_what_depends_on_it() {
     let (sandbox, first) = Sandbox::with_snapshot("first");
     let run = sandbox.run(&["rm", PROD, "resource.database"]).expect(1);
     assert_eq!(run.out, "");
-    run.says(&["nothing was forgotten, because action.migrate"]);
+    run.says(&["nothing was forgotten, because other entries depend on what you named: action.migrate"]);
     sandbox
         .run(&["rm", PROD, "action.migrat"])
         .expect(3)
