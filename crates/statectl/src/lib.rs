@@ -59,18 +59,25 @@
 //!
 //! None. The crate enables `legacy-aes-gcm` of `sdk-state`, so that `--accept-v1` opens unobin's files.
 
-// From the bottom up: output (text, table, exit, output, progress), places and keys (environment, place, keys), the stack and
-// its lock (stack, held, holder, unfinished), its recipients (rekeying), and the commands.
+// From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what an
+// entry holds (members, sensitive, masked), the stack and its lock (stack, held, holder, unfinished), its recipients (rekeying),
+// other programs (child, editor), and the commands.
+mod child;
 mod commands;
+mod editor;
 mod environment;
 mod exit;
 mod held;
 mod holder;
 mod keys;
+mod masked;
+mod members;
+mod nearest;
 mod output;
 mod place;
 mod progress;
 mod rekeying;
+mod sensitive;
 mod stack;
 mod table;
 mod text;

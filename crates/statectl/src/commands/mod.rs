@@ -1,11 +1,14 @@
 //! The command line, and its commands.
 
+mod addresses;
 mod current;
+mod edit;
 mod entries;
 mod key;
 mod keygen;
 mod lock;
 mod lock_status;
+mod outputs;
 mod pull;
 mod push;
 mod recover;
@@ -61,6 +64,10 @@ pub(crate) enum Command {
     Snapshots(revisions::Snapshots),
     List(entries::List),
     Show(entries::Show),
+    Output(outputs::Outputs),
+    Edit(edit::Edit),
+    Mv(addresses::Mv),
+    Rm(addresses::Rm),
     SetCurrent(current::SetCurrent),
     Recover(recover::Recover),
     Delete(revisions::Delete),
@@ -84,6 +91,10 @@ impl Command {
             Self::Snapshots(command) => command.run(context),
             Self::List(command) => command.run(context),
             Self::Show(command) => command.run(context),
+            Self::Output(command) => command.run(context),
+            Self::Edit(command) => command.run(context),
+            Self::Mv(command) => command.run(context),
+            Self::Rm(command) => command.run(context),
             Self::SetCurrent(command) => command.run(context),
             Self::Recover(command) => command.run(context),
             Self::Delete(command) => command.run(context),
@@ -108,6 +119,10 @@ impl Command {
             Self::Snapshots(command) => Some(&command.stack),
             Self::List(command) => Some(&command.stack),
             Self::Show(command) => Some(&command.stack),
+            Self::Output(command) => Some(&command.stack),
+            Self::Edit(command) => Some(&command.stack),
+            Self::Mv(command) => Some(&command.stack),
+            Self::Rm(command) => Some(&command.stack),
             Self::SetCurrent(command) => Some(&command.stack),
             Self::Recover(command) => Some(&command.stack),
             Self::Delete(command) => Some(&command.stack),

@@ -7,9 +7,12 @@
 )]
 
 mod documentation;
+mod editing;
 mod json;
 mod keys;
 mod locking;
+mod moving;
+mod outputs;
 mod payloads;
 mod places;
 mod pushing;

@@ -27,7 +27,7 @@ fn store_in(root: &Path, key: &Path) -> Store {
     Store::new(backend, KeyFile::open(key).unwrap()).with_provenance(provenance)
 }
 
-fn begin(sandbox: &Sandbox) -> Run {
+pub(crate) fn begin(sandbox: &Sandbox) -> Run {
     let store = store_in(&sandbox.path(".unobin/state"), &sandbox.default_key());
     store.begin("apply", Duration::ZERO).unwrap()
 }
@@ -44,13 +44,13 @@ fn put(run: &Run, count: usize) {
 }
 
 /// A stack whose last run made `count` changes and left without committing them, and its current revision.
-fn left(count: usize) -> (Sandbox, String) {
+pub(crate) fn left(count: usize) -> (Sandbox, String) {
     let (sandbox, rev) = Sandbox::with_snapshot("first");
     put(&begin(&sandbox), count);
     (sandbox, rev)
 }
 
-fn revisions(sandbox: &Sandbox) -> Vec<Value> {
+pub(crate) fn revisions(sandbox: &Sandbox) -> Vec<Value> {
     let listing = sandbox.document(&["snapshots", PROD]);
     listing["snapshots"].as_array().unwrap().clone()
 }
