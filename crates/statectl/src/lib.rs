@@ -59,17 +59,19 @@
 //!
 //! None. The crate enables `legacy-aes-gcm` of `sdk-state`, so that `--accept-v1` opens unobin's files.
 
-// From the bottom up: output (text, table, exit, output, progress), places and keys (environment, place, keys), the stack and
-// its lock (stack, held, holder, unfinished), and the commands.
+// From the bottom up: output (text, table, exit, output, progress), places and keys (environment, place, keys), the stack,
+// its revisions and its lock (stack, history, selector, held, holder, unfinished), and the commands.
 mod commands;
 mod environment;
 mod exit;
 mod held;
+mod history;
 mod holder;
 mod keys;
 mod output;
 mod place;
 mod progress;
+mod selector;
 mod stack;
 mod table;
 mod text;

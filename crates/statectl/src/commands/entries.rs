@@ -1,12 +1,12 @@
-use super::parsed;
 use crate::exit::{Failure, MISSING};
 use crate::output::Answer;
+use crate::selector::RevisionOption;
 use crate::stack::Context;
 use crate::table::{Table, fields};
 use crate::text::{HEADING, plain};
 use crate::unfinished::UnfinishedDocument;
 use clap::Args;
-use sdk_state::{Entry, Json, Revision, Snapshot as _, State};
+use sdk_state::{Entry, Json, Snapshot as _, State};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
@@ -20,9 +20,8 @@ use time::OffsetDateTime;
 pub(crate) struct List {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// Use this revision instead of the current one
-    #[arg(long)]
-    rev: Option<String>,
+    #[command(flatten)]
+    revision: RevisionOption,
 }
 
 #[derive(serde::Serialize)]
@@ -51,8 +50,7 @@ struct Row {
 
 impl List {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let rev: Option<Revision> = parsed(self.rev.as_deref())?;
-        let stack = context.readable(&self.stack, rev.as_ref())?;
+        let (stack, rev) = context.readable_at(&self.stack, &self.revision)?;
         let found = stack.snapshot(rev.as_ref())?;
         let (rev, state) = (found.revision, found.document);
         if state.is_empty() {
@@ -141,9 +139,8 @@ pub(crate) struct Show {
     pub(super) stack: String,
     /// The entry's address
     address: String,
-    /// Use this revision instead of the current one
-    #[arg(long)]
-    rev: Option<String>,
+    #[command(flatten)]
+    revision: RevisionOption,
     /// Show sensitive fields too
     #[arg(long)]
     reveal: bool,
@@ -176,8 +173,7 @@ struct Field {
 
 impl Show {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let rev: Option<Revision> = parsed(self.rev.as_deref())?;
-        let stack = context.readable(&self.stack, rev.as_ref())?;
+        let (stack, rev) = context.readable_at(&self.stack, &self.revision)?;
         let found = stack.snapshot(rev.as_ref())?;
         let (rev, state) = (found.revision, found.document);
         let Some(entry) = state.find(&self.address) else {

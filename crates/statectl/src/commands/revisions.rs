@@ -2,6 +2,7 @@ use crate::exit::Failure;
 use crate::held;
 use crate::output::Answer;
 use crate::progress;
+use crate::selector::RevisionArgument;
 use crate::stack::{Context, Stack};
 use crate::table::{MARK, Table};
 use crate::text::{age, first_line, now, plain, size};
@@ -47,8 +48,8 @@ struct Listing {
 pub(crate) struct Delete {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// The revision to delete
-    rev: String,
+    #[command(flatten)]
+    rev: RevisionArgument,
 }
 
 #[derive(Serialize)]
@@ -114,8 +115,8 @@ impl Snapshots {
 
 impl Delete {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let rev: Revision = self.rev.parse()?;
         let stack = context.keyless(&self.stack)?;
+        let rev = stack.select(&self.rev)?;
         stack.demand_snapshot()?;
         let existed = stack.store().list()?.contains(&rev);
         match held::join(&stack)? {

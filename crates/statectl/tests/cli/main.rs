@@ -18,5 +18,6 @@ mod refusals;
 mod repairing;
 mod sandbox;
 mod schema;
+mod selecting;
 mod unfinished;
 mod unobin;
