@@ -1,16 +1,16 @@
 use crate::exit::{Failure, MISSING};
+use crate::members::Members;
 use crate::output::Answer;
 use crate::selector::RevisionOption;
+use crate::sensitive::{MASK, is_sensitive};
 use crate::stack::Context;
 use crate::table::{Table, fields};
 use crate::text::{HEADING, plain};
 use crate::unfinished::UnfinishedDocument;
 use clap::Args;
 use sdk_state::{Entry, Json, Snapshot as _, State};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
-use std::fmt;
 use std::io::{self, Write as _};
 use time::OffsetDateTime;
 
@@ -128,9 +128,6 @@ impl Answer for Entries {
     }
 }
 
-/// Printed instead of a sensitive value.
-const MASK: &str = "(sensitive)";
-
 /// Show one entry, with sensitive fields masked
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl show network/prod resource.database --reveal")]
@@ -219,21 +216,6 @@ impl Show {
     }
 }
 
-/// A name may also lead into a member, as `tags.token`: then the whole member is masked. Leading signs of path notations are
-/// skipped, so that `/token` and `$.token` mask too.
-fn is_sensitive(name: &str, sensitive: &[String]) -> bool {
-    sensitive.iter().any(|sensitive| {
-        sensitive
-            .strip_prefix(name)
-            .or_else(|| {
-                sensitive
-                    .trim_start_matches(['$', '/', '.', '[', '"', '\''])
-                    .strip_prefix(name)
-            })
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[', '/', '"', '\'', ']']))
-    })
-}
-
 /// The entry as the snapshot's document has it, with these members as its inputs and outputs.
 fn document(entry: &Entry, inputs: &[Field], outputs: &[Field]) -> Result<Box<RawValue>, Failure> {
     #[derive(serde::Deserialize)]
@@ -319,33 +301,6 @@ impl Field {
                 .join("\n"),
             None => format!("{MASK}, --reveal shows it"),
         }
-    }
-}
-
-/// The members of an object in their order, duplicates included.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Vec<(String, &'de RawValue)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(members)
-            }
-        }
-
-        deserializer.deserialize_map(Object).map(Self)
     }
 }
 
