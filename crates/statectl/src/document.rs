@@ -1,6 +1,7 @@
 //! A state's document, split into its entries without decoding them.
 
 use crate::members::Members;
+use memchr::memmem;
 use sdk_state::{Error, ErrorKind};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -16,11 +17,30 @@ const ADDRESS: &str = "{\"address\":\"";
 ///
 /// Two revisions differ in few entries, and equal entries have equal texts. So they are compared as texts, and only what differs
 /// is decoded.
+#[derive(Default)]
 pub(crate) struct Document {
     text: String,
     entries: Vec<Place>,
     /// The members beside the entries.
     others: Vec<(String, Range<usize>)>,
+}
+
+pub(crate) fn text_of(bytes: Vec<u8>) -> Result<String, Error> {
+    String::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8"))
+}
+
+/// The texts of what may be the entry with this address, in an encoded document that is not split. An object inside of another
+/// entry may look the same.
+pub(crate) fn candidates<'t>(text: &'t str, address: &str) -> Vec<&'t str> {
+    let address = serde_json::Value::from(address).to_string();
+    let beginning = format!("{{\"address\":{address},\"entry-kind\":");
+    memmem::find_iter(text.as_bytes(), &beginning)
+        .filter_map(|at| {
+            let rest = text.get(at..)?;
+            let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
+            values.next()?.ok().map(RawValue::get)
+        })
+        .collect()
 }
 
 /// Where an entry is.
@@ -38,7 +58,7 @@ enum Address {
 impl Document {
     /// Splits the bytes of [`State::encode`](sdk_state::Snapshot::encode).
     pub(crate) fn split(bytes: Vec<u8>) -> Result<Self, Error> {
-        let text = String::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8"))?;
+        let text = text_of(bytes)?;
         let (entries, others) = {
             let parts: Parts<'_> =
                 serde_json::from_str(&text).map_err(|_| invalid("it is no such object"))?;
@@ -64,6 +84,12 @@ impl Document {
         })
     }
 
+    /// The text of the entry with this address. Looks at every entry, because a document is seldom asked for more than one.
+    pub(crate) fn find(&self, address: &str) -> Option<&str> {
+        let index = (0..self.len()).find(|index| self.address(*index) == address)?;
+        Some(self.entry(index))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -78,13 +104,6 @@ impl Document {
             Address::At(range) => &self.text[range.clone()],
             Address::Decoded(address) => address,
         }
-    }
-
-    /// The text of the entry with this address. Looks at every entry, because most documents are asked for one.
-    pub(crate) fn find(&self, address: &str) -> Option<&str> {
-        (0..self.len())
-            .find(|index| self.address(*index) == address)
-            .map(|index| self.entry(index))
     }
 
     /// The entries that are not equal on both sides: the positions of both, or of the one that only one side has.
@@ -210,6 +229,16 @@ mod tests {
                 ("new", "2")
             ]
         );
+    }
+
+    #[test]
+    fn candidates_contain_the_entry_and_no_other() {
+        let entry =
+            |address: &str| format!(r#"{{"address":{address},"entry-kind":"leaf","inputs":{{"a":"}}"}}}}"#);
+        let text = format!("{{\"entries\":[{},{}]}}", entry("\"a\""), entry(r#""q\"""#));
+        assert_eq!(candidates(&text, "a"), [entry("\"a\"")]);
+        assert_eq!(candidates(&text, "q\""), [entry(r#""q\"""#)]);
+        assert!(candidates(&text, "q").is_empty());
     }
 
     #[test]

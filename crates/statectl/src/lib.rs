@@ -60,9 +60,10 @@
 //! None. The crate enables `legacy-aes-gcm` of `sdk-state`, so that `--accept-v1` opens unobin's files.
 
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, place, keys), what a document
-// holds (members, sensitive, document, fields, diff), the stack, its revisions and its lock (stack, history, selector, held,
-// holder, unfinished), and the commands.
+// holds (members, sensitive, document, fields, diff), the stack, its revisions and its lock (stack, history, comparing, selector,
+// held, holder, unfinished), and the commands.
 mod commands;
+mod comparing;
 mod diff;
 mod document;
 mod environment;

@@ -14,7 +14,8 @@ use time::{OffsetDateTime, PrimitiveDateTime, Time};
 /// So many names are listed of an ambiguous beginning.
 const MOST_CANDIDATES: usize = 8;
 
-const SELECTORS: &str = "A revision: @ is the current one, @- its parent and @-3 the parent of the parent of the parent, latest the \
+/// What a revision can be called, for the help of each command.
+pub(crate) const SELECTORS: &str = "A revision: @ is the current one, @- its parent and @-3 the parent of the parent of the parent, latest the \
     newest stored one; else its name, or a beginning of the name that no other has";
 
 /// A revision other than the current one, of a command that reads the current one by default.

@@ -7,6 +7,7 @@
 )]
 
 mod documentation;
+mod history;
 mod json;
 mod keys;
 mod locking;
