@@ -140,9 +140,15 @@ fn documentation() -> Step {
 
 /// Packs every crate that is published, and builds it from its package. The target directory is named, so that the
 /// packages share what they build.
+///
+/// Cargo keeps what it has unpacked of a local registry (`registry/src/-…`) and does not look again while the version is the
+/// same: a package would be built against its siblings of an earlier commit.
 fn packages() -> Step {
-    let mut step =
-        cargo("package --locked --allow-dirty --workspace --exclude xtask --exclude example-sqlite");
+    let package = "cargo package --locked --allow-dirty --workspace --exclude xtask --exclude example-sqlite";
+    let mut step = shell(&format!(
+        "rm -rf \"${{CARGO_HOME:-$HOME/.cargo}}\"/registry/src/-*/{{sdk-*,localstate,statectl}}-[0-9]*\n{package}"
+    ));
+    step.name = package.into();
     step.command.env("CARGO_TARGET_DIR", target());
     step
 }

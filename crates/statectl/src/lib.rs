@@ -61,7 +61,7 @@
 
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, place, keys), what a document
 // holds (members, sensitive, document, fields, diff), the stack, its revisions and its lock (stack, history, comparing, selector,
-// held, holder, unfinished), and the commands.
+// held, holder, unfinished), its recipients (rekeying), and the commands.
 mod commands;
 mod comparing;
 mod diff;
@@ -77,6 +77,7 @@ mod members;
 mod output;
 mod place;
 mod progress;
+mod rekeying;
 mod selector;
 mod sensitive;
 mod stack;

@@ -71,6 +71,8 @@ pub(crate) struct Stack<'a> {
     context: &'a Context,
     place: Place,
     backend: Arc<dyn Backend>,
+    /// The keys of the store; plain for a command that opens nothing.
+    ring: Keyring,
     store: Store,
 }
 
@@ -114,6 +116,7 @@ impl Context {
         let backend: Arc<dyn Backend> = place.catalog.open(&id)?.into();
         Ok(Stack {
             store: Store::new(Arc::clone(&backend), Noop).with_provenance(provenance()),
+            ring: Noop.into(),
             context: self,
             place,
             backend,
@@ -161,10 +164,20 @@ impl Context {
 
 impl Stack<'_> {
     fn with_keys(mut self, ring: Keyring) -> Self {
-        self.store = Store::new(Arc::clone(&self.backend), ring)
-            .with_provenance(provenance())
-            .with_envelope(self.keys().envelope());
+        self.store = self.store_with(ring.clone());
+        self.ring = ring;
         self
+    }
+
+    /// A store of this stack with other keys.
+    pub(crate) fn store_with(&self, ring: Keyring) -> Store {
+        Store::new(Arc::clone(&self.backend), ring)
+            .with_provenance(provenance())
+            .with_envelope(self.keys().envelope())
+    }
+
+    pub(crate) fn ring(&self) -> &Keyring {
+        &self.ring
     }
 
     pub(crate) fn context(&self) -> &Context {
@@ -217,7 +230,7 @@ impl Stack<'_> {
         Ok(stacks.iter().all(|id| id == self.id()) && self.store.list()?.is_empty())
     }
 
-    fn no_current(&self) -> Failure {
+    pub(crate) fn no_current(&self) -> Failure {
         let known = match self.place.catalog.stacks() {
             Ok(known) => known,
             Err(error) => return error.into(),
