@@ -396,7 +396,8 @@ impl<D: Snapshot> Store<D> {
     ///
     /// * [`Locked`](ErrorKind::Locked) while somebody else holds the lock.
     /// * [`NotFound`](ErrorKind::NotFound) when there is no such revision.
-    /// * [`Damaged`](ErrorKind::Damaged) when a dead run's changes are damaged: see [`salvage`](Store::salvage).
+    /// * [`Damaged`](ErrorKind::Damaged) when a dead run's changes are damaged: see [`salvage`](Store::salvage). Also when the pointer
+    ///   is damaged or lost, and unfinished changes stand on another revision, which the error names: make that one current first.
     /// * [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) when `rev`, or the move, may be gone after a power cut.
     /// * Those of [`begin`](Store::begin) when a dead run left changes, and a [backend error](Backend#backend-errors).
     pub fn set_current(&self, rev: &Revision) -> Result<(), Error> {

@@ -232,7 +232,7 @@ fn killed_rekeying_goes_on_when_it_is_run_again() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(pause));
+        std::thread::park_timeout(std::time::Duration::from_millis(pause));
         kills += i32::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
