@@ -59,15 +59,20 @@
 //!
 //! None. The crate enables `legacy-aes-gcm` of `sdk-state`, so that `--accept-v1` opens unobin's files.
 
-// From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what an
-// entry holds (members, sensitive, masked), the stack and its lock (stack, held, holder, unfinished), its recipients (rekeying),
-// other programs (child, editor), and the commands.
+// From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what a
+// document holds (members, sensitive, masked, document, fields, diff), the stack, its revisions, its lock and its recipients (stack,
+// history, comparing, selector, held, holder, unfinished, rekeying), other programs (child, editor), and the commands.
 mod child;
 mod commands;
+mod comparing;
+mod diff;
+mod document;
 mod editor;
 mod environment;
 mod exit;
+mod fields;
 mod held;
+mod history;
 mod holder;
 mod keys;
 mod masked;
@@ -77,6 +82,7 @@ mod output;
 mod place;
 mod progress;
 mod rekeying;
+mod selector;
 mod sensitive;
 mod stack;
 mod table;

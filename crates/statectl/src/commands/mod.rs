@@ -2,17 +2,20 @@
 
 mod addresses;
 mod current;
+mod diff;
 mod edit;
 mod entries;
 mod key;
 mod keygen;
 mod lock;
 mod lock_status;
+mod log;
 mod outputs;
 mod pull;
 mod push;
 mod recover;
 mod revisions;
+mod rollback;
 mod stacks;
 
 use crate::exit::Failure;
@@ -68,7 +71,10 @@ pub(crate) enum Command {
     Edit(edit::Edit),
     Mv(addresses::Mv),
     Rm(addresses::Rm),
+    Log(log::Log),
+    Diff(diff::DiffCommand),
     SetCurrent(current::SetCurrent),
+    Rollback(rollback::Rollback),
     Recover(recover::Recover),
     Delete(revisions::Delete),
     Stacks(stacks::Stacks),
@@ -82,7 +88,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Runs it. The exit code is 0, except that of a command under `lock`.
+    /// Runs it. The exit code is 0, except that of a command under `lock`, and of `diff --exit-code`.
     pub(crate) fn run(&self, context: &Context) -> Result<u8, Failure> {
         match self {
             Self::Push(command) => command.run(context),
@@ -95,7 +101,10 @@ impl Command {
             Self::Edit(command) => command.run(context),
             Self::Mv(command) => command.run(context),
             Self::Rm(command) => command.run(context),
+            Self::Log(command) => command.run(context),
+            Self::Diff(command) => return command.run(context),
             Self::SetCurrent(command) => command.run(context),
+            Self::Rollback(command) => command.run(context),
             Self::Recover(command) => command.run(context),
             Self::Delete(command) => command.run(context),
             Self::Stacks(command) => command.run(context),
@@ -123,7 +132,10 @@ impl Command {
             Self::Edit(command) => Some(&command.stack),
             Self::Mv(command) => Some(&command.stack),
             Self::Rm(command) => Some(&command.stack),
+            Self::Log(command) => Some(&command.stack),
+            Self::Diff(command) => Some(&command.stack),
             Self::SetCurrent(command) => Some(&command.stack),
+            Self::Rollback(command) => Some(&command.stack),
             Self::Recover(command) => Some(&command.stack),
             Self::Delete(command) => Some(&command.stack),
             Self::Lock(command) => Some(&command.stack),

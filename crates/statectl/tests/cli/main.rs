@@ -8,6 +8,7 @@
 
 mod documentation;
 mod editing;
+mod history;
 mod json;
 mod keys;
 mod locking;
@@ -22,5 +23,6 @@ mod refusals;
 mod repairing;
 mod sandbox;
 mod schema;
+mod selecting;
 mod unfinished;
 mod unobin;
