@@ -60,7 +60,7 @@
 //! None. The crate enables `legacy-aes-gcm` of `sdk-state`, so that `--accept-v1` opens unobin's files.
 
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, place, keys), the stack and
-// its lock (stack, held, holder, unfinished), and the commands.
+// its lock (stack, held, holder, unfinished), its revisions (rules, retention, settings, pruning), and the commands.
 mod commands;
 mod environment;
 mod exit;
@@ -70,6 +70,10 @@ mod keys;
 mod output;
 mod place;
 mod progress;
+mod pruning;
+mod retention;
+mod rules;
+mod settings;
 mod stack;
 mod table;
 mod text;

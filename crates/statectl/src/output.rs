@@ -135,6 +135,17 @@ impl Output {
         }
     }
 
+    /// Shows people what they are asked about, on standard error.
+    pub(crate) fn preview(&self, answer: &impl Answer) -> io::Result<()> {
+        if self.format == Format::Human {
+            let mut page = Vec::new();
+            answer.human(&mut page)?;
+            let mut err = AutoStream::new(io::stderr().lock(), self.color);
+            err.write_all(&page)?;
+        }
+        Ok(())
+    }
+
     /// Asks a question at the terminal.
     pub(crate) fn ask(&self, question: &str) -> io::Result<bool> {
         let mut err = AutoStream::new(io::stderr().lock(), self.color);

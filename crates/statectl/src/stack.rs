@@ -72,6 +72,7 @@ pub(crate) struct Stack<'a> {
     place: Place,
     backend: Arc<dyn Backend>,
     store: Store,
+    ring: Keyring,
 }
 
 /// A document from the store.
@@ -117,6 +118,7 @@ impl Context {
             context: self,
             place,
             backend,
+            ring: Noop.into(),
         })
     }
 
@@ -161,10 +163,17 @@ impl Context {
 
 impl Stack<'_> {
     fn with_keys(mut self, ring: Keyring) -> Self {
-        self.store = Store::new(Arc::clone(&self.backend), ring)
+        self.store = Store::new(Arc::clone(&self.backend), ring.clone())
             .with_provenance(provenance())
             .with_envelope(self.keys().envelope());
+        self.ring = ring;
         self
+    }
+
+    /// The store of another stack in the same place, with the same keys.
+    pub(crate) fn sibling(&self, id: &StackId) -> Result<Store, Error> {
+        let backend = self.place.catalog.open(id)?;
+        Ok(Store::new(backend, self.ring.clone()).with_provenance(provenance()))
     }
 
     pub(crate) fn context(&self) -> &Context {

@@ -5,6 +5,8 @@ mod entries;
 mod keygen;
 mod lock;
 mod lock_status;
+mod marks;
+mod prune;
 mod pull;
 mod push;
 mod recover;
@@ -63,6 +65,11 @@ pub(crate) enum Command {
     SetCurrent(current::SetCurrent),
     Recover(recover::Recover),
     Delete(revisions::Delete),
+    Prune(prune::Prune),
+    Pin(marks::PinCommand),
+    Unpin(marks::Unpin),
+    Restore(marks::Restore),
+    Policy(marks::Policy),
     Stacks(stacks::Stacks),
     Lock(lock::LockCommand),
     LockStatus(lock_status::LockStatusCommand),
@@ -84,6 +91,11 @@ impl Command {
             Self::SetCurrent(command) => command.run(context),
             Self::Recover(command) => command.run(context),
             Self::Delete(command) => command.run(context),
+            Self::Prune(command) => command.run(context),
+            Self::Pin(command) => command.run(context),
+            Self::Unpin(command) => command.run(context),
+            Self::Restore(command) => command.run(context),
+            Self::Policy(command) => command.run(context),
             Self::Stacks(command) => command.run(context),
             Self::Lock(command) => return command.run(context),
             Self::LockStatus(command) => command.run(context),
@@ -106,6 +118,14 @@ impl Command {
             Self::SetCurrent(command) => Some(&command.stack),
             Self::Recover(command) => Some(&command.stack),
             Self::Delete(command) => Some(&command.stack),
+            Self::Pin(command) => Some(&command.stack),
+            Self::Unpin(command) => Some(&command.stack),
+            Self::Restore(command) => Some(&command.stack),
+            Self::Policy(command) => Some(&command.stack),
+            Self::Prune(command) => match &command.stacks[..] {
+                [stack] => Some(stack),
+                _ => None,
+            },
             Self::Lock(command) => Some(&command.stack),
             Self::LockStatus(command) => Some(&command.stack),
             Self::ForceUnlock(command) => Some(&command.stack),
