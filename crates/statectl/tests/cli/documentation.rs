@@ -97,7 +97,7 @@ fn command_names(sandbox: &Sandbox) -> Vec<String> {
 fn help_of_every_command_has_an_example() {
     let sandbox = Sandbox::new();
     let names = command_names(&sandbox);
-    assert_eq!(names.len(), 15, "{names:?}");
+    assert_eq!(names.len(), 20, "{names:?}");
     for name in names {
         let help = sandbox.answer(&[&name, "--help"]);
         assert!(help.contains("Example:\n  statectl "), "{help}");

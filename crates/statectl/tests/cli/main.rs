@@ -16,6 +16,7 @@ mod pushing;
 mod reading;
 mod refusals;
 mod repairing;
+mod retention;
 mod sandbox;
 mod schema;
 mod unfinished;
