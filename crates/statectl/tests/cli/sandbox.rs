@@ -24,6 +24,11 @@ impl Sandbox {
         Self(tempfile::tempdir().unwrap())
     }
 
+    /// In memory where the system has a directory for that: flushes cost nothing there, and a large history is made at once.
+    pub(crate) fn in_memory() -> Self {
+        Self(tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap()))
+    }
+
     /// With this snapshot as the current one of demo/prod.
     pub(crate) fn with_snapshot(note: &str) -> (Self, String) {
         let sandbox = Self::new();
