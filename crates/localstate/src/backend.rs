@@ -268,7 +268,7 @@ impl Backend for LocalBackend {
     }
 
     fn current(&self) -> Result<Option<Pointer>, Error> {
-        self.in_existing(|| Ok(None), |directory| pointer::find(&directory.stack))
+        self.in_existing(|| Ok(None), |directory| pointer::find(directory))
     }
 
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error> {

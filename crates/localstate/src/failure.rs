@@ -26,7 +26,12 @@ pub(crate) enum Failure {
     #[error("`current` is not a regular file: make a revision current, which replaces it")]
     PointerNotPlain(PathBuf),
     #[error(
-        "`current` is missing, although a journal has changes that no revision holds: make its revision current"
+        "`current` is damaged or missing, and the changes of a run stand on this revision: make it current first, which keeps them"
+    )]
+    ChangesWithoutPointer { path: PathBuf, base: Revision },
+    #[error(
+        "`current` is damaged or missing, and the changes in the journal are lost, because they or the revision that they \
+         stand on cannot be read: make a revision current, which discards them"
     )]
     PointerLost { path: PathBuf, base: Option<Revision> },
     #[error(
@@ -165,6 +170,9 @@ impl From<Failure> for Error {
             | Failure::MarkerNotPlain(path)
             | Failure::NotADirectory(path)
             | Failure::ForeignFile(path) => Self::new(ErrorKind::Damaged, message).at_path(path),
+            Failure::ChangesWithoutPointer { path, base } => Self::new(ErrorKind::Damaged, message)
+                .at_path(path)
+                .at_revision(&base),
             Failure::PointerLost { path, base } => {
                 let error = Self::new(ErrorKind::Damaged, message).at_path(path);
                 base.iter().fold(error, Self::at_revision)

@@ -89,6 +89,14 @@ impl JournalFile {
         }))
     }
 
+    /// Whether it has a record that was acknowledged, even if that is damaged now.
+    pub(crate) fn holds_changes(&self, stack: &Directory) -> Result<bool, Failure> {
+        let mut frames = self.frames();
+        let first = frames.advance();
+        let first = first.map_err(|source| stack.failure(READ, layout::JOURNAL, source))?;
+        Ok(matches!(first, Frame::Record(_) | Frame::Damaged))
+    }
+
     pub(crate) fn frames(&self) -> Frames<'_> {
         Frames {
             file: &self.file,

@@ -71,21 +71,44 @@ pub(crate) fn read(stack: &Directory) -> Result<Option<Revision>, Failure> {
 
 /// The same, as the answer of the backend. A journal is made only once its base is current: where there is one and no pointer,
 /// the pointer was lost, and the stack is not fresh.
-pub(crate) fn find(stack: &Directory) -> Result<Option<Pointer>, Failure> {
-    let found = read(stack)?;
-    if found.is_none()
-        && let Some(journal) = JournalFile::open(stack)?
+pub(crate) fn find(directory: &StackDirectory) -> Result<Option<Pointer>, Failure> {
+    let stack = &directory.stack;
+    let mut found = read(stack);
+    if is_lost(&found)
+        && let Some(failure) = journal_without_pointer(directory)?
     {
         // Somebody may have moved `current` for the first time, and have begun the journal, since it was read.
-        return match read(stack)? {
-            None => Err(Failure::PointerLost {
-                path: stack.path_of(layout::CURRENT),
-                base: journal.base,
-            }),
-            found => Ok(found.map(to)),
-        };
+        found = read(stack);
+        if is_lost(&found) {
+            return Err(failure);
+        }
     }
-    Ok(found.map(to))
+    Ok(found?.map(to))
+}
+
+/// Says which changes are in danger while the pointer is lost or damaged; `None` without a journal.
+fn journal_without_pointer(directory: &StackDirectory) -> Result<Option<Failure>, Failure> {
+    let stack = &directory.stack;
+    let Some(journal) = JournalFile::open(stack)? else {
+        return Ok(None);
+    };
+    let path = stack.path_of(layout::CURRENT);
+    let is_readable = match &journal.base {
+        Some(base) => journal.holds_changes(stack)? && is_there(directory, base)?,
+        None => false,
+    };
+    Ok(Some(match journal.base {
+        Some(base) if is_readable => Failure::ChangesWithoutPointer { path, base },
+        base => Failure::PointerLost { path, base },
+    }))
+}
+
+/// Whether a revision could be made current.
+fn is_there(directory: &StackDirectory, rev: &Revision) -> Result<bool, Failure> {
+    match snapshots::exists(directory, rev) {
+        Err(Failure::NoSuchRevision(_)) => Ok(false),
+        exists => exists,
+    }
 }
 
 /// A pointer to `rev`. Its version is always 0: nothing can arrive late here.
@@ -217,6 +240,13 @@ impl Ground {
     }
 }
 
+fn is_lost(read: &Result<Option<Revision>, Failure>) -> bool {
+    matches!(
+        read,
+        Ok(None) | Err(Failure::PointerNotPlain(_) | Failure::Contract(_))
+    )
+}
+
 /// The current revision, if it is known.
 fn known(read: Result<Option<Revision>, Failure>) -> Result<Option<Revision>, Failure> {
     match read {
@@ -235,11 +265,21 @@ fn demand(
     if !snapshots::exists(directory, rev)? {
         return Err(Failure::NoSuchRevision(rev.clone()));
     }
+    let found = read(&directory.stack);
+    // The pointer may have named the base of a journal, whose changes were acknowledged: a move elsewhere would discard them.
+    let endangered = match is_lost(&found) {
+        true => journal_without_pointer(directory)?,
+        false => None,
+    };
     if expect.reads_pointer() {
-        let found = read(&directory.stack)?.map(to);
-        expect.check(found.as_ref()).map_err(Failure::Contract)?;
+        expect.check(found?.map(to).as_ref()).map_err(Failure::Contract)?;
     }
-    Ok(())
+    match endangered {
+        Some(Failure::ChangesWithoutPointer { path, base }) if base != *rev => {
+            Err(Failure::ChangesWithoutPointer { path, base })
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

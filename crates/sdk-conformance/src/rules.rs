@@ -259,7 +259,7 @@ macro_rules! __rules {
                 readers_see_whole_records_in_order "JOURNAL-14"
                     "a reader of a growing journal finds whole records in order, including all that were added before"
                 a_damaged_pointer_hides_no_journal "JOURNAL-15"
-                    "while the pointer is damaged, appending and reading the journal are Damaged"
+                    "while the pointer is damaged, appending and reading the journal are Damaged, and a repair either keeps or ends it"
                 a_backend_keeps_a_journal_always_or_never "JOURNAL-16"
                     "a backend keeps a journal, or it always says Unsupported and has no records"
             }

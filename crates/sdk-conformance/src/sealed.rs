@@ -2,7 +2,7 @@
 
 use crate::expect::{Check, Flaw, done, equal, holds, refused, refused_where};
 use crate::place::{NO_LIMIT, Place, create, id, lock, nth, race_on};
-use sdk_state::encrypt::{EnvKey, MasterKey};
+use sdk_state::encrypt::{Encrypter as _, EnvKey, MasterKey};
 use sdk_state::{Backend, ErrorKind, Expect, Revision, StackId, State, Store};
 use std::collections::HashSet;
 use time::OffsetDateTime;
@@ -109,8 +109,14 @@ impl Key {
     /// Its clock stands still, so that writers collide.
     fn store(&self, backend: Box<dyn Backend>) -> Check<Store> {
         match MasterKey::from_base64(&self.0.to_base64()) {
-            Ok(key) => Ok(Store::new(backend, EnvKey::new("CONFORMANCE_KEY", key))
-                .with_clock(|| OffsetDateTime::UNIX_EPOCH)),
+            Ok(key) => {
+                let key = EnvKey::new("CONFORMANCE_KEY", key);
+                // So that a write makes no request but its own.
+                let recipients = [key.recipient().clone()];
+                Ok(Store::new(backend, key)
+                    .with_recipients(recipients)
+                    .with_clock(|| OffsetDateTime::UNIX_EPOCH))
+            }
             Err(error) => Err(Flaw::new("a key", error.to_string())),
         }
     }

@@ -22,7 +22,8 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A store asks for this with the 32-byte data key of each file that it seals or opens.
     let (secret, place) = ([7; 32], b"network/prod at 2026-07-10T12:00:00Z");
     let recipient = key("team").recipient().clone();
-    let wrapped = key("team").wrap(&secret, place)?;
+    let wrapped = key("team").wrap(&recipient, &secret, place)?;
+    let wrapped = wrapped.ok_or("its own recipient is another key")?;
     println!("recorded in clear: {recipient:?}");
 
     let open = |key: &dyn Encrypter, place: &[u8]| key.unwrap(&recipient, &wrapped, place);
@@ -74,9 +75,17 @@ impl<S: KeyService> Encrypter for ServiceKey<S> {
         &self.recipient
     }
 
-    fn wrap(&self, data_key: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, Error> {
+    fn wrap(
+        &self,
+        recipient: &Recipient,
+        data_key: &[u8],
+        associated_data: &[u8],
+    ) -> Result<Option<Vec<u8>>, Error> {
+        if !recipient.is_same_key(&self.recipient) {
+            return Ok(None);
+        }
         let wrapped = self.service.wrap(&self.key, data_key, associated_data);
-        wrapped.map_err(|source| self.unavailable(source))
+        wrapped.map(Some).map_err(|source| self.unavailable(source))
     }
 
     fn unwrap(

@@ -1,10 +1,14 @@
 use crate::{Error, Recipient};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Wraps the data key of a sealed file so that only the holder of a key can unwrap it.
 ///
 /// An encrypter sees 32 bytes, never a snapshot, whatever the size of the state. A key service is asked once for each
 /// sealing, which a write repeats if its name is taken, and at most once for each recipient of a file that is opened.
+///
+/// Recipients belong to the stack: a new file is sealed for those of the file that it follows. So both methods get the
+/// recipient, and a recipient that another encrypter made may stand for the same key.
 ///
 /// The example `implement_encrypter` of this crate is an encrypter over a key service.
 ///
@@ -25,16 +29,15 @@ pub trait Encrypter: Send + Sync {
     /// when the key service does not answer.
     fn describe(&self) -> String;
 
-    /// Returns the recipient that sealed files record for this key, unencrypted.
+    /// Returns the recipient that the first file of a stack records for this key, unencrypted.
     ///
     /// # Contract
     ///
-    /// Always the same for one key. The name is the kind of encrypter, 1 to 64 ASCII letters, digits and `-`; it stays the
-    /// same as long as files of that kind exist, because a reader asks only the encrypters whose name a file records. The
-    /// body has the data that finds the key again, such as a `fingerprint`.
+    /// The name is the kind of encrypter, 1 to 64 ASCII letters, digits and `-`. The body has the data that finds the key
+    /// again, such as a `fingerprint`. Both stay as they are as long as files of that kind exist.
     fn recipient(&self) -> &Recipient;
 
-    /// Wraps `data_key` and binds it to `associated_data`.
+    /// Wraps `data_key` for `recipient` and binds it to `associated_data`; `None` if `recipient` is another key.
     ///
     /// # Contract
     ///
@@ -46,7 +49,12 @@ pub trait Encrypter: Send + Sync {
     /// * [`Unavailable`](crate::ErrorKind::Unavailable) when the key service does not answer: nothing is written, and
     ///   the caller may try again.
     /// * [`Failed`](crate::ErrorKind::Failed) when it refuses, such as a data key that does not have 32 bytes.
-    fn wrap(&self, data_key: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, Error>;
+    fn wrap(
+        &self,
+        recipient: &Recipient,
+        data_key: &[u8],
+        associated_data: &[u8],
+    ) -> Result<Option<Vec<u8>>, Error>;
 
     /// Unwraps `wrapped` if it was wrapped for this key; `None` means that it was not.
     ///
@@ -67,8 +75,8 @@ pub trait Encrypter: Send + Sync {
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Error>;
 }
 
-/// Lets a program choose its encrypter at run time.
-impl Encrypter for Box<dyn Encrypter> {
+/// Lets a program choose its encrypter at run time, and use it in several keyrings.
+impl Encrypter for Arc<dyn Encrypter> {
     fn describe(&self) -> String {
         (**self).describe()
     }
@@ -77,8 +85,13 @@ impl Encrypter for Box<dyn Encrypter> {
         (**self).recipient()
     }
 
-    fn wrap(&self, data_key: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, Error> {
-        (**self).wrap(data_key, associated_data)
+    fn wrap(
+        &self,
+        recipient: &Recipient,
+        data_key: &[u8],
+        associated_data: &[u8],
+    ) -> Result<Option<Vec<u8>>, Error> {
+        (**self).wrap(recipient, data_key, associated_data)
     }
 
     fn unwrap(

@@ -215,8 +215,16 @@ impl Encrypter for KeyFile {
         &self.recipient
     }
 
-    fn wrap(&self, data_key: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, Error> {
-        self.key.wrap(data_key, associated_data)
+    fn wrap(
+        &self,
+        recipient: &Recipient,
+        data_key: &[u8],
+        associated_data: &[u8],
+    ) -> Result<Option<Vec<u8>>, Error> {
+        match recipient.is_same_key(&self.recipient) {
+            true => self.key.wrap(data_key, associated_data).map(Some),
+            false => Ok(None),
+        }
     }
 
     fn unwrap(

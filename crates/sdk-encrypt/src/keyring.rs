@@ -1,8 +1,10 @@
-use crate::{Encrypter, Error, ErrorKind, LegacyCipher, Noop};
+use crate::{Encrypter, Error, ErrorKind, LegacyCipher, Noop, Recipient};
 use std::fmt;
 use std::sync::Arc;
 
-/// The keys of a store: the recipients that snapshots are sealed for, and the keys that open them.
+/// The keys of a store: those that the first revision of a stack is sealed for, and those that open.
+///
+/// Later revisions are sealed for the recipients that the stack has.
 ///
 /// A keyring is either *plain* (from [`Noop`]) or has 1 to 16 recipients. A plain keyring opens only files that are not
 /// encrypted; any other keyring never opens those, whatever a file says about itself.
@@ -32,7 +34,7 @@ impl Keyring {
     /// The largest number of recipients of one file.
     pub const MAX_RECIPIENTS: usize = 16;
 
-    /// Adds a recipient: files are sealed for `encrypter` too.
+    /// Adds a recipient: the first revision of a stack is sealed for `encrypter` too.
     ///
     /// # Errors
     ///
@@ -83,7 +85,7 @@ impl Keyring {
         self.encrypters.is_empty()
     }
 
-    /// The keys that files are sealed for: none for a plain keyring, else 1 to 16.
+    /// The keys that the first revision of a stack is sealed for: none for a plain keyring, else 1 to 16.
     pub fn recipients(&self) -> &[Arc<dyn Encrypter>] {
         &self.encrypters[..self.recipients]
     }
@@ -91,6 +93,29 @@ impl Keyring {
     /// The keys that open, in the order in which they are tried: the recipients first.
     pub fn openers(&self) -> &[Arc<dyn Encrypter>] {
         &self.encrypters
+    }
+
+    /// Wraps `data_key` for `recipient`, which need not be one of [`recipients`](Keyring::recipients); `None` if no key of
+    /// the keyring can.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Encrypter::wrap`], if no other key of the keyring can either.
+    pub fn wrap(
+        &self,
+        recipient: &Recipient,
+        data_key: &[u8],
+        associated_data: &[u8],
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let mut failure = None;
+        for encrypter in &self.encrypters {
+            match encrypter.wrap(recipient, data_key, associated_data) {
+                Ok(None) => {}
+                Err(error) => failure = Some(error),
+                wrapped => return wrapped,
+            }
+        }
+        failure.map_or(Ok(None), Err)
     }
 
     /// The cipher of envelope version 1, if version 1 is accepted.

@@ -5,8 +5,9 @@
 //!
 //! # fn main() -> Result<(), sdk_encrypt::Error> {
 //! let encrypter = EnvKey::new("STATE_KEY", MasterKey::generate()?);
-//! let wrapped = encrypter.wrap(&[7; 32], b"where it belongs")?;
-//! let secret = encrypter.unwrap(encrypter.recipient(), &wrapped, b"where it belongs")?;
+//! let recipient = encrypter.recipient();
+//! let wrapped = encrypter.wrap(recipient, &[7; 32], b"where it belongs")?.unwrap_or_default();
+//! let secret = encrypter.unwrap(recipient, &wrapped, b"where it belongs")?;
 //! assert_eq!(secret.as_deref().map(Vec::as_slice), Some(&[7; 32][..]));
 //! # Ok(())
 //! # }

@@ -471,12 +471,13 @@ mod memory {
                 None
             }),
             ("wrapped", || {
-                key().wrap(&secret(), b"").unwrap();
+                let key = key();
+                key.wrap(key.recipient(), &secret(), b"").unwrap();
                 None
             }),
             ("wrapped and unwrapped", || {
                 let key = key();
-                let wrapped = key.wrap(&secret(), b"").unwrap();
+                let wrapped = key.wrap(key.recipient(), &secret(), b"").unwrap().unwrap();
                 let opened = key.unwrap(key.recipient(), &wrapped, b"").unwrap();
                 assert_eq!(opened, Some(secret()));
                 None

@@ -1,3 +1,4 @@
+use crate::EnvKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -32,14 +33,23 @@ impl Recipient {
         self.body.text("fingerprint")
     }
 
-    /// Whether both stand for the same key: equal names and fingerprints, or equal bodies where there is no fingerprint.
+    /// Whether both stand for the same key: equal kinds and fingerprints, or equal bodies where there is no fingerprint. The
+    /// same 32 bytes are the same key in a variable and in a file.
     pub fn is_same_key(&self, other: &Self) -> bool {
-        self.name == other.name
+        self.kind() == other.kind()
             && match (self.fingerprint(), other.fingerprint()) {
                 (Some(mine), Some(theirs)) => mine == theirs,
                 (None, None) => self.body == other.body,
                 _ => false,
             }
+    }
+
+    /// The name, with one name for both places of a symmetric key.
+    fn kind(&self) -> &str {
+        match self.name.as_str() {
+            "key-file" => EnvKey::NAME,
+            name => name,
+        }
     }
 
     /// Describes this recipient in error messages: its name and, where recorded, its fingerprint and its environment
@@ -94,7 +104,9 @@ mod tests {
         let cases = [
             (recipient("env-key", "3f9c", "B"), true),
             (recipient("env-key", "3f9d", "A"), false),
-            (recipient("key-file", "3f9c", "A"), false),
+            (recipient("key-file", "3f9c", "A"), true),
+            (recipient("key-file", "3f9d", "A"), false),
+            (recipient("kms", "3f9c", "A"), false),
             (Recipient::new("env-key").with("env-var", "A"), false),
         ];
         for (other, same) in cases {

@@ -174,7 +174,7 @@ def refused():
     yield case("it would open, but the fingerprint is in capitals", recorded=mine.upper())
     yield case("it would open, but the fingerprint is cut short", recorded=mine[:15])
     yield case("it would open, but the fingerprint is longer", recorded=mine + "0")
-    yield case("it would open, but the recipient is of another kind", name="key-file")
+    yield case("it would open, but the recipient is of another kind", name="aws-kms")
 
 
 json.dump(

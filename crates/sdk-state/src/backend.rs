@@ -203,6 +203,9 @@ pub trait Backend: Send + Sync {
     /// becomes current without a journal: one left from an earlier time as current is cleared first. After a crash a journal is
     /// there if its base is current, and dead otherwise.
     ///
+    /// While the pointer is damaged or lost, it may have named the base of a journal. If the backend knows that base and it exists, only a
+    /// move to it succeeds, which keeps the journal (JOURNAL-15); a move elsewhere would discard acknowledged changes.
+    ///
     /// POINTER-02 (absent), POINTER-03 (compares), POINTER-04 (many movers), POINTER-05 (no lost update), POINTER-08 (the
     /// repair), POINTER-09 and POINTER-10 (the version), GUARD-01, GUARD-02 and GUARD-05 (the token), GUARD-04 (racing
     /// `force_unlock`), GUARD-08 (racing the next holder), JOURNAL-06 (the journal ends), JOURNAL-08 (and stays if nothing
@@ -213,7 +216,8 @@ pub trait Backend: Send + Sync {
     /// * [`NotFound`](crate::ErrorKind::NotFound) when `rev` does not exist or is empty.
     /// * [`CurrentMoved`](crate::ErrorKind::CurrentMoved), with both revisions, when `current` is not what was expected.
     /// * [`LockLost`](crate::ErrorKind::LockLost) when `token` is not the token of the lock.
-    /// * [`Damaged`](crate::ErrorKind::Damaged) when `expect` needs the pointer and the pointer is damaged.
+    /// * [`Damaged`](crate::ErrorKind::Damaged) when the pointer is damaged or lost, and `expect` needs it, or a journal has changes to
+    ///   another revision, which the error names.
     /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) when `rev`, or the move, may not be durable.
     /// * A [backend error](Backend#backend-errors).
     fn set_current(&self, expect: Expect<'_>, rev: &Revision, token: &LockToken) -> Result<Pointer, Error>;

@@ -1,4 +1,5 @@
 use crate::{LockInfo, Revision};
+use sdk_encrypt::Recipient;
 use std::error::Error as StdError;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -90,6 +91,12 @@ pub enum ErrorKind {
     Damaged,
     /// None of the given keys opens the file: give the key that the message names.
     WrongKey,
+    /// The stack is sealed for this recipient, and none of the given keys can seal for it: give its key, or remove the recipient
+    /// from the stack.
+    MissingKey {
+        /// The recipient.
+        recipient: Recipient,
+    },
     /// The file belongs to another stack or revision: somebody moved it.
     Misplaced,
     /// This store was told not to open files of this sort: version 1, not encrypted, or of a newer version.
@@ -119,6 +126,16 @@ impl Error {
     /// Makes a [`NotFound`](ErrorKind::NotFound) about this revision.
     pub fn not_found(revision: &Revision) -> Self {
         Self::new(ErrorKind::NotFound, "there is no such revision").at_revision(revision)
+    }
+
+    /// Makes a [`MissingKey`](ErrorKind::MissingKey).
+    pub(crate) fn missing_key(recipient: Recipient) -> Self {
+        let message = format!(
+            "the stack is sealed for {}, and none of the given keys can seal for it: give that key too, or remove that recipient \
+             from the stack",
+            recipient.describe()
+        );
+        Self::new(ErrorKind::MissingKey { recipient }, message)
     }
 
     /// Makes a [`LockLost`](ErrorKind::LockLost).

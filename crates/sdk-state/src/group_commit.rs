@@ -342,9 +342,18 @@ impl<D: Snapshot> Core<D> {
             return;
         }
         let base = progress.base.clone();
+        let known = progress.writer.as_ref().and_then(|writer| writer.base.as_ref());
+        let recipients = match known {
+            Some(base) => Ok(base.recipients.clone()),
+            None => self.owner.store.recipients_to_follow(base.as_ref()),
+        };
+        let Ok(recipients) = recipients else {
+            return;
+        };
         let origin = Origin {
             message,
             parent: base.as_ref(),
+            recipients: recipients.as_deref(),
             ..Origin::new(self.owner.store.provenance(), self.owner.store.now())
         };
         let written = self.owner.store.write_as(&progress.document, &origin);

@@ -32,7 +32,7 @@
 //! | keep the state of a tool | [`Store`] and [`Run`]; [`State`] and [`Entry`], the document |
 //! | keep another document | [`Snapshot`], [`Store::document`]; [`Raw`] for bytes that are not interpreted |
 //! | keep it somewhere else | [`Backend`], which a backend author implements; [`Catalog`] and [`Registry`], which offer it by address; the crate `sdk-conformance`, which tests it |
-//! | choose who can open it | [`encrypt`], which is the crate `sdk-encrypt` |
+//! | choose who can open it | [`encrypt`], which is the crate `sdk-encrypt`; [`Run::reseal`] changes it |
 //! | handle an error | [`ErrorKind`]: each kind says what to do |
 //! | wait for the lock, look at it, evict its holder | [`Wait`] and [`Cancel`], [`LockStatus`], [`Store::force_unlock`] |
 //! | seal something else with the same keys | [`envelope`] |
@@ -49,6 +49,7 @@
 //! * With a key, a snapshot that was changed, or moved from another stack or revision, does not open, and none of its content
 //!   is returned ([E1, E2](crate::guarantees)).
 //! * A store with a key opens nothing that is not encrypted, and opens version 1 only if it was told to ([E5](crate::guarantees)).
+//! * What is written is sealed for the recipients that the stack has ([E6](crate::guarantees)).
 //! * A damaged or lost pointer is an error that says how to repair it; the stack never looks fresh ([C3](crate::guarantees)).
 //! * A document that is read and written back keeps every number and string, and every member that this version does not know
 //!   ([J2](crate::guarantees)).
@@ -74,6 +75,7 @@
 
 mod backend;
 mod catalog;
+mod copying;
 pub mod envelope;
 mod error;
 mod group_commit;
@@ -82,6 +84,7 @@ mod json;
 mod lock;
 mod memory;
 mod provenance;
+mod recipients;
 mod recovery;
 mod replay;
 mod revision;
@@ -104,6 +107,7 @@ pub use json::Json;
 pub use lock::{Holder, Liveness, Lock, LockInfo, LockStatus, LockToken};
 pub use memory::{MemoryBackend, MemoryCatalog};
 pub use provenance::Provenance;
+pub use recipients::Depth;
 pub use recovery::Salvaged;
 pub use revision::Revision;
 pub use run::Run;

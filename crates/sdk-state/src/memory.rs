@@ -125,6 +125,16 @@ impl Place {
         Ok(live.map_or(&[], |journal| &journal.records))
     }
 
+    /// The base of the journal, if it is a revision that could be made current.
+    fn endangered(&self) -> Option<Pointer> {
+        let base = &self.journal.as_ref()?.base;
+        let is_there = self
+            .snapshots
+            .get(&base.revision)
+            .is_some_and(|bytes| !bytes.is_empty());
+        is_there.then(|| base.clone())
+    }
+
     fn demand_token(&self, token: &LockToken) -> Result<(), Error> {
         match &self.lock {
             Some(status) if status.info.token.as_ref() == Some(token) => Ok(()),
@@ -225,10 +235,21 @@ impl Backend for MemoryBackend {
         if expect.reads_pointer() {
             expect.check(place.pointer()?.as_ref())?;
         }
-        if let Ok(Some(pointer)) = place.pointer()
-            && pointer.revision == *rev
-        {
-            return Ok(pointer);
+        match (place.pointer(), place.endangered()) {
+            (Ok(Some(pointer)), _) if pointer.revision == *rev => return Ok(pointer),
+            (Err(_), Some(base)) if base.revision != *rev => {
+                return Err(Error::new(
+                    ErrorKind::Damaged,
+                    "the pointer is damaged, and the changes of a run stand on this revision: \
+                     make it current first, which keeps them",
+                )
+                .at_revision(&base.revision));
+            }
+            (Err(_), Some(base)) => {
+                place.current = Some(format!("{rev}\n").into_bytes());
+                return Ok(base);
+            }
+            _ => {}
         }
         place.current = Some(format!("{rev}\n").into_bytes());
         place.moves += 1;

@@ -136,6 +136,7 @@ impl<D: Snapshot> Store<D> {
                 message: Some(&message),
                 parent: Some(&base),
                 mark: &mark,
+                recipients: head.recipients.as_deref(),
                 ..Origin::new(provenance.as_ref().unwrap_or(self.provenance()), self.now())
             },
         )?;
@@ -150,6 +151,7 @@ impl<D: Snapshot> Store<D> {
             pointer,
             document: head.document,
             mark,
+            recipients: head.recipients,
             digest: written.digest,
             sealed_bytes: written.sealed_bytes,
             journal: None,

@@ -3,6 +3,7 @@
 use crate::envelope::journal::{self, Batch, Begun, Digest, Reader};
 use crate::envelope::{self, Mark};
 use crate::{Backend, Change as _, Error, ErrorKind, MAX_RECORD_BYTES, Pointer, Snapshot, Store, Unfinished};
+use sdk_encrypt::Recipient;
 
 /// How much of a journal is read at once.
 const PAGE_BYTES: usize = 4 << 20;
@@ -14,6 +15,8 @@ pub(crate) struct Loaded<D> {
     pub(crate) document: D,
     /// What the current revision's run noted in it.
     pub(crate) mark: Mark,
+    /// Those of the current revision.
+    pub(crate) recipients: Option<Vec<Recipient>>,
     pub(crate) digest: Digest,
     pub(crate) sealed_bytes: u64,
     pub(crate) journal: Option<Replayed>,
@@ -90,11 +93,12 @@ impl<D: Snapshot> Store<D> {
     pub(crate) fn load_base(&self, pointer: &Pointer) -> Result<Loaded<D>, Error> {
         let sealed = self.read(&pointer.revision)?;
         let (digest, sealed_bytes) = (journal::digest(&sealed), sealed.len() as u64);
-        let (document, mark) = self.open(&pointer.revision, sealed)?;
+        let stored = self.open(&pointer.revision, sealed)?;
         Ok(Loaded {
             pointer: pointer.clone(),
-            document,
-            mark,
+            document: stored.document,
+            mark: stored.mark,
+            recipients: stored.recipients,
             digest,
             sealed_bytes,
             journal: None,

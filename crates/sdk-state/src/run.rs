@@ -1,14 +1,15 @@
-use crate::envelope::{self, journal};
+use crate::envelope::{self, Place, journal};
 use crate::group_commit::{Core, finished, guard};
 use crate::joined::JoinedLock;
 use crate::provenance::MAX_TEXT_BYTES;
 use crate::recovery::Recovered;
 use crate::ticket::{Durability, Ticket};
-use crate::writer::{Base, Owner, Writer};
+use crate::writer::{Base, Owner, Problem, Writer};
 use crate::{
-    Entry, Error, ErrorKind, Holder, Json, Lock, LockInfo, LockToken, Revision, Snapshot, State, StateChange,
-    Store, Wait, WriteOptions,
+    Depth, Entry, Error, ErrorKind, Holder, Json, Lock, LockInfo, LockToken, Revision, Snapshot, State,
+    StateChange, Store, Wait, WriteOptions,
 };
+use sdk_encrypt::Recipient;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -106,6 +107,7 @@ impl<D: Snapshot> Store<D> {
                 let base = Base {
                     pointer: head.pointer,
                     payload: head.document.payload().to_owned(),
+                    recipients: head.recipients,
                     is_genesis: head.mark.is_genesis,
                     digest: head.digest,
                     sealed_bytes: head.sealed_bytes,
@@ -192,7 +194,7 @@ impl<D: Snapshot> Run<D> {
     /// Makes a change, and returns a ticket that resolves when the change is durable. Changes become durable in the order of
     /// their submission.
     ///
-    /// It waits only for a [`save`](Run::save), [`replace`](Run::replace) or [`set_current`](Run::set_current) under way. The first
+    /// It waits only for a [`save`](Run::save), [`reseal`](Run::reseal) or [`set_current`](Run::set_current) under way. The first
     /// call starts a thread that writes submitted changes until the run ends.
     pub fn submit(&self, change: impl Into<D::Change>) -> Ticket {
         let number = self.core.submit(change.into());
@@ -307,16 +309,33 @@ impl<D: Snapshot> Run<D> {
             .remove(rev, Some(&self.core.owner.token))
     }
 
-    /// Replaces the sealed bytes of a revision, for re-keying. Commits every submitted change first, so that no journal stays
-    /// sealed for old recipients.
+    /// Seals a stored revision for `recipients` instead of those that it has. If it is current, the run's next revisions are
+    /// sealed for them too. Every submitted change is committed first, so that no journal stays sealed for old recipients.
+    ///
+    /// The keyring must open the revision and be able to wrap for each of `recipients`. After an error the revision is as it
+    /// was, unless the outcome is [unknown](ErrorKind::OutcomeUnknown); it may be called again.
     ///
     /// # Errors
     ///
-    /// Those of [`commit`](Run::commit) and [`Backend::replace`](crate::Backend::replace).
-    pub fn replace(&self, rev: &Revision, sealed: &[u8]) -> Result<(), Error> {
+    /// * [`MissingKey`](ErrorKind::MissingKey) for a recipient that the keyring cannot wrap for.
+    /// * [`Unsupported`](ErrorKind::Unsupported) when the revision is not encrypted or of version 1, or for no recipients,
+    ///   more than 16, or one twice.
+    /// * Those of [`Store::get`], except those about the document, of [`commit`](Run::commit), and of
+    ///   [`Backend::replace`](crate::Backend::replace).
+    pub fn reseal(&self, rev: &Revision, recipients: &[Recipient], depth: Depth) -> Result<(), Error> {
         let (progress, writer) = self.core.take_committed()?;
         let replaced = self.core.replace_document(progress, writer, |owner, writer, _| {
-            writer.replace(owner, rev, sealed).map(|()| None)
+            let store = &owner.store;
+            let place = Place {
+                id: store.id(),
+                revision: rev,
+            };
+            let sealed = store.read(rev).and_then(|sealed| {
+                envelope::reseal(store.keyring(), place, sealed, recipients, depth)
+                    .map_err(|error| error.at_revision(rev))
+            });
+            let sealed = sealed.map_err(Problem::Delay)?;
+            writer.replace(owner, rev, &sealed, recipients).map(|()| None)
         });
         replaced.map(drop)
     }

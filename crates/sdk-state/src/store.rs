@@ -8,7 +8,7 @@ use crate::{
 };
 use rand::TryRng as _;
 use rand::rngs::SysRng;
-use sdk_encrypt::{Keyring, LegacyCipher};
+use sdk_encrypt::{Keyring, LegacyCipher, Recipient};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
@@ -62,6 +62,7 @@ struct Inner {
     clock: Arc<dyn Fn() -> OffsetDateTime + Send + Sync>,
     limit: u64,
     envelope: EnvelopeVersion,
+    recipients: Option<Arc<[Recipient]>>,
     zstd: Arc<OnceLock<Zstd>>,
 }
 
@@ -95,6 +96,15 @@ pub(crate) struct Written {
     pub(crate) revision: Revision,
     pub(crate) digest: Digest,
     pub(crate) sealed_bytes: u64,
+    pub(crate) recipients: Option<Vec<Recipient>>,
+}
+
+/// A revision that was opened.
+pub(crate) struct Stored<D> {
+    pub(crate) document: D,
+    pub(crate) mark: Mark,
+    /// Version 1 has none.
+    pub(crate) recipients: Option<Vec<Recipient>>,
 }
 
 /// The data that a single write records beside the document, unencrypted. A text converts to a message.
@@ -147,6 +157,7 @@ impl Store<State> {
             clock: Arc::new(OffsetDateTime::now_utc),
             limit: envelope::DEFAULT_LIMIT,
             envelope: EnvelopeVersion::V2,
+            recipients: None,
             zstd: Arc::default(),
         })
     }
@@ -193,16 +204,33 @@ impl<D: Snapshot> Store<D> {
         self
     }
 
+    /// Opens and seals with these keys.
+    #[must_use]
+    pub fn with_keys(mut self, keys: impl Into<Keyring>) -> Self {
+        self.options().keyring = keys.into();
+        self
+    }
+
+    /// Seals what is written for these recipients, in place of those that the stack has. Opens with the keyring as before.
+    ///
+    /// A holder of a key that is not among them can no longer read the stack, so this is for stores that start anew: a
+    /// stack whose keys are lost, or a copy. [`Run::reseal`](crate::Run::reseal) changes the recipients of what is stored.
+    #[must_use]
+    pub fn with_recipients(mut self, recipients: impl Into<Arc<[Recipient]>>) -> Self {
+        self.options().recipients = Some(recipients.into());
+        self
+    }
+
     /// Returns the name of the stack.
     pub fn id(&self) -> &StackId {
         self.inner.backend.id()
     }
 
     /// Returns the backend, for guarded changes that a store has no method for, such as [`set_current`](Backend::set_current)
-    /// with an expectation, or [`replace`](Backend::replace).
+    /// with an expectation.
     ///
-    /// The backend does not read journals: a move discards [unfinished](Store::unfinished) changes, and a replacement of the
-    /// current revision makes them unreadable. A [`Run`](crate::Run) commits them first.
+    /// The backend does not read journals: a move discards [unfinished](Store::unfinished) changes, and a
+    /// [replacement](Backend::replace) of the current revision makes them unreadable. A [`Run`](crate::Run) commits them first.
     pub fn backend(&self) -> &dyn Backend {
         &*self.inner.backend
     }
@@ -276,7 +304,7 @@ impl<D: Snapshot> Store<D> {
     /// * A [backend error](Backend#backend-errors).
     pub fn get(&self, rev: &Revision) -> Result<D, Error> {
         let sealed = self.read(rev)?;
-        self.open(rev, sealed).map(|(document, _)| document)
+        self.open(rev, sealed).map(|stored| stored.document)
     }
 
     /// Reads what the stored file of a revision says about itself, without a key; do not trust it. Reads only the beginning
@@ -291,13 +319,9 @@ impl<D: Snapshot> Store<D> {
     ///   limit allows.
     /// * A [backend error](Backend#backend-errors).
     pub fn header(&self, rev: &Revision) -> Result<UnverifiedHeader, Error> {
-        let mut sealed = self.backend().read_prefix(rev, USUAL_HEADER_BYTES)?.bytes;
-        match envelope::bytes_for_header(&sealed) {
-            Some(bytes) if bytes <= sealed.len() => {}
-            Some(bytes) => sealed = self.backend().read_prefix(rev, bytes)?.bytes,
-            None => {
-                sealed = self.backend().read(rev, self.sealed_limit())?;
-            }
+        let mut sealed = self.beginning(rev)?;
+        if envelope::bytes_for_header(&sealed).is_none() {
+            sealed = self.backend().read(rev, self.sealed_limit())?;
         }
         envelope::header(&sealed).map_err(|error| error.at_revision(rev))
     }
@@ -323,12 +347,18 @@ impl<D: Snapshot> Store<D> {
     /// that was current when the write began, if that one's name is a time. A damaged `current` does not prevent a write. An
     /// evicted holder can still save its document this way.
     ///
+    /// ([E6](crate::guarantees)) It is sealed for the recipients of the current revision; if that cannot be read, for those of the
+    /// newest that can; in an empty stack, for those of the keyring.
+    ///
     /// # Errors
     ///
     /// * [`InvalidSnapshot`](ErrorKind::InvalidSnapshot) when it breaks a rule of its format or belongs to another stack.
     /// * [`TooLarge`](ErrorKind::TooLarge) when it is larger than the limit, or a text of its provenance or the message is
     ///   longer than 4 KiB.
     /// * [`InvalidName`](ErrorKind::InvalidName) when the year of the clock does not have four digits.
+    /// * [`MissingKey`](ErrorKind::MissingKey) when the stack has a recipient that the keyring cannot seal for.
+    /// * [`WrongKey`](ErrorKind::WrongKey) or [`Refused`](ErrorKind::Refused) when the keyring does not open the stack, and
+    ///   [`Damaged`](ErrorKind::Damaged) when no revision tells its recipients.
     /// * [`Unsupported`](ErrorKind::Unsupported) when two recipients are the same key, an encrypter refuses, or version 1 is
     ///   to be written with a keyring that does not accept it.
     /// * [`Unavailable`](ErrorKind::Unavailable) when a key service does not answer.
@@ -340,10 +370,12 @@ impl<D: Snapshot> Store<D> {
             Err(error) if error.is_damaged() => None,
             current => current?.map(|pointer| pointer.revision),
         };
+        let recipients = self.recipients_to_follow(current.as_ref())?;
         let now = self.now();
         let origin = Origin {
             message: message.as_deref(),
             parent: current.as_ref(),
+            recipients: recipients.as_deref(),
             ..Origin::new(&self.inner.provenance, now)
         };
         self.write_as(document, &origin).map(|written| written.revision)
@@ -364,7 +396,8 @@ impl<D: Snapshot> Store<D> {
     ///
     /// * [`Locked`](ErrorKind::Locked) while somebody else holds the lock.
     /// * [`NotFound`](ErrorKind::NotFound) when there is no such revision.
-    /// * [`Damaged`](ErrorKind::Damaged) when a dead run's changes are damaged: see [`salvage`](Store::salvage).
+    /// * [`Damaged`](ErrorKind::Damaged) when a dead run's changes are damaged: see [`salvage`](Store::salvage). Also when the pointer
+    ///   is damaged or lost, and unfinished changes stand on another revision, which the error names: make that one current first.
     /// * [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) when `rev`, or the move, may be gone after a power cut.
     /// * Those of [`begin`](Store::begin) when a dead run left changes, and a [backend error](Backend#backend-errors).
     pub fn set_current(&self, rev: &Revision) -> Result<(), Error> {
@@ -495,7 +528,7 @@ impl<D: Snapshot> Store<D> {
     }
 
     /// Opens the sealed bytes of a revision. A genesis is the fresh document of every type.
-    pub(crate) fn open(&self, rev: &Revision, sealed: Vec<u8>) -> Result<(D, Mark), Error> {
+    pub(crate) fn open(&self, rev: &Revision, sealed: Vec<u8>) -> Result<Stored<D>, Error> {
         let inner = &self.inner;
         let place = Place {
             id: self.id(),
@@ -503,14 +536,29 @@ impl<D: Snapshot> Store<D> {
         };
         envelope::open_any(self.zstd()?, &inner.keyring, place, sealed, inner.limit)
             .and_then(|opened| {
-                if opened.mark.is_genesis {
-                    return Ok((D::fresh(self.id()), opened.mark));
-                }
-                // Old files of version 1 do not say what they hold.
-                let payload = opened.payload.as_deref().unwrap_or(D::PAYLOAD);
-                Ok((D::decode_payload(payload, opened.plaintext)?, opened.mark))
+                let document = match (opened.mark.is_genesis, &opened.payload) {
+                    (true, _) => D::fresh(self.id()),
+                    (false, Some(payload)) => D::decode_payload(payload, opened.plaintext)?,
+                    // Old files of version 1 do not say what they hold.
+                    (false, None) => D::decode_payload(D::PAYLOAD, opened.plaintext)?,
+                };
+                Ok(Stored {
+                    document,
+                    mark: opened.mark,
+                    recipients: opened.recipients,
+                })
             })
             .map_err(|error| error.at_revision(rev))
+    }
+
+    /// Whether what is written does not get the recipients of what it follows.
+    pub(crate) fn chooses_recipients(&self) -> bool {
+        self.inner.recipients.is_some() || self.writes_v1()
+    }
+
+    /// The recipients of what is written after a revision with these.
+    pub(crate) fn recipients_after<'a>(&'a self, base: Option<&'a [Recipient]>) -> Option<&'a [Recipient]> {
+        self.inner.recipients.as_deref().or(base)
     }
 
     /// Makes every check of a document that needs no backend.
@@ -522,18 +570,22 @@ impl<D: Snapshot> Store<D> {
     /// Stores a document as a new revision, after `origin.parent`.
     pub(crate) fn write_as(&self, document: &D, origin: &Origin<'_>) -> Result<Written, Error> {
         let inner = &*self.inner;
+        let origin = &Origin {
+            recipients: self.recipients_after(origin.recipients),
+            ..*origin
+        };
         origin.provenance.check(origin.message)?;
         let plaintext = self.encode(document)?;
         let candidate = Revision::first_candidate(origin.written_at, origin.parent)?;
         match inner.envelope {
             EnvelopeVersion::V1 => {
                 let file = envelope::seal_v1(self.legacy_cipher()?, document.payload(), plaintext)?;
-                self.create(candidate, |_| Ok(&file))
+                self.create(candidate, None, |_| Ok(&file))
             }
             EnvelopeVersion::V2 => {
                 let payload = self.zstd()?.compress(&plaintext)?;
                 drop(plaintext);
-                self.create(candidate, |rev| {
+                self.create(candidate, origin.recipients, |rev| {
                     let subject = Subject {
                         payload: document.payload(),
                         id: self.id(),
@@ -543,6 +595,17 @@ impl<D: Snapshot> Store<D> {
                 })
             }
         }
+    }
+
+    /// Seals a document under one name.
+    pub(crate) fn seal(
+        &self,
+        subject: Subject<'_>,
+        origin: &Origin<'_>,
+        document: &D,
+    ) -> Result<Vec<u8>, Error> {
+        let payload = self.zstd()?.compress(&self.encode(document)?)?;
+        envelope::seal_v2(&self.inner.keyring, subject, origin, &payload)
     }
 
     /// Returns the current revision and the result of `read` for it; `None` for a fresh stack.
@@ -596,6 +659,15 @@ impl<D: Snapshot> Store<D> {
         ))
     }
 
+    /// The beginning of the sealed bytes, with the whole header unless they are of version 1.
+    pub(crate) fn beginning(&self, rev: &Revision) -> Result<Vec<u8>, Error> {
+        let beginning = self.backend().read_prefix(rev, USUAL_HEADER_BYTES)?.bytes;
+        match envelope::bytes_for_header(&beginning) {
+            Some(bytes) if bytes > beginning.len() => Ok(self.backend().read_prefix(rev, bytes)?.bytes),
+            _ => Ok(beginning),
+        }
+    }
+
     /// The sealed bytes. Of a file that is not sealed, such as an empty disk image of a gigabyte, only the beginning is read.
     pub(crate) fn read(&self, rev: &Revision) -> Result<Vec<u8>, Error> {
         let beginning = self.backend().read_prefix(rev, FIRST_READ_BYTES)?;
@@ -609,7 +681,7 @@ impl<D: Snapshot> Store<D> {
     }
 
     /// The most bytes of a sealed file: what a reader refuses is not written.
-    fn sealed_limit(&self) -> u64 {
+    pub(crate) fn sealed_limit(&self) -> u64 {
         self.inner.limit.saturating_add(envelope::OVERHEAD)
     }
 
@@ -647,6 +719,7 @@ impl<D: Snapshot> Store<D> {
     fn create<B: AsRef<[u8]>>(
         &self,
         mut candidate: Revision,
+        recipients: Option<&[Recipient]>,
         seal: impl Fn(&Revision) -> Result<B, Error>,
     ) -> Result<Written, Error> {
         let mut spread_bits = 0;
@@ -670,6 +743,7 @@ impl<D: Snapshot> Store<D> {
                         revision: candidate,
                         digest: journal::digest(sealed),
                         sealed_bytes: sealed.len() as u64,
+                        recipients: recipients.map(<[Recipient]>::to_vec),
                     });
                 }
                 Created::Exists => {

@@ -5,6 +5,7 @@ use crate::envelope::{Mark, Origin};
 use crate::group_commit::guard;
 use crate::recovery::{is_transient, not_shared, until_known};
 use crate::{Appended, Error, ErrorKind, Holder, Lock, LockToken, Pointer, Revision, Snapshot, Store};
+use sdk_encrypt::Recipient;
 use std::sync::Mutex;
 
 /// A journal of at least this many bytes is folded into a revision once it is larger than its base.
@@ -57,6 +58,8 @@ pub(crate) struct Base {
     pub(crate) pointer: Pointer,
     /// Of its document, which need not be the first one that its Rust type names.
     pub(crate) payload: String,
+    /// Which the next revision gets too; `None` if it is of version 1, which has none.
+    pub(crate) recipients: Option<Vec<Recipient>>,
     /// The next revision replaces it, whoever made it.
     pub(crate) is_genesis: bool,
     pub(crate) digest: Digest,
@@ -206,7 +209,9 @@ impl Writer {
                     token: owner.token.clone(),
                     holder: owner.holder.clone(),
                 };
-                let sealer = journal::Writer::new(owner.store.keyring(), place, &begun, owner.store.now())?;
+                let recipients = owner.store.recipients_after(base.recipients.as_deref());
+                let keyring = owner.store.keyring();
+                let sealer = journal::Writer::new(keyring, recipients, place, &begun, owner.store.now())?;
                 journal.insert(Journal {
                     sealer,
                     next: 0,
@@ -300,6 +305,7 @@ impl Writer {
         let origin = Origin {
             message,
             parent: base.as_ref().map(|pointer| &pointer.revision),
+            recipients: self.base.as_ref().and_then(|base| base.recipients.as_deref()),
             mark,
             ..Origin::new(owner.store.provenance(), owner.store.now())
         };
@@ -335,6 +341,7 @@ impl Writer {
         self.base = Some(Base {
             pointer,
             payload: document.payload().to_owned(),
+            recipients: written.recipients,
             is_genesis: mark.is_genesis,
             digest: written.digest,
             sealed_bytes: written.sealed_bytes,
@@ -355,30 +362,32 @@ impl Writer {
         self.demand_no_other_journal(owner)?;
         let sealed = owner.store.read(rev).map_err(Problem::Delay)?;
         let (digest, sealed_bytes) = (journal::digest(&sealed), sealed.len() as u64);
-        let (document, mark) = owner.store.open(rev, sealed).map_err(Problem::Delay)?;
+        let stored = owner.store.open(rev, sealed).map_err(Problem::Delay)?;
         // A fresh id, because the run's next revision must not replace what it has committed so far.
         let run_id = journal::fresh_id().map_err(Problem::Delay)?;
         let token = owner.token().map_err(Problem::End)?;
         let pointer = owner.store.move_current(base, rev, token).map_err(Problem::of)?;
         self.base = Some(Base {
             pointer,
-            payload: document.payload().to_owned(),
-            is_genesis: mark.is_genesis,
+            payload: stored.document.payload().to_owned(),
+            recipients: stored.recipients,
+            is_genesis: stored.mark.is_genesis,
             digest,
             sealed_bytes,
         });
         self.own = None;
         self.run_id = run_id;
         self.leftovers.retain(|leftover| leftover != rev);
-        Ok(Some(document))
+        Ok(Some(stored.document))
     }
 
-    /// Replaces the sealed bytes of a revision.
+    /// Replaces the sealed bytes of a revision by those that are sealed for `recipients`.
     pub(crate) fn replace<D: Snapshot>(
         &mut self,
         owner: &Owner<D>,
         rev: &Revision,
         sealed: &[u8],
+        recipients: &[Recipient],
     ) -> Result<(), Problem> {
         let token = owner.token().map_err(Problem::End)?;
         let replaced = until_known(|| owner.store.backend().replace(rev, sealed, token));
@@ -387,6 +396,7 @@ impl Writer {
             (Ok(()), Some(base)) => {
                 base.digest = journal::digest(sealed);
                 base.sealed_bytes = sealed.len() as u64;
+                base.recipients = Some(recipients.to_vec());
                 Ok(())
             }
             (Ok(()), None) => Ok(()),

@@ -189,6 +189,10 @@ fn message(error: &Error) -> String {
         ErrorKind::OtherPayload { found } => {
             format!("this stack holds documents of type {}", found.escape_debug())
         }
+        ErrorKind::MissingKey { recipient } => format!(
+            "nothing was stored: the stack is sealed for {}, and none of the given keys can seal for it",
+            recipient.describe()
+        ),
         ErrorKind::LockLost => "this command no longer holds the lock: somebody evicted it".into(),
         ErrorKind::RevisionIsCurrent => match error.revision() {
             Some(rev) => format!("revision {rev} is current and was not deleted"),
@@ -246,6 +250,13 @@ fn told_by(kind: &ErrorKind) -> (u8, &'static str, Option<&'static str>) {
             NOT_OPENED,
             "wrong-key",
             Some("pass that key with --encrypter or --also-open"),
+        ),
+        ErrorKind::MissingKey { .. } => (
+            NOT_OPENED,
+            "missing-key",
+            Some(
+                "pass that key with --also-open, or remove the recipient with `statectl key remove STACK RECIPIENT`",
+            ),
         ),
         ErrorKind::Refused => (NOT_OPENED, "refused", None),
         ErrorKind::TooLarge => (NOT_OPENED, "too-large", None),

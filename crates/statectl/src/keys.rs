@@ -13,6 +13,7 @@ use sdk_state::encrypt::{
 use sdk_state::envelope::UnverifiedHeader;
 use sdk_state::{EnvelopeVersion, StackId};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Which keys seal and open.
 #[derive(Debug, Args)]
@@ -233,6 +234,13 @@ fn given(options: &[String], variable: &str) -> Result<Vec<Spec>, Failure> {
         .collect()
 }
 
+/// The key of a recipient, as the operator names it. A text that names no key is not repeated: it may be the key itself.
+pub(crate) fn encrypter(text: &str) -> Result<Arc<dyn Encrypter>, Failure> {
+    let spec = Spec::parse(text)
+        .ok_or_else(|| Failure::usage("a recipient is given as env-key:VAR or key-file:PATH"))?;
+    Ok(Key::open(&spec)?.encrypter)
+}
+
 fn default_key() -> Result<Key, NoRing> {
     let path = etcetera::choose_base_strategy()
         .map_err(|error| {
@@ -265,7 +273,7 @@ impl Spec {
 
 /// A key that a SPEC names, and its cipher for unobin's files.
 struct Key {
-    encrypter: Box<dyn Encrypter>,
+    encrypter: Arc<dyn Encrypter>,
     /// Two recipients of one file differ in this.
     identity: (&'static str, Fingerprint),
     legacy: Option<LegacyCipher>,
@@ -279,7 +287,7 @@ impl Key {
                 Ok(Self {
                     legacy: Some(key.legacy()),
                     identity: (EnvKey::NAME, key.fingerprint()),
-                    encrypter: Box::new(key),
+                    encrypter: Arc::new(key),
                 })
             }
             Spec::KeyFile(path) => Ok(KeyFile::open(path)?.into()),
@@ -296,7 +304,7 @@ impl From<KeyFile> for Key {
     fn from(key: KeyFile) -> Self {
         Self {
             identity: (KeyFile::NAME, key.fingerprint()),
-            encrypter: Box::new(key),
+            encrypter: Arc::new(key),
             legacy: None,
         }
     }

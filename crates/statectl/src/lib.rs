@@ -60,7 +60,8 @@
 //! None. The crate enables `legacy-aes-gcm` of `sdk-state`, so that `--accept-v1` opens unobin's files.
 
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, place, keys), the stack and
-// its lock (stack, held, holder, unfinished), its revisions (rules, retention, settings, pruning), and the commands.
+// its lock (stack, held, holder, unfinished), its recipients (rekeying), its revisions (rules, retention, settings, pruning),
+// and the commands.
 mod commands;
 mod environment;
 mod exit;
@@ -71,6 +72,7 @@ mod output;
 mod place;
 mod progress;
 mod pruning;
+mod rekeying;
 mod retention;
 mod rules;
 mod settings;

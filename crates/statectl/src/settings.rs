@@ -8,8 +8,10 @@ use crate::held::Held;
 use crate::place::Place;
 use crate::rules::Rules;
 use crate::stack::Stack;
-use sdk_state::encrypt::Noop;
-use sdk_state::{Error, ErrorKind, NoChange, Revision, Run, Snapshot, StackId, Store, Wait, WriteOptions};
+use sdk_state::encrypt::{Keyring, Noop, Recipient};
+use sdk_state::{
+    Depth, Error, ErrorKind, NoChange, Revision, Run, Snapshot, StackId, Store, Wait, WriteOptions,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -150,6 +152,12 @@ impl Editor {
             );
             Failure::new(INVALID, "invalid-name", message)
         })?;
+        // Whoever reads the stack reads its settings.
+        let recipients = stack.store().recipients(&stack.current()?)?;
+        let store = match recipients.is_empty() {
+            true => store,
+            false => store.with_recipients(recipients),
+        };
         let wait = Wait::at_most(stack.context().options().wait.max(PATIENCE));
         let run = store
             .begin(operation, wait)
@@ -190,6 +198,32 @@ impl Editor {
             .map_err(|error| explain(&self.store, error))?;
         Ok(())
     }
+}
+
+/// Seals the settings of a stack for its recipients, after those were changed. `keys` open both.
+pub(crate) fn reseal(
+    stack: &Stack<'_>,
+    keys: &Keyring,
+    recipients: &[Recipient],
+    depth: Depth,
+) -> Result<(), Failure> {
+    let Some(store) = store_of(stack)? else {
+        return Ok(());
+    };
+    let store = store.with_keys(keys.clone());
+    if store.current().map_err(|error| explain(&store, error))?.is_none() {
+        return Ok(());
+    }
+    let run = store
+        .begin("rekey", PATIENCE)
+        .map_err(|error| explain(&store, error))?;
+    for rev in store.list()? {
+        let resealed = run.reseal(&rev, recipients, depth);
+        resealed.map_err(|error| explain(&store, error))?;
+    }
+    run.finish(WriteOptions::default())
+        .map_err(|error| explain(&store, error))?;
+    Ok(())
 }
 
 /// The stack whose settings a stack of this name would hold.

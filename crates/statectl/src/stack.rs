@@ -71,8 +71,9 @@ pub(crate) struct Stack<'a> {
     context: &'a Context,
     place: Place,
     backend: Arc<dyn Backend>,
-    store: Store,
+    /// The keys of the store; plain for a command that opens nothing.
     ring: Keyring,
+    store: Store,
 }
 
 /// A document from the store.
@@ -115,10 +116,10 @@ impl Context {
         let backend: Arc<dyn Backend> = place.catalog.open(&id)?.into();
         Ok(Stack {
             store: Store::new(Arc::clone(&backend), Noop).with_provenance(provenance()),
+            ring: Noop.into(),
             context: self,
             place,
             backend,
-            ring: Noop.into(),
         })
     }
 
@@ -163,11 +164,20 @@ impl Context {
 
 impl Stack<'_> {
     fn with_keys(mut self, ring: Keyring) -> Self {
-        self.store = Store::new(Arc::clone(&self.backend), ring.clone())
-            .with_provenance(provenance())
-            .with_envelope(self.keys().envelope());
+        self.store = self.store_with(ring.clone());
         self.ring = ring;
         self
+    }
+
+    /// A store of this stack with other keys.
+    pub(crate) fn store_with(&self, ring: Keyring) -> Store {
+        Store::new(Arc::clone(&self.backend), ring)
+            .with_provenance(provenance())
+            .with_envelope(self.keys().envelope())
+    }
+
+    pub(crate) fn ring(&self) -> &Keyring {
+        &self.ring
     }
 
     /// The store of another stack in the same place, with the same keys.
@@ -226,7 +236,7 @@ impl Stack<'_> {
         Ok(stacks.iter().all(|id| id == self.id()) && self.store.list()?.is_empty())
     }
 
-    fn no_current(&self) -> Failure {
+    pub(crate) fn no_current(&self) -> Failure {
         let known = match self.place.catalog.stacks() {
             Ok(known) => known,
             Err(error) => return error.into(),

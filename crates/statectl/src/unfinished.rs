@@ -166,6 +166,21 @@ pub(crate) fn warn_of_loss(stack: &Stack<'_>, rev: &Revision) {
     }
 }
 
+/// Reports what the repair of a damaged or lost `current` has kept, or may have discarded. `damage` is why nobody could tell before.
+pub(crate) fn after_repair(stack: &Stack<'_>, damage: &Error) -> Option<UnfinishedDocument> {
+    let output = stack.context().output();
+    match (stack.store().unfinished(), damage.revision()) {
+        (Ok(None), Some(base)) => output.warning(format_args!(
+            "the unfinished changes that stood on {base} are lost, because they or that revision cannot be read"
+        )),
+        (Ok(None), None) => output.warning(
+            "`current` was damaged, so nobody can tell whether changes were unfinished: if so, they are lost",
+        ),
+        _ => return stack.unfinished(),
+    }
+    None
+}
+
 pub(crate) fn changes(count: u64) -> String {
     match count {
         1 => "1 change".into(),

@@ -166,8 +166,7 @@ fn a_damaged_pointer_is_never_none_and_is_repaired() {
     for (damage, make) in damages() {
         let root = tempfile::tempdir().unwrap();
         let store = store(root.path());
-        let old = nth(0);
-        create(store.backend(), &old);
+        let old = store.write(&note("old"), None).unwrap();
         make(&stack_directory(root.path()).join("current"));
 
         let error = store.current().unwrap_err();

@@ -54,7 +54,7 @@ fn the_search_finds_a_secret_that_is_printed() {
 fn debug_and_describe_show_a_fingerprint_and_no_key() {
     let fingerprint = key().fingerprint().to_string();
     let env_key = EnvKey::new("STATE_KEY", key());
-    let wrapped = env_key.wrap(&SECRET, b"").unwrap();
+    let wrapped = env_key.wrap(env_key.recipient(), &SECRET, b"").unwrap().unwrap();
     assert_eq!(
         env_key
             .unwrap(env_key.recipient(), &wrapped, b"")
@@ -85,14 +85,12 @@ fn debug_and_describe_show_a_fingerprint_and_no_key() {
 #[test]
 fn no_error_repeats_the_key_that_it_is_about() {
     let whole = STANDARD.encode(MARKER);
+    let key = EnvKey::new("STATE_KEY", key());
     let mut errors = vec![
         EnvKey::from_env(whole.as_str()).unwrap_err(),
         EnvKey::from_env(format!("{whole}\n")).unwrap_err(),
-        EnvKey::new("STATE_KEY", key())
-            .wrap(&SECRET[..31], b"")
-            .unwrap_err(),
-        EnvKey::new("STATE_KEY", key())
-            .wrap(&[&SECRET[..], b"x"].concat(), b"")
+        key.wrap(key.recipient(), &SECRET[..31], b"").unwrap_err(),
+        key.wrap(key.recipient(), &[&SECRET[..], b"x"].concat(), b"")
             .unwrap_err(),
     ];
     for text in [

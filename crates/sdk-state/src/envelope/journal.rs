@@ -11,7 +11,7 @@ use super::{damaged, misplaced, refused, too_large};
 use crate::{Error, ErrorKind, Holder, LockToken, MAX_RECORD_BYTES, Provenance, Revision, StackId, json};
 use chacha20poly1305::aead::AeadInOut as _;
 use chacha20poly1305::{ChaCha20Poly1305, Nonce};
-use sdk_encrypt::Keyring;
+use sdk_encrypt::{Keyring, Recipient};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
@@ -93,12 +93,13 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(
         keyring: &Keyring,
+        recipients: Option<&[Recipient]>,
         place: Place<'_>,
         begun: &Begun,
         now: OffsetDateTime,
     ) -> Result<Self, Error> {
         let data_key = DataKey::generate()?;
-        Self::with_key(&data_key, fresh_id()?, keyring, place, begun, now)
+        Self::with_key(&data_key, fresh_id()?, keyring, recipients, place, begun, now)
     }
 
     /// Only tests pass a data key and an id, to compare the result with published bytes.
@@ -106,6 +107,7 @@ impl Writer {
         data_key: &DataKey,
         journal_id: String,
         keyring: &Keyring,
+        recipients: Option<&[Recipient]>,
         place: Place<'_>,
         begun: &Begun,
         now: OffsetDateTime,
@@ -126,7 +128,7 @@ impl Writer {
             lock_token: begun.token.to_string(),
             operation: begun.holder.operation.clone(),
             seal: wrapping::seal_of(keyring),
-            recipients: wrapping::wrap(keyring, data_key, &context)?,
+            recipients: wrapping::wrap(keyring, recipients, data_key, &context)?,
             provenance: record(&begun.holder.provenance, None, now)?,
         };
         let json = serde_json::to_vec(&header).map_err(|source| {

@@ -215,7 +215,7 @@ fn sealing_gives_the_published_records() {
         };
         let ring = sealing_ring(&vector.recipients);
         let since = begun.holder.since.unwrap();
-        let mut writer = Writer::with_key(&data_key, journal_id, &ring, place, &begun, since).unwrap();
+        let mut writer = Writer::with_key(&data_key, journal_id, &ring, None, place, &begun, since).unwrap();
         for (number, (changes, published)) in vector.changes.iter().zip(&case.records).enumerate() {
             let mut batch = Vec::new();
             for change in changes {
@@ -307,7 +307,7 @@ fn a_header_has_at_most_a_mebibyte() {
     let mut begun = unverified(0, &case.records[0]).unwrap().0.unwrap();
     let mut begin = |length| {
         begun.holder.operation = "x".repeat(length);
-        let mut writer = Writer::new(&case.ring, place, &begun, OffsetDateTime::UNIX_EPOCH)?;
+        let mut writer = Writer::new(&case.ring, None, place, &begun, OffsetDateTime::UNIX_EPOCH)?;
         writer.seal(0, &[])
     };
     let length = |record: &[u8]| u32::from_le_bytes(*record[8..].first_chunk().unwrap()) as usize;

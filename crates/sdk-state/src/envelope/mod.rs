@@ -27,8 +27,9 @@ mod v1;
 mod v2;
 mod wrapping;
 
+use crate::recipients::Depth;
 use crate::{Error, ErrorKind, Provenance, Revision, StackId};
-use sdk_encrypt::Keyring;
+use sdk_encrypt::{Keyring, Recipient};
 use time::OffsetDateTime;
 
 pub use header::UnverifiedHeader;
@@ -79,6 +80,8 @@ pub struct Origin<'a> {
     /// The revision that it was made from.
     pub parent: Option<&'a Revision>,
     pub(crate) mark: &'a Mark,
+    /// `None` for those of the keyring.
+    pub(crate) recipients: Option<&'a [Recipient]>,
 }
 
 static NO_MARK: Mark = Mark {
@@ -96,6 +99,7 @@ impl<'a> Origin<'a> {
             message: None,
             parent: None,
             mark: &NO_MARK,
+            recipients: None,
         }
     }
 }
@@ -106,6 +110,8 @@ pub(crate) struct Opened {
     pub(crate) payload: Option<String>,
     pub(crate) plaintext: Vec<u8>,
     pub(crate) mark: Mark,
+    /// Version 1 has none.
+    pub(crate) recipients: Option<Vec<Recipient>>,
 }
 
 /// Seals `plaintext` for the recipients of `keyring`, as envelope version 2.
@@ -180,6 +186,7 @@ pub(crate) fn open_any(
                 payload,
                 plaintext,
                 mark: Mark::default(),
+                recipients: None,
             }
         }
         Version::Two => v2::open(zstd, keyring, place, sealed, limit)?,
@@ -187,6 +194,37 @@ pub(crate) fn open_any(
     match opened.plaintext.len() as u64 {
         length if length > limit => Err(too_large(length, limit)),
         _ => Ok(opened),
+    }
+}
+
+/// Returns the authenticated recipients of a file, of which the beginning with the header is enough; `None` in version 1, and
+/// none if it is not encrypted.
+pub(crate) fn recipients(
+    keyring: &Keyring,
+    place: Place<'_>,
+    beginning: &[u8],
+) -> Result<Option<Vec<Recipient>>, Error> {
+    match Version::of(beginning)? {
+        Version::One => Ok(None),
+        Version::Two => v2::recipients(keyring, place, beginning).map(Some),
+    }
+}
+
+/// Seals a file for other recipients. [`Depth`] says how much of it is sealed anew.
+pub(crate) fn reseal(
+    keyring: &Keyring,
+    place: Place<'_>,
+    sealed: Vec<u8>,
+    recipients: &[Recipient],
+    depth: Depth,
+) -> Result<Vec<u8>, Error> {
+    match (Version::of(&sealed)?, depth) {
+        (Version::One, _) => Err(Error::new(
+            ErrorKind::Unsupported,
+            "the revision is of envelope version 1, which has no recipients",
+        )),
+        (Version::Two, Depth::Header) => v2::rewrap(keyring, place, &sealed, recipients),
+        (Version::Two, Depth::Body) => v2::reseal(keyring, place, sealed, recipients),
     }
 }
 

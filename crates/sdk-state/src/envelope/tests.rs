@@ -322,7 +322,15 @@ impl Encrypter for VectorKey {
         &self.recipient
     }
 
-    fn wrap(&self, data_key: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, sdk_encrypt::Error> {
+    fn wrap(
+        &self,
+        recipient: &Recipient,
+        data_key: &[u8],
+        associated_data: &[u8],
+    ) -> Result<Option<Vec<u8>>, sdk_encrypt::Error> {
+        if !recipient.is_same_key(&self.recipient) {
+            return Ok(None);
+        }
         let master = STANDARD.decode(&self.vector.key).unwrap();
         let mut wrap_key = [0; 32];
         Hkdf::<Sha256>::new(None, &master)
@@ -336,7 +344,7 @@ impl Encrypter for VectorKey {
         let sealed = XChaCha20Poly1305::new(&wrap_key.into())
             .encrypt(&nonce.into(), payload)
             .unwrap();
-        Ok([&nonce[..], &sealed].concat())
+        Ok(Some([&nonce[..], &sealed].concat()))
     }
 
     fn unwrap(

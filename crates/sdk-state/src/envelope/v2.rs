@@ -1,9 +1,9 @@
 use super::data_key::{DataKey, HEADER_TAG_BYTES, SNAPSHOT, and_clear_the_stack};
-use super::header::{Header, UnverifiedHeader, VERSION, record};
+use super::header::{Header, UnverifiedHeader, VERSION, WrappedKey, record};
 use super::wrapping::{self, MAX_HEADER_BYTES, PREFIX_BYTES, header_bytes, header_length};
 use super::{Compressed, Opened, Origin, Place, Subject, Zstd, damaged, misplaced, too_large};
 use crate::{Error, ErrorKind};
-use sdk_encrypt::Keyring;
+use sdk_encrypt::{Keyring, Recipient};
 use sha2::{Digest as _, Sha256};
 
 pub(super) const MAGIC: [u8; 8] = *b"\x8AUBSEAL\n";
@@ -30,28 +30,37 @@ pub(super) fn seal_with(
 ) -> Result<Vec<u8>, Error> {
     wrapping::check_payload_type(subject.payload)?;
     origin.provenance.check(origin.message)?;
-    let context = context(subject, payload.compression.name(), payload.length);
-    let mut header = header_for(keyring, subject, origin, payload)?;
-    header.recipients = wrapping::wrap(keyring, data_key, &context)?;
+    let header = header_for(keyring, subject, origin, payload)?;
+    seal_body(data_key, keyring, origin.recipients, header, &payload.bytes)
+}
 
-    let mut sealed = start_file(&header, payload.bytes.len())?;
+/// Wraps the data key for these recipients, or for those of the keyring, and encrypts the compressed payload.
+fn seal_body(
+    data_key: &DataKey,
+    keyring: &Keyring,
+    recipients: Option<&[Recipient]>,
+    mut header: Header,
+    body: &[u8],
+) -> Result<Vec<u8>, Error> {
+    let context = context(&header);
+    header.recipients = wrapping::wrap(keyring, recipients, data_key, &context)?;
+    let mut sealed = start_file(&header, body.len())?;
     if keyring.is_plain() {
-        let digest = plain_tag(&sealed, &payload.bytes);
+        let digest = plain_tag(&sealed, body);
         sealed.extend_from_slice(&digest);
-        sealed.extend_from_slice(&payload.bytes);
+        sealed.extend_from_slice(body);
     } else {
         and_clear_the_stack(|| {
             let tag = data_key.header_tag(SNAPSHOT, &sealed);
             sealed.extend_from_slice(&tag);
-            let body = sealed.len();
-            sealed.extend_from_slice(&payload.bytes);
-            data_key.encrypt(&mut sealed, body, &context)
+            let start = sealed.len();
+            sealed.extend_from_slice(body);
+            data_key.encrypt(&mut sealed, start, &context)
         })?;
     }
     Ok(sealed)
 }
 
-/// The steps and their order are those of `docs/format.md`, "Opening".
 pub(super) fn open(
     zstd: &Zstd,
     keyring: &Keyring,
@@ -59,40 +68,132 @@ pub(super) fn open(
     mut sealed: Vec<u8>,
     limit: u64,
 ) -> Result<Opened, Error> {
-    let Parts { header, body_start } = split(&sealed)?;
+    let unlocked = unlock(keyring, place, &sealed, limit)?;
+    unlocked.decrypt(&mut sealed)?;
+    let header = unlocked.header;
+    let plaintext = header.compression.expand(zstd, sealed, header.length)?;
+    Ok(Opened {
+        mark: header.mark(),
+        recipients: Some(recipients_of(&header)),
+        payload: Some(header.payload_type),
+        plaintext,
+    })
+}
+
+/// Returns the recipients of a file, of which the beginning with the header is enough.
+pub(super) fn recipients(
+    keyring: &Keyring,
+    place: Place<'_>,
+    beginning: &[u8],
+) -> Result<Vec<Recipient>, Error> {
+    Ok(recipients_of(
+        &unlock(keyring, place, beginning, u64::MAX)?.header,
+    ))
+}
+
+/// Wraps the data key of a file for other recipients, and keeps the body.
+pub(super) fn rewrap(
+    keyring: &Keyring,
+    place: Place<'_>,
+    sealed: &[u8],
+    recipients: &[Recipient],
+) -> Result<Vec<u8>, Error> {
+    let mut unlocked = unlock(keyring, place, sealed, u64::MAX)?;
+    let Some(data_key) = &unlocked.data_key else {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "the revision is not encrypted, so it has no recipients",
+        ));
+    };
+    let header = &mut unlocked.header;
+    header.recipients = wrapping::wrap(keyring, Some(recipients), data_key, &unlocked.context)?;
+    let body = &sealed[unlocked.body_start..];
+    let mut rewrapped = start_file(header, body.len())?;
+    let tag = and_clear_the_stack(|| data_key.header_tag(SNAPSHOT, &rewrapped));
+    rewrapped.extend_from_slice(&tag);
+    rewrapped.extend_from_slice(body);
+    Ok(rewrapped)
+}
+
+/// Seals the payload of a file under a fresh data key. Everything else that the header says stays.
+pub(super) fn reseal(
+    keyring: &Keyring,
+    place: Place<'_>,
+    mut sealed: Vec<u8>,
+    recipients: &[Recipient],
+) -> Result<Vec<u8>, Error> {
+    let unlocked = unlock(keyring, place, &sealed, u64::MAX)?;
+    unlocked.decrypt(&mut sealed)?;
+    seal_body(
+        &DataKey::generate()?,
+        keyring,
+        Some(recipients),
+        unlocked.header,
+        &sealed,
+    )
+}
+
+/// A file whose header was authenticated, unless it is not encrypted.
+struct Unlocked {
+    header: Header,
+    body_start: usize,
+    context: Vec<u8>,
+    data_key: Option<DataKey>,
+}
+
+/// The steps and their order are those of `docs/format.md`, "Opening".
+fn unlock(keyring: &Keyring, place: Place<'_>, sealed: &[u8], limit: u64) -> Result<Unlocked, Error> {
+    let Parts { header, body_start } = split(sealed)?;
     if header.length > limit {
         return Err(too_large(header.length, limit));
     }
     wrapping::refuse_other_seal(keyring, header.seal, &header.recipients)?;
     refuse_other_place(place, &header)?;
-
-    let tag_start = body_start - HEADER_TAG_BYTES;
-    let subject = Subject {
-        payload: &header.payload_type,
-        id: place.id,
-        revision: place.revision,
-    };
-    let context = context(subject, header.compression.name(), header.length);
-    if keyring.is_plain() {
-        // Nothing secret is compared, so an ordinary comparison will do: it detects accidents, not attackers.
-        if plain_tag(&sealed[..tag_start], &sealed[body_start..]) != sealed[tag_start..body_start] {
-            return Err(damaged("the file was changed after it was written"));
+    let context = context(&header);
+    let data_key = match keyring.is_plain() {
+        true => None,
+        false => {
+            let data_key = wrapping::unwrap(keyring, &header.recipients, &context)?;
+            let tag_start = body_start - HEADER_TAG_BYTES;
+            and_clear_the_stack(|| {
+                data_key.verify_header(SNAPSHOT, &sealed[..tag_start], &sealed[tag_start..body_start])
+            })?;
+            Some(data_key)
         }
-        sealed.drain(..body_start);
-    } else {
-        let data_key = wrapping::unwrap(keyring, &header.recipients, &context)?;
-        and_clear_the_stack(|| {
-            data_key.verify_header(SNAPSHOT, &sealed[..tag_start], &sealed[tag_start..body_start])?;
-            sealed.drain(..body_start);
-            data_key.decrypt(&mut sealed, &context)
-        })?;
-    }
-    let plaintext = header.compression.expand(zstd, sealed, header.length)?;
-    Ok(Opened {
-        mark: header.mark(),
-        payload: Some(header.payload_type),
-        plaintext,
+    };
+    Ok(Unlocked {
+        header,
+        body_start,
+        context,
+        data_key,
     })
+}
+
+impl Unlocked {
+    /// Leaves the compressed payload in `sealed`.
+    fn decrypt(&self, sealed: &mut Vec<u8>) -> Result<(), Error> {
+        let tag_start = self.body_start - HEADER_TAG_BYTES;
+        match &self.data_key {
+            Some(data_key) => {
+                sealed.drain(..self.body_start);
+                and_clear_the_stack(|| data_key.decrypt(sealed, &self.context))
+            }
+            // Nothing secret is compared, so an ordinary comparison will do: it detects accidents, not attackers.
+            None if plain_tag(&sealed[..tag_start], &sealed[self.body_start..])
+                != sealed[tag_start..self.body_start] =>
+            {
+                Err(damaged("the file was changed after it was written"))
+            }
+            None => {
+                sealed.drain(..self.body_start);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn recipients_of(header: &Header) -> Vec<Recipient> {
+    header.recipients.iter().map(WrappedKey::recipient).collect()
 }
 
 pub(super) fn header(sealed: &[u8]) -> Result<UnverifiedHeader, Error> {
@@ -184,16 +285,16 @@ fn plain_tag(prefix: &[u8], body: &[u8]) -> [u8; HEADER_TAG_BYTES] {
 
 /// The context that binds the ciphertexts to their place: every field preceded by its length, so that no two places give the
 /// same bytes.
-fn context(subject: Subject<'_>, compression: &str, length: u64) -> Vec<u8> {
+fn context(header: &Header) -> Vec<u8> {
     let mut context = Vec::with_capacity(256);
     for field in [
         CONTEXT_LABEL,
-        subject.payload,
-        subject.id.factory(),
-        subject.id.stack(),
-        &subject.revision.to_string(),
-        compression,
-        &length.to_string(),
+        &header.payload_type,
+        &header.factory,
+        &header.stack,
+        &header.revision,
+        header.compression.name(),
+        &header.length.to_string(),
     ] {
         wrapping::push_field(&mut context, field);
     }

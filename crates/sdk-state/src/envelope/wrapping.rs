@@ -6,26 +6,48 @@ use super::header::{Seal, WrappedKey, refuse_twins};
 use super::{damaged, refused, too_large};
 use crate::stack_id::Excerpt;
 use crate::{Error, ErrorKind};
-use sdk_encrypt::Keyring;
+use sdk_encrypt::{Keyring, Recipient};
 
 /// The magic and the length of the header.
 pub(super) const PREFIX_BYTES: usize = 12;
 /// The longest header: 1 MiB.
 pub(super) const MAX_HEADER_BYTES: usize = 1 << 20;
 
-/// Wraps the data key for each recipient of the ring.
-pub(super) fn wrap(keyring: &Keyring, data_key: &DataKey, context: &[u8]) -> Result<Vec<WrappedKey>, Error> {
-    let mut recipients = Vec::new();
-    for encrypter in keyring.recipients() {
-        let recipient = encrypter.recipient();
-        recipients.push(WrappedKey {
-            name: recipient.name.clone(),
-            body: recipient.body.clone(),
-            wrapped_key: encrypter.wrap(data_key.bytes(), &recipient_context(context, &recipient.name))?,
-        });
+/// Wraps the data key for each of these recipients, or for those of the keyring.
+pub(super) fn wrap(
+    keyring: &Keyring,
+    recipients: Option<&[Recipient]>,
+    data_key: &DataKey,
+    context: &[u8],
+) -> Result<Vec<WrappedKey>, Error> {
+    let recipients = match recipients {
+        Some(recipients) => recipients.to_vec(),
+        None => keyring
+            .recipients()
+            .iter()
+            .map(|key| key.recipient().clone())
+            .collect(),
+    };
+    if keyring.is_plain() != recipients.is_empty() || recipients.len() > Keyring::MAX_RECIPIENTS {
+        let message = format!(
+            "a file cannot be sealed for {} recipients with the given key {}",
+            recipients.len(),
+            keyring.describe()
+        );
+        return Err(Error::new(ErrorKind::Unsupported, message));
     }
-    refuse_twins(&recipients).map_err(|problem| Error::new(ErrorKind::Unsupported, problem))?;
-    Ok(recipients)
+    let wrapped = recipients.into_iter().map(|recipient| {
+        let bound_to = recipient_context(context, &recipient.name);
+        let wrapped_key = keyring.wrap(&recipient, data_key.bytes(), &bound_to)?;
+        Ok(WrappedKey {
+            wrapped_key: wrapped_key.ok_or_else(|| Error::missing_key(recipient.clone()))?,
+            name: recipient.name,
+            body: recipient.body,
+        })
+    });
+    let wrapped = wrapped.collect::<Result<Vec<_>, Error>>()?;
+    refuse_twins(&wrapped).map_err(|problem| Error::new(ErrorKind::Unsupported, problem))?;
+    Ok(wrapped)
 }
 
 /// The seal that this ring makes.
@@ -62,7 +84,7 @@ pub(super) fn unwrap(keyring: &Keyring, recipients: &[WrappedKey], context: &[u8
     let mut named = None;
     for encrypter in keyring.openers() {
         let own = encrypter.recipient();
-        for wrapped in recipients.iter().filter(|wrapped| wrapped.name == own.name) {
+        for wrapped in recipients {
             let bound_to = recipient_context(context, &wrapped.name);
             let recipient = wrapped.recipient();
             match encrypter.unwrap(&recipient, &wrapped.wrapped_key, &bound_to) {

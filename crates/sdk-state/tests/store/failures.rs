@@ -1,9 +1,9 @@
 //! What becomes of a run when the backend fails (R1, R3, L4).
 
-use crate::support::{Note, add, id, key, note, store};
+use crate::support::{Note, add, key, note, reseal, store};
 use crate::watched::{Fault, Method, Watched};
 use sdk_state::encrypt::{self, Encrypter, EnvKey, Keyring, Noop, Recipient, Zeroizing};
-use sdk_state::{Backend as _, ErrorKind, Expect, MemoryBackend, Revision, Run, Store, Wait};
+use sdk_state::{Backend as _, ErrorKind, Expect, Revision, Run, Store, Wait};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -260,8 +260,7 @@ fn a_failed_replacement_leaves_the_base_as_it_was() {
     let (watched, base) = one();
     let run = begin(&watched);
     watched.fail_all(Method::Replace, Fault::Before(ErrorKind::Io));
-    let sealed = sealed_again(&watched, &base);
-    assert_eq!(run.replace(&base, &sealed).unwrap_err().kind(), &ErrorKind::Io);
+    assert_eq!(reseal(&run, &base).unwrap_err().kind(), &ErrorKind::Io);
     run.apply(add("a")).unwrap();
     assert_eq!(head(&watched), note("1a"));
 }
@@ -273,27 +272,13 @@ fn an_unknown_replacement_of_the_base_loses_no_change() {
         let (watched, base) = one();
         let run = begin(&watched);
         watched.fail_all(Method::Replace, fault(ErrorKind::OutcomeUnknown));
-        let sealed = sealed_again(&watched, &base);
-        assert!(run.replace(&base, &sealed).unwrap_err().is_outcome_unknown());
+        assert!(reseal(&run, &base).unwrap_err().is_outcome_unknown());
         if run.apply(add("a")).is_ok() {
             assert_eq!(head(&watched), note("1a"));
         } else {
             assert_eq!(head(&watched), note("1"));
         }
     }
-}
-
-/// The same document under the same name, sealed with another data key.
-pub(crate) fn sealed_again(watched: &Watched, revision: &Revision) -> Vec<u8> {
-    let other = MemoryBackend::new(id());
-    let at = revision.time().unwrap();
-    let again = Store::new(other.clone(), key(1))
-        .with_clock(move || at)
-        .document::<Note>()
-        .write(&store(watched).get(revision).unwrap(), "")
-        .unwrap();
-    assert_eq!(&again, revision);
-    other.read(&again, u64::MAX).unwrap()
 }
 
 #[test]
@@ -352,7 +337,7 @@ fn a_panic_in_any_method_ends_the_run() {
     let calls: [(Method, Call); 4] = [
         (Method::Create, |run, _| drop(run.save(note("2"), ""))),
         (Method::SetCurrent, |run, rev| drop(run.set_current(rev))),
-        (Method::Replace, |run, rev| drop(run.replace(rev, b"x"))),
+        (Method::Replace, |run, rev| drop(reseal(run, rev))),
         (Method::SetCurrent, |run, _| drop(run.save(note("2"), ""))),
     ];
     for (method, call) in calls {
@@ -403,10 +388,15 @@ impl Encrypter for Remote {
         self.key.recipient()
     }
 
-    fn wrap(&self, data_key: &[u8], bound_to: &[u8]) -> Result<Vec<u8>, encrypt::Error> {
+    fn wrap(
+        &self,
+        recipient: &Recipient,
+        data_key: &[u8],
+        bound_to: &[u8],
+    ) -> Result<Option<Vec<u8>>, encrypt::Error> {
         match self.is_silent.load(Ordering::SeqCst) {
             true => Err(encrypt::Error::new(encrypt::ErrorKind::Unavailable, "no answer")),
-            false => self.key.wrap(data_key, bound_to),
+            false => self.key.wrap(recipient, data_key, bound_to),
         }
     }
 

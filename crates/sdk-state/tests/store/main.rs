@@ -7,6 +7,7 @@ mod failures;
 mod histories;
 mod locks;
 mod pointer;
+mod recipients;
 mod recovery;
 mod revisions;
 mod runs;

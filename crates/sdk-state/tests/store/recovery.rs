@@ -1,9 +1,8 @@
 //! What a dead run leaves, and what becomes of it (R1, R2, R3, R4).
 
-use crate::failures::sealed_again;
-use crate::support::{Note, add, id, key, note, store};
+use crate::support::{Note, add, id, key, note, reseal, store};
 use crate::watched::{Fault, Method, Watched};
-use sdk_state::encrypt::Keyring;
+use sdk_state::encrypt::{Encrypter as _, Keyring};
 use sdk_state::{
     Backend as _, Error, ErrorKind, Lock, MemoryBackend, Provenance, Revision, Run, Store, Wait,
 };
@@ -322,7 +321,9 @@ fn an_undamaged_journal_is_salvaged_whole() {
 fn a_journal_of_a_lost_key_is_salvaged_on_purpose_only() {
     let (backend, [first, _]) = two();
     let keys = Keyring::from(key(2)).also_open(key(1)).unwrap();
-    let lost: Store<Note> = Store::new(backend.clone(), keys).document();
+    let lost: Store<Note> = Store::new(backend.clone(), keys)
+        .with_recipients([key(2).recipient().clone()])
+        .document();
     let run = begin(&lost);
     run.apply(add("a")).unwrap();
     kill(&backend, run);
@@ -379,11 +380,10 @@ fn a_recovery_that_cannot_move_current_leaves_no_revision() {
 fn a_reader_that_meets_a_replacement_reports_no_damage() {
     let (backend, [base, _]) = two();
     let writer = begin(&store(&backend));
-    let sealed = sealed_again(&Watched::over(backend.clone()), &base);
     let reader = Watched::over(backend);
     reader.hook(move |method, nth| {
         if method == Method::ReadJournal && nth == 1 {
-            writer.replace(&base, &sealed).unwrap();
+            reseal(&writer, &base).unwrap();
             writer.apply(add("a")).unwrap();
         }
         None

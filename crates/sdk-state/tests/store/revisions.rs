@@ -2,14 +2,17 @@
 
 use crate::support::{HandClock, Note, id, key, note};
 use crate::watched::{Method, Watched};
+use sdk_state::encrypt::Encrypter as _;
 use sdk_state::{MemoryBackend, Revision, Store};
 use std::collections::BTreeMap;
 use std::sync::Barrier;
 
 const NOON: i64 = 1_783_684_800;
 
+/// The files that these tests plant tell no recipients.
 fn frozen(backend: &MemoryBackend, clock: &HandClock) -> Store<Note> {
     Store::new(backend.clone(), key(1))
+        .with_recipients([key(1).recipient().clone()])
         .with_clock(clock.reader())
         .document()
 }

@@ -1,11 +1,11 @@
 //! What a run keeps, and what it leaves (R1, R2, R3).
 
-use crate::support::{Note, add, base64_of, id, key, note, store};
+use crate::support::{Note, add, base64_of, id, key, note, reseal, store};
 use crate::watched::{Method, Watched};
 use sdk_state::encrypt::{Keyring, Noop};
 use sdk_state::{
-    Backend as _, Binding, Category, Change, Entry, EntryKind, EnvelopeVersion, Error, ErrorKind, Json,
-    MemoryBackend, Provenance, Run, Snapshot, StackId, Store, Wait,
+    Binding, Category, Change, Entry, EntryKind, EnvelopeVersion, Error, ErrorKind, Json, MemoryBackend,
+    Provenance, Run, Snapshot, StackId, Store, Wait,
 };
 use std::pin::pin;
 use std::slice;
@@ -369,11 +369,10 @@ fn no_journal_stays_wrapped_for_old_recipients() {
     run.apply(add("a")).unwrap();
     let base = run.base().unwrap();
     // The base was replaced by a revision before its bytes could be.
-    assert!(run.replace(&base, b"x").unwrap_err().is_not_found());
+    assert!(reseal(&run, &base).unwrap_err().is_not_found());
     assert_eq!(store(&watched).unfinished().unwrap(), None);
     let base = run.base().unwrap();
-    let sealed = watched.backend.read(&base, u64::MAX).unwrap();
-    run.replace(&base, &sealed).unwrap();
+    reseal(&run, &base).unwrap();
     run.apply(add("b")).unwrap();
     assert_eq!(head(&watched), note("ab"));
 }

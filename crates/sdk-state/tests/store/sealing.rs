@@ -180,17 +180,14 @@ fn a_wrong_key_is_an_error_with_both_fingerprints() {
 }
 
 #[test]
-fn a_retired_key_still_opens_and_every_recipient_opens() {
+fn every_recipient_opens_and_no_other_key() {
     let backend = MemoryBackend::new(id());
-    let (old, _) = write_secret(&store(&backend));
     let ring = Keyring::from(key(2))
         .also_seal_for(key(3))
         .unwrap()
         .also_open(key(1))
         .unwrap();
-    let new = with_ring(&backend, ring);
-    assert_eq!(new.get(&old).unwrap(), note(SECRET));
-    let (revision, _) = write_secret(&new);
+    let (revision, _) = write_secret(&with_ring(&backend, ring));
     for (seed, opens) in [(1, false), (2, true), (3, true)] {
         assert_eq!(
             with_ring(&backend, key(seed)).get(&revision).is_ok(),
@@ -211,17 +208,17 @@ fn one_key_is_not_two_recipients() {
 
 #[test]
 fn plain_files_and_sealed_files_do_not_mix() {
-    let backend = MemoryBackend::new(id());
-    let (plain, _) = write_secret(&with_ring(&backend, Noop));
-    let (sealed, _) = write_secret(&store(&backend));
-    assert_eq!(
-        store(&backend).get(&plain).unwrap_err().kind(),
-        &ErrorKind::Refused
-    );
-    assert_eq!(
-        with_ring(&backend, Noop).get(&sealed).unwrap_err().kind(),
-        &ErrorKind::Refused
-    );
+    for (one, other) in [
+        (Keyring::from(Noop), key(1).into()),
+        (key(1).into(), Keyring::from(Noop)),
+    ] {
+        let backend = MemoryBackend::new(id());
+        let (revision, _) = write_secret(&with_ring(&backend, one));
+        let other = with_ring(&backend, other);
+        assert_eq!(other.get(&revision).unwrap_err().kind(), &ErrorKind::Refused);
+        let written = other.write(&note(SECRET), "note");
+        assert_eq!(written.unwrap_err().kind(), &ErrorKind::Refused);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the tests of the store share.
 
-use sdk_state::encrypt::{EnvKey, MasterKey};
-use sdk_state::{Backend, Change, Error, ErrorKind, Snapshot, StackId, Store};
+use sdk_state::encrypt::{Encrypter as _, EnvKey, MasterKey};
+use sdk_state::{Backend, Change, Depth, Error, ErrorKind, Revision, Run, Snapshot, StackId, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use time::OffsetDateTime;
@@ -76,6 +76,11 @@ pub(crate) fn base64_of(bytes: [u8; 32]) -> String {
 
 pub(crate) fn store(backend: &(impl Backend + Clone + 'static)) -> Store<Note> {
     Store::new(backend.clone(), key(1)).document()
+}
+
+/// Seals a revision anew, under another data key, for the same recipient.
+pub(crate) fn reseal(run: &Run<Note>, rev: &Revision) -> Result<(), Error> {
+    run.reseal(rev, &[key(1).recipient().clone()], Depth::Body)
 }
 
 /// A clock that a test moves; it stands still otherwise.

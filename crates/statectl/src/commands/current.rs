@@ -1,6 +1,6 @@
 use super::{Expected, parsed};
 use crate::exit::{Failure, MISSING, NOT_OPENED};
-use crate::held;
+use crate::held::{self, Held};
 use crate::output::Answer;
 use crate::stack::{Context, Found, Stack};
 use crate::unfinished::{self, UnfinishedDocument};
@@ -20,7 +20,8 @@ pub(crate) struct Current {
 /// Make a stored revision the current one
 ///
 /// The revision is opened first, so that what becomes current can be read. Without --expect, it replaces whatever is current:
-/// this repairs a damaged or lost `current`. It first commits a dead run's unfinished changes, as a revision.
+/// this repairs a damaged or lost `current`. It first commits a dead run's unfinished changes, as a revision. If `current` is
+/// damaged or lost, the revision that the changes stand on must be made current first, and the error names it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl set-current network/prod 2026-07-10T12:00:00.25Z")]
 pub(crate) struct SetCurrent {
@@ -69,17 +70,28 @@ impl SetCurrent {
             None => Expect::Anything,
         };
         let held = held::take(&stack, "set-current")?;
-        if self.unchecked {
-            unfinished::warn_of_loss(&stack, &rev);
-        } else if !matches!(stack.store().backend().current(), Err(error) if error.is_damaged()) {
-            unfinished::commit(&stack, &held, "set-current").map_err(|failure| match failure.code() {
-                NOT_OPENED => failure.extend_hint("--unchecked discards all unfinished changes"),
-                _ => failure,
-            })?;
+        let damage = stack.store().backend().current().err().filter(Error::is_damaged);
+        if damage.is_none() {
+            self.end_journal(&stack, &held, &rev)?;
         }
-        stack.store().backend().set_current(expect, &rev, held.token())?;
+        let moved = stack.store().backend().set_current(expect, &rev, held.token());
+        moved.map_err(|error| explain_repair(error, &rev))?;
+        let unfinished = damage.and_then(|damage| unfinished::after_repair(&stack, &damage));
         held.give_back_after_change(&stack);
-        answer(context, &self.stack, &rev, None)
+        answer(context, &self.stack, &rev, unfinished)
+    }
+
+    /// Commits unfinished changes, or says that the move discards them.
+    fn end_journal(&self, stack: &Stack<'_>, held: &Held, rev: &Revision) -> Result<(), Failure> {
+        if self.unchecked {
+            unfinished::warn_of_loss(stack, rev);
+            return Ok(());
+        }
+        let committed = unfinished::commit(stack, held, "set-current");
+        committed.map(drop).map_err(|failure| match failure.code() {
+            NOT_OPENED => failure.extend_hint("--unchecked discards all unfinished changes"),
+            _ => failure,
+        })
     }
 
     /// The stack, once the revision has been opened.
@@ -102,6 +114,19 @@ impl SetCurrent {
             Err(failure) if failure.code() == MISSING => Err(failure),
             Err(failure) => Err(failure.extend_hint(advice)),
         }
+    }
+}
+
+/// A damaged `current` may be moved only to the revision that unfinished changes stand on.
+fn explain_repair(error: Error, rev: &Revision) -> Failure {
+    match error.revision() {
+        Some(base) if error.is_damaged() && base != rev => {
+            let hint = format!(
+                "`statectl set-current STACK {base}` keeps the changes, and `statectl recover STACK` then commits them"
+            );
+            Failure::from(error).hint(hint)
+        }
+        _ => error.into(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod current;
 mod entries;
+mod key;
 mod keygen;
 mod lock;
 mod lock_status;
@@ -74,6 +75,8 @@ pub(crate) enum Command {
     Lock(lock::LockCommand),
     LockStatus(lock_status::LockStatusCommand),
     ForceUnlock(lock_status::ForceUnlock),
+    Key(key::Key),
+    Rekey(key::Rekey),
     Keygen(keygen::Keygen),
     Completions(Completions),
 }
@@ -100,6 +103,8 @@ impl Command {
             Self::Lock(command) => return command.run(context),
             Self::LockStatus(command) => command.run(context),
             Self::ForceUnlock(command) => command.run(context),
+            Self::Key(command) => command.run(context),
+            Self::Rekey(command) => command.run(context),
             Self::Keygen(command) => command.run(context),
             Self::Completions(command) => command.run(context),
         }?;
@@ -129,7 +134,8 @@ impl Command {
             Self::Lock(command) => Some(&command.stack),
             Self::LockStatus(command) => Some(&command.stack),
             Self::ForceUnlock(command) => Some(&command.stack),
-            Self::Stacks(_) | Self::Keygen(_) | Self::Completions(_) => None,
+            Self::Key(command) => command.stack(),
+            Self::Rekey(_) | Self::Stacks(_) | Self::Keygen(_) | Self::Completions(_) => None,
         }
     }
 }

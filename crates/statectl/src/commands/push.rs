@@ -7,6 +7,7 @@ use crate::stack::{Context, Stack};
 use crate::text::size;
 use crate::unfinished;
 use clap::Args;
+use sdk_state::encrypt::Recipient;
 use sdk_state::envelope::DEFAULT_LIMIT;
 use sdk_state::{
     EnvelopeVersion, Error, ErrorKind, Expect, Raw, Revision, Run, Snapshot as _, StackId, State,
@@ -137,6 +138,11 @@ impl Push {
             output.notice("nothing has changed, so nothing was stored: pass --force to store it anyway");
             return Ok(answer(rev, false));
         }
+        if let Some(rev) = &current
+            && run.is_some()
+        {
+            note_recipients(stack, rev)?;
+        }
         // Nobody else can have changed anything under a lock that was held before this command began.
         if let Some(rev) = current
             .as_ref()
@@ -264,6 +270,22 @@ fn demand_expected(
     }
 }
 
+/// Says that a given key does not become a recipient: the recipients belong to the stack.
+fn note_recipients(stack: &Stack<'_>, current: &Revision) -> Result<(), Failure> {
+    let recipients = stack.store().recipients(current)?;
+    let mut given = stack.ring().recipients().iter();
+    if let Some(other) = given.find(|key| !recipients.iter().any(|one| one.is_same_key(key.recipient())))
+        && !recipients.is_empty()
+    {
+        stack.context().output().notice(format_args!(
+            "{id} stays sealed for its own recipients, and {} is none of them: `statectl key add {id} RECIPIENT` adds one",
+            other.describe(),
+            id = stack.id()
+        ));
+    }
+    Ok(())
+}
+
 /// Stores the document after `current`, which was not opened.
 fn save_without_run(
     stack: &Stack<'_>,
@@ -272,7 +294,10 @@ fn save_without_run(
     document: &Raw,
     message: Option<String>,
 ) -> Result<Revision, Error> {
-    let rev = stack.store().document::<Raw>().write(document, message)?;
+    let given = stack.ring().recipients().iter();
+    let recipients: Vec<Recipient> = given.map(|key| key.recipient().clone()).collect();
+    let store = stack.store().document::<Raw>().with_recipients(recipients);
+    let rev = store.write(document, message)?;
     let moved = stack
         .store()
         .backend()

@@ -27,6 +27,8 @@ fn every_document_follows_its_schema() {
         ("entry", &["show", PROD, "action.migrate"]),
         ("current", &["set-current", PROD, &rev]),
         ("recovered", &["recover", PROD]),
+        ("recipients", &["key", "list", PROD]),
+        ("rekeyed", &["rekey", PROD]),
         ("deleted", &["delete", PROD, "2026-07-10T12:00:00Z"]),
         ("pin", &["pin", PROD, &rev, "--message", "why"]),
         ("policy", &["policy", PROD, "--keep-last", "9"]),

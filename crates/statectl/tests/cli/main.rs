@@ -14,6 +14,7 @@ mod payloads;
 mod places;
 mod pushing;
 mod reading;
+mod recipients;
 mod refusals;
 mod repairing;
 mod retention;

@@ -519,6 +519,45 @@ fn prune_without_the_key_changes_nothing() {
     assert_eq!(stored(&sandbox), revs);
 }
 
+/// Whoever may open the stack must see its pins, and nobody else.
+#[test]
+fn settings_have_the_recipients_of_their_stack() {
+    let (sandbox, revs) = daily(3);
+    sandbox.run(&["pin", PROD, &revs[0]]).expect(0);
+    let other = sandbox.key("other");
+    let added = sandbox.document(&["key", "add", "--all", &other]);
+    assert_eq!(added["stacks"].as_array().unwrap().len(), 1);
+    let with_other = ["--encrypter", other.as_str()];
+    let dry = ["prune", PROD, "--keep-last", "1", "--now", "--dry-run"];
+    let document = sandbox.document(&[&dry[..], &with_other].concat());
+    assert_eq!(fates(&document), ["kept", "removed", "kept"]);
+    let pull = ["pull", "demo/prod+settings", "--raw"];
+    sandbox.run(&[&pull[..], &with_other].concat()).expect(0);
+    sandbox.run(&["key", "remove", PROD, &other]).expect(0);
+    sandbox.run(&[&pull[..], &with_other].concat()).expect(5);
+    sandbox.run(&pull).expect(0);
+}
+
+/// Somebody who has another key besides must not lock the others out of the settings.
+#[test]
+fn first_settings_are_sealed_for_the_recipients_of_the_stack() {
+    let (sandbox, revs) = daily(1);
+    let other = sandbox.key("other");
+    let default = format!("key-file:{}", sandbox.default_key().display());
+    sandbox
+        .run(&[
+            "pin",
+            PROD,
+            &revs[0],
+            "--encrypter",
+            &other,
+            "--also-open",
+            &default,
+        ])
+        .expect(0);
+    assert_eq!(settings(&sandbox)["pins"].as_object().unwrap().len(), 1);
+}
+
 /// Killed at any moment, a prune has removed nothing that stays, and the next one does the rest.
 #[test]
 fn killed_prune_loses_nothing_and_is_finished_by_the_next() {
