@@ -135,13 +135,14 @@ impl Output {
         }
     }
 
-    /// Shows people what they are asked about, on standard error.
-    pub(crate) fn preview(&self, answer: &impl Answer) -> io::Result<()> {
-        if self.format == Format::Human {
+    /// Shows people what they are about to be asked. A program finds it in the answer.
+    pub(crate) fn preview(&self, human: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Result<(), Failure> {
+        if !self.is_json() {
             let mut page = Vec::new();
-            answer.human(&mut page)?;
+            human(&mut page)?;
             let mut err = AutoStream::new(io::stderr().lock(), self.color);
-            err.write_all(&page)?;
+            // If it cannot be shown, the question below says so.
+            let _ = err.write_all(&page);
         }
         Ok(())
     }

@@ -188,7 +188,7 @@ impl Prune {
                     .hint("look with --dry-run, then pass --yes"),
             );
         }
-        context.output().preview(shown)?;
+        context.output().preview(|page| shown.human(page))?;
         let count = |fate| shown.rows().filter(|row| row.fate == fate).count();
         let question = match (count(Fate::Trashed), count(Fate::Removed)) {
             (trashed, 0) => format!("move {} to the trash?", revisions(trashed)),
