@@ -77,15 +77,18 @@ impl Output {
     /// Prints the answer.
     pub(crate) fn answer<A: Answer>(&self, answer: &A) -> Result<(), Failure> {
         match self.format {
-            Format::Human => {
-                let mut page = Vec::new();
-                answer.human(&mut page)?;
-                let mut out = AutoStream::new(io::stdout().lock(), self.color);
-                out.write_all(&page)?;
-                Ok(out.flush()?)
-            }
+            Format::Human => self.part(|page| answer.human(page)),
             Format::Json => self.verbatim(document(A::KIND, answer)?.as_bytes()),
         }
+    }
+
+    /// Prints a part of an answer for people, who can read it while the next part is being made.
+    pub(crate) fn part(&self, human: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Result<(), Failure> {
+        let mut page = Vec::new();
+        human(&mut page)?;
+        let mut out = AutoStream::new(io::stdout().lock(), self.color);
+        out.write_all(&page)?;
+        Ok(out.flush()?)
     }
 
     /// Prints bytes as they are.

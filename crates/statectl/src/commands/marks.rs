@@ -1,6 +1,7 @@
 use crate::exit::Failure;
 use crate::output::Answer;
 use crate::rules::Rules;
+use crate::selector::{RevisionArgument, SELECTORS, Selector};
 use crate::settings::{self, Editor, Pin, Settings};
 use crate::stack::{Context, Stack};
 use crate::text::{now, whole_seconds};
@@ -12,16 +13,14 @@ use std::io::{self, Write as _};
 
 /// Keep a revision, whatever `prune` is told
 ///
-/// The reason is encrypted like a snapshot. A pin takes the revision out of the trash.
+/// The reason is encrypted like a snapshot. A pin takes the revision out of the trash. `delete` deletes it all the same.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  statectl pin network/prod 2026-07-10T12:00:00.25Z -m 'before the migration'"
-)]
+#[command(after_help = "Example:\n  statectl pin network/prod @ -m 'before the migration'")]
 pub(crate) struct PinCommand {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// The revision
-    rev: String,
+    #[command(flatten)]
+    rev: RevisionArgument,
     /// Why it must stay
     #[arg(short, long, value_name = "WHY")]
     message: Option<String>,
@@ -33,8 +32,8 @@ pub(crate) struct PinCommand {
 pub(crate) struct Unpin {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// The revision
-    rev: String,
+    #[command(flatten)]
+    rev: RevisionArgument,
 }
 
 /// Take revisions out of the trash
@@ -45,9 +44,8 @@ pub(crate) struct Unpin {
 pub(crate) struct Restore {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// The revisions
-    #[arg(required = true, value_name = "REV")]
-    revs: Vec<String>,
+    #[arg(required = true, value_name = "REV", help = "The revisions", long_help = SELECTORS)]
+    revs: Vec<Selector>,
 }
 
 /// Show, store or remove the rules of a stack's `prune`
@@ -90,18 +88,19 @@ struct PolicyAnswer {
 
 impl PinCommand {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let rev: Revision = self.rev.parse()?;
         let pin = Pin {
             since: whole_seconds(now()),
             author: Provenance::of_this_process().author,
             message: self.message.clone(),
         };
         let stack = open(context, &self.stack)?;
-        change(&stack, "pin", |settings, stored| {
+        // What `@` means is known once nothing is unfinished.
+        let rev = change(&stack, "pin", |settings, stored| {
+            let rev = stack.select(&self.rev)?;
             demand_stored(&rev, stored)?;
             settings.take_out(&rev);
             settings.pins.insert(rev.to_string(), pin.clone());
-            Ok(())
+            Ok(rev)
         })?;
         context.output().answer(&PinAnswer {
             stack: self.stack.clone(),
@@ -113,8 +112,8 @@ impl PinCommand {
 
 impl Unpin {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let rev: Revision = self.rev.parse()?;
         let stack = open(context, &self.stack)?;
+        let rev = stack.select(&self.rev)?;
         let pinned = change_existing(&stack, "unpin", |settings| {
             settings.pins.remove(&rev.to_string()).is_some()
         })?;
@@ -132,12 +131,12 @@ impl Unpin {
 
 impl Restore {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let stack = open(context, &self.stack)?;
         let revs: Vec<Revision> = self
             .revs
             .iter()
-            .map(|rev| rev.parse())
+            .map(|rev| stack.resolve(rev))
             .collect::<Result<_, _>>()?;
-        let stack = open(context, &self.stack)?;
         let stored = stack.store().list()?;
         revs.iter().try_for_each(|rev| demand_stored(rev, &stored))?;
         let restored = change_existing(&stack, "restore", |settings| {

@@ -7,6 +7,7 @@
 )]
 
 mod documentation;
+mod history;
 mod json;
 mod keys;
 mod locking;
@@ -20,5 +21,6 @@ mod repairing;
 mod retention;
 mod sandbox;
 mod schema;
+mod selecting;
 mod unfinished;
 mod unobin;

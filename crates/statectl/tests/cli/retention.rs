@@ -225,6 +225,61 @@ fn reason_of_a_pin_is_sealed() {
     }
 }
 
+#[test]
+fn log_marks_pins_and_hides_the_trash() {
+    let (sandbox, revs) = daily(4);
+    sandbox.run(&["pin", PROD, "@-3", "-m", "audit"]).expect(0);
+    prune(&sandbox, &["--keep-last", "2"]);
+    let shown = |options: &[&str]| -> Vec<(String, bool, bool)> {
+        let document = sandbox.document(&[&["log", PROD], options].concat());
+        Schema::new().check(&document);
+        let row = |row: &Value| {
+            (
+                row["revision"].as_str().unwrap().to_owned(),
+                !row["pin"].is_null(),
+                !row["trashed"].is_null(),
+            )
+        };
+        document["revisions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(row)
+            .collect()
+    };
+    let [first, second, third, fourth] = [0, 1, 2, 3].map(|index| revs[index].clone());
+    let without = [
+        (fourth.clone(), false, false),
+        (third.clone(), false, false),
+        (first.clone(), true, false),
+    ];
+    assert_eq!(shown(&[]), without);
+    assert_eq!(shown(&["-n", "3"]), without);
+    assert_eq!(
+        shown(&["--all"]),
+        [
+            (fourth, false, false),
+            (third, false, false),
+            (second.clone(), false, true),
+            (first, true, false)
+        ]
+    );
+    let page = sandbox.answer(&["log", PROD, "--all"]);
+    assert!(
+        page.contains("(in the trash) a change") && page.contains("(pinned by alice: audit) a change"),
+        "{page}"
+    );
+    sandbox.run(&["restore", PROD, &second[..10]]).expect(0);
+    assert_eq!(shown(&[]).len(), 4);
+    // Settings that do not open hide nothing.
+    fs::write(sandbox.path(".unobin/state/demo/prod+settings/current"), "?").unwrap();
+    let run = sandbox
+        .run(&["log", PROD])
+        .expect(0)
+        .says(&["pins and the trash are not shown"]);
+    assert_eq!(run.out.lines().count(), 5);
+}
+
 /// Somebody went back to a revision in the trash.
 #[test]
 fn current_revision_stays_whatever_its_mark_says() {
