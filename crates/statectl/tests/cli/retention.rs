@@ -1,6 +1,6 @@
 //! Which revisions stay: prune, pins, the trash and policies.
 
-use crate::sandbox::{Run, Sandbox, everything_in, snapshot, with_input};
+use crate::sandbox::{Run, Sandbox, at_a_terminal, everything_in, snapshot, with_input};
 use crate::schema::Schema;
 use localstate::LocalBackend;
 use sdk_state::encrypt::KeyFile;
@@ -361,6 +361,65 @@ fn nothing_goes_where_nobody_can_be_asked() {
     assert!(!sandbox.path(".unobin/state/demo/prod+settings").exists());
     // Nothing is asked if nothing goes.
     sandbox.run(&["prune", PROD, "--keep-last", "9"]).expect(0);
+}
+
+#[test]
+fn question_at_the_terminal_is_obeyed() {
+    let (sandbox, revs) = daily(4);
+    prune(&sandbox, &["--keep-last", "3"]);
+    age_trash(&sandbox, 8);
+    let keep = ["prune", PROD, "--keep-last", "2"];
+    let no = at_a_terminal(&mut sandbox.command(&keep), || {}, "n\n").expect(1);
+    assert_eq!((no.out.as_str(), stored(&sandbox).len()), ("", 4));
+    let question = "move 1 revision to the trash, and remove 1 for good? [y/N]";
+    let no = no.says(&[question, "every revision stays", "WHY"]);
+    assert!(no.err.contains(&revs[1]), "{}", no.err);
+    let yes = at_a_terminal(&mut sandbox.command(&keep), || {}, "y\n").expect(0);
+    assert_eq!(
+        yes.out,
+        "demo/prod: 2 stay, 1 to the trash, 0 in the trash, 1 removed\n"
+    );
+    assert_eq!(stored(&sandbox), revs[1..]);
+}
+
+/// What nobody was asked about stays: a push between question and answer let one more revision go.
+#[test]
+fn revision_that_was_not_shown_does_not_go() {
+    let (sandbox, revs) = daily(3);
+    let keep = ["prune", PROD, "--keep-last", "2", "--now", "--json"];
+    let push = || {
+        write_at(&sandbox, PROD, [time("2021-01-01T12:00:00Z")]);
+    };
+    let run = at_a_terminal(&mut sandbox.command(&keep), push, "y\n").expect(0);
+    let document: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(fates(&document), ["removed", "kept", "kept", "kept"]);
+    let rows = &document["stacks"][0]["revisions"];
+    assert_eq!(rows[1]["reasons"], json!(["not-shown"]));
+    assert_eq!(stored(&sandbox)[..2], revs[1..]);
+}
+
+/// Unobin's envelope names no parents.
+#[test]
+fn files_of_unobin_are_pruned_too() {
+    let sandbox = Sandbox::new();
+    let key = sandbox.answer(&["keygen"]);
+    let run = |arguments: &[&str]| {
+        let options = ["--encrypter", "env-key:STATE_KEY", "--write-v1"];
+        let mut command = sandbox.command(&[arguments, &options].concat());
+        Run::of(command.env("STATE_KEY", &key).output().unwrap())
+            .expect(0)
+            .out
+    };
+    for note in ["first", "second", "third"] {
+        sandbox.write("state.json", &snapshot("prod", note));
+        run(&["push", PROD, "state.json"]);
+    }
+    let prune = ["prune", PROD, "--keep-last", "2", "--yes", "--json"];
+    let document: Value = serde_json::from_str(&run(&prune)).unwrap();
+    assert_eq!(fates(&document), ["trashed", "kept", "kept"]);
+    run(&["prune", PROD, "--keep-last", "1", "--yes", "--now"]);
+    assert!(run(&["pull", PROD]).contains("third"));
+    assert_eq!(run(&["snapshots", PROD]).lines().count(), 2);
 }
 
 /// A prune that overlooked pins would remove what was to be kept for ever.
