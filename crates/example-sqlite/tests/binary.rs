@@ -100,7 +100,7 @@ fn revisions_are_pinned_pruned_and_restored() {
     sandbox.run(&["prune", "demo/prod"], 2);
     let pruned = sandbox.answer(&["prune", "--all", "--yes"]);
     assert!(
-        pruned.ends_with("demo/prod: 2 stay, 1 to the trash, 0 in the trash, 0 removed"),
+        pruned.ends_with("demo/prod: 2 kept, 1 to the trash, 0 in the trash, 0 removed"),
         "{pruned}"
     );
     assert_eq!(sandbox.answer(&["restore", "demo/prod", &second]), second);

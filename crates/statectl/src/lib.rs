@@ -47,6 +47,7 @@
 //! * Standard output carries only the answer; notices, warnings and errors go to standard error.
 //! * A command that reads creates nothing. A command that changes a stack holds its lock.
 //! * No value of a snapshot, no byte of a key and no secret of an address appears in a notice or an error.
+//! * `prune` removes no revision that is current, pinned or unreadable, and none while it cannot read the pins.
 //! * The exit code says what went wrong: see [`main`].
 //!
 //! # Limitations

@@ -193,7 +193,7 @@ impl Row {
 
     pub(crate) fn in_words(&self) -> &'static str {
         match self.fate {
-            Fate::Kept => "stays",
+            Fate::Kept => "kept",
             Fate::Trashed => "to the trash",
             Fate::InTrash => "in the trash",
             Fate::Removed => "removed",

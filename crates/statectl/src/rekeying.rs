@@ -102,6 +102,8 @@ fn change_under(
     let revisions = store.list()?;
     let plan = Plan::new(&store, &current, &revisions, change)?;
     let verifier = verifier(&store, &ring, &plan)?;
+    // First, so that a repetition after an interruption finds what is left to do in the history.
+    settings::reseal(stack, &ring, &plan.target, extent.depth);
 
     let mut others: Vec<Revision> = revisions
         .into_iter()
@@ -135,7 +137,6 @@ fn change_under(
         }
     }
     run.finish(None)?;
-    settings::reseal(stack, &ring, &plan.target, extent.depth)?;
     Ok(Rekeyed {
         stack: stack.id().to_string(),
         recipients: described(&plan.target),

@@ -200,30 +200,30 @@ impl Editor {
     }
 }
 
-/// Seals the settings of a stack for its recipients, after those were changed. `keys` open both.
-pub(crate) fn reseal(
-    stack: &Stack<'_>,
-    keys: &Keyring,
-    recipients: &[Recipient],
-    depth: Depth,
-) -> Result<(), Failure> {
-    let Some(store) = store_of(stack)? else {
-        return Ok(());
+/// Seals the settings of a stack for its new recipients, with keys that open both. A failure is a warning: broken settings must not
+/// keep a stolen key among the recipients of the stack.
+pub(crate) fn reseal(stack: &Stack<'_>, keys: &Keyring, recipients: &[Recipient], depth: Depth) {
+    let resealed = match store_of(stack) {
+        Ok(Some(store)) => reseal_in(&store.with_keys(keys.clone()), recipients, depth),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
     };
-    let store = store.with_keys(keys.clone());
-    if store.current().map_err(|error| explain(&store, error))?.is_none() {
+    if let Err(error) = resealed {
+        let id = stack.id();
+        let output = stack.context().output();
+        output.warning(format_args!("{id}{SUFFIX} stays sealed as it was: {error}"));
+    }
+}
+
+fn reseal_in(store: &Store<Settings>, recipients: &[Recipient], depth: Depth) -> Result<(), Error> {
+    if store.current()?.is_none() {
         return Ok(());
     }
-    let run = store
-        .begin("rekey", PATIENCE)
-        .map_err(|error| explain(&store, error))?;
+    let run = store.begin("rekey", PATIENCE)?;
     for rev in store.list()? {
-        let resealed = run.reseal(&rev, recipients, depth);
-        resealed.map_err(|error| explain(&store, error))?;
+        run.reseal(&rev, recipients, depth)?;
     }
-    run.finish(WriteOptions::default())
-        .map_err(|error| explain(&store, error))?;
-    Ok(())
+    run.finish(WriteOptions::default()).map(drop)
 }
 
 /// The stack whose settings a stack of this name would hold.
@@ -247,12 +247,14 @@ fn store_of(stack: &Stack<'_>) -> Result<Option<Store<Settings>>, Error> {
 /// A failure that names the stack of the settings, in its hint too.
 fn explain(store: &Store<Settings>, error: Error) -> Failure {
     let id = store.id().to_string();
-    let is_other = matches!(error.kind(), ErrorKind::OtherPayload { .. });
-    match Failure::from(error).about(Some(&id)) {
-        failure if is_other => failure.hint(format!(
+    let holds = format!("{id} holds the pins, the trash and the policy of the stack");
+    match error.kind() {
+        // The recipient is one of the stack itself.
+        ErrorKind::MissingKey { .. } => error.into(),
+        ErrorKind::OtherPayload { .. } => Failure::from(error).hint(format!(
             "a stack of this name holds the pins, the trash and the policy of another one: give {id} another name"
         )),
-        failure => failure.extend_hint(&format!("{id} holds the pins, the trash and the policy of the stack")),
+        _ => Failure::from(error).about(Some(&id)).extend_hint(&holds),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::table::{MARK, Table};
 use crate::text::{age, now, plain};
 use crate::unfinished;
 use clap::Args;
-use sdk_state::{Error, Revision};
+use sdk_state::Revision;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -285,12 +285,6 @@ impl From<Failure> for Excuse {
     }
 }
 
-impl From<Error> for Excuse {
-    fn from(error: Error) -> Self {
-        Self::Failure(error.into())
-    }
-}
-
 impl From<Excuse> for Failure {
     fn from(excuse: Excuse) -> Self {
         match excuse {
@@ -359,7 +353,7 @@ impl Answer for Pruned {
             let count = |fate| stack.revisions.iter().filter(|row| row.fate == fate).count();
             writeln!(
                 page,
-                "{}: {} stay, {} to the trash, {} in the trash, {} removed",
+                "{}: {} kept, {} to the trash, {} in the trash, {} removed",
                 stack.stack,
                 count(Fate::Kept),
                 count(Fate::Trashed),

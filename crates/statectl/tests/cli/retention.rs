@@ -124,7 +124,7 @@ fn dry_run_says_why_each_revision_stays_or_goes() {
         "pinned by alice: audit",
         "unreadable: ",
         "current, last",
-        "demo/prod: 4 stay, 1 to the trash",
+        "demo/prod: 4 kept, 1 to the trash",
     ] {
         assert!(shown.contains(text), "{text} is missing in {shown}");
     }
@@ -377,7 +377,7 @@ fn question_at_the_terminal_is_obeyed() {
     let yes = at_a_terminal(&mut sandbox.command(&keep), || {}, "y\n").expect(0);
     assert_eq!(
         yes.out,
-        "demo/prod: 2 stay, 1 to the trash, 0 in the trash, 1 removed\n"
+        "demo/prod: 2 kept, 1 to the trash, 0 in the trash, 1 removed\n"
     );
     assert_eq!(stored(&sandbox), revs[1..]);
 }
@@ -652,6 +652,26 @@ fn settings_have_the_recipients_of_their_stack() {
     sandbox.run(&pull).expect(0);
 }
 
+/// A key that was stolen must go, whatever else is broken.
+#[test]
+fn damaged_settings_do_not_keep_a_key_from_being_removed() {
+    let (sandbox, revs) = daily(2);
+    let other = sandbox.key("other");
+    sandbox.run(&["pin", PROD, &revs[0]]).expect(0);
+    sandbox.run(&["key", "add", PROD, &other]).expect(0);
+    // Who cannot seal for all recipients of the stack cannot pin, and is told which stack it is about.
+    sandbox
+        .run(&["pin", PROD, &revs[0]])
+        .expect(5)
+        .says(&["statectl key remove demo/prod RECIPIENT"]);
+    fs::write(sandbox.path(".unobin/state/demo/prod+settings/current"), "?").unwrap();
+    sandbox
+        .run(&["key", "remove", PROD, &other])
+        .expect(0)
+        .says(&["demo/prod+settings stays sealed as it was"]);
+    sandbox.run(&["pull", PROD, "--encrypter", &other]).expect(5);
+}
+
 /// Somebody who has another key besides must not lock the others out of the settings.
 #[test]
 fn first_settings_are_sealed_for_the_recipients_of_the_stack() {
@@ -774,7 +794,7 @@ fn people_are_told_what_became_of_their_revisions() {
     assert_eq!(run.err, "");
     assert!(
         run.out
-            .ends_with("demo/prod: 1 stay, 2 to the trash, 0 in the trash, 0 removed\n"),
+            .ends_with("demo/prod: 1 kept, 2 to the trash, 0 in the trash, 0 removed\n"),
         "{}",
         run.out
     );
