@@ -8,9 +8,8 @@ use sdk_state::time::format_description::well_known::Rfc3339;
 use sdk_state::time::{Duration, OffsetDateTime};
 use sdk_state::{Binding, Category, Entry, EntryKind, Store};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 const PROD: &str = "demo/prod";
@@ -692,33 +691,24 @@ fn first_settings_are_sealed_for_the_recipients_of_the_stack() {
     assert_eq!(settings(&sandbox)["pins"].as_object().unwrap().len(), 1);
 }
 
-/// Killed at any moment, a prune has removed nothing that stays, and the next one does the rest.
-#[test]
-fn killed_prune_loses_nothing_and_is_finished_by_the_next() {
-    let prepare = || {
-        let (sandbox, revs) = daily(24);
-        sandbox.run(&["pin", PROD, &revs[2]]).expect(0);
-        // Half of what goes was in the trash, so that each step of a prune has something to do.
-        prune(&sandbox, &["--keep-last", "12"]);
-        age_trash(&sandbox, 8);
-        (sandbox, revs)
+/// Runs a command on the same store again and again, kills it at moments that are spread over its duration, and looks at what it
+/// left each time.
+fn kill_at_many_moments(sandbox: &Sandbox, arguments: &[&str], look: impl Fn()) {
+    const KILLS: u32 = 16;
+    let copy = |from: &str, to: &str| {
+        let paths = [from, to].map(|name| sandbox.path(name));
+        let copied = Command::new("cp").arg("-a").args(paths).status().unwrap();
+        assert!(copied.success());
     };
-    let keep = ["prune", PROD, "--keep-last", "3", "--yes"];
-    let (sandbox, revs) = prepare();
+    copy(".unobin", "saved");
     let begun = Instant::now();
-    sandbox.run(&keep).expect(0);
+    sandbox.run(arguments).expect(0);
     let duration = begun.elapsed();
-    let finished = stored(&sandbox);
-    let must_stay: BTreeSet<&str> = [&revs[2], &revs[21], &revs[22], &revs[23]]
-        .map(String::as_str)
-        .into();
-
-    let (sandbox, revs_again) = prepare();
-    assert_eq!(revs_again, revs);
-    const KILLS: u32 = 24;
     for kill in 0..KILLS {
-        let mut child = sandbox
-            .command(&keep)
+        fs::remove_dir_all(sandbox.path(".unobin")).unwrap();
+        copy("saved", ".unobin");
+        let mut command = sandbox.command(arguments);
+        let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -729,29 +719,64 @@ fn killed_prune_loses_nothing_and_is_finished_by_the_next() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
+        look();
+    }
+}
+
+fn marked(sandbox: &Sandbox, what: &str) -> Vec<String> {
+    let settings = settings(sandbox);
+    settings[what].as_object().unwrap().keys().cloned().collect()
+}
+
+/// Wherever a prune is killed, what stays is there, and the next prune does the rest.
+#[test]
+fn killed_prune_loses_nothing_and_is_finished_by_the_next() {
+    let (sandbox, revs) = daily(16);
+    sandbox.run(&["pin", PROD, &revs[2]]).expect(0);
+    // Half of what goes was in the trash, so that each step of a prune has something to do.
+    prune(&sandbox, &["--keep-last", "8"]);
+    age_trash(&sandbox, 8);
+    let keep = ["prune", PROD, "--keep-last", "3", "--yes"];
+    let kept = [&revs[2..3], &revs[13..]].concat();
+    let trashed = &revs[8..13];
+    kill_at_many_moments(&sandbox, &keep, || {
         let left = stored(&sandbox);
-        assert!(
-            must_stay.iter().all(|rev| left.iter().any(|left| left == rev)),
-            "{left:?}"
-        );
-        // What was only in the trash for a moment is still there.
-        assert!(finished.iter().all(|rev| left.contains(rev)), "{left:?}");
+        let must_be_left: Vec<&String> = kept.iter().chain(trashed).collect();
+        assert!(must_be_left.iter().all(|rev| left.contains(rev)), "{left:?}");
         sandbox.run(&["pull", PROD]).expect(0);
         sandbox.run(&["pull", PROD, "--rev", &revs[2]]).expect(0);
+        sandbox.run(&keep).expect(0);
+        assert_eq!(stored(&sandbox), [&revs[2..3], &revs[8..]].concat());
+        assert_eq!(
+            (marked(&sandbox, "trash"), marked(&sandbox, "pins")),
+            (trashed.into(), revs[2..3].into())
+        );
+        assert_eq!(store_of(&sandbox, "demo/prod+settings").list().unwrap().len(), 1);
+    });
+}
+
+/// The first settings of a stack begin with an empty document, as every stack does.
+#[test]
+fn killed_first_change_of_settings_is_made_by_the_next() {
+    let (sandbox, revs) = daily(4);
+    for arguments in [
+        &["prune", PROD, "--keep-last", "2", "--yes"][..],
+        &["pin", PROD, &revs[0]],
+    ] {
+        kill_at_many_moments(&sandbox, arguments, || {
+            assert_eq!(stored(&sandbox), revs);
+            assert!(!sandbox.answer(&["stacks"]).contains("settings"));
+            sandbox
+                .run(&["prune", PROD, "--keep-last", "2", "--dry-run"])
+                .expect(0);
+            sandbox.run(arguments).expect(0);
+            let mark = if arguments[0] == "pin" { "pins" } else { "trash" };
+            assert_eq!(marked(&sandbox, mark)[0], revs[0]);
+            assert_eq!(store_of(&sandbox, "demo/prod+settings").list().unwrap().len(), 1);
+        });
+        fs::remove_dir_all(sandbox.path(".unobin")).unwrap();
+        fs::rename(sandbox.path("saved"), sandbox.path(".unobin")).unwrap();
     }
-    sandbox.run(&keep).expect(0);
-    assert_eq!(stored(&sandbox), finished);
-    let settings = settings(&sandbox);
-    assert_eq!(settings["pins"].as_object().unwrap().len(), 1);
-    let trash: Vec<&String> = settings["trash"].as_object().unwrap().keys().collect();
-    assert_eq!(
-        trash,
-        finished
-            .iter()
-            .filter(|rev| !must_stay.contains(rev.as_str()))
-            .collect::<Vec<_>>()
-    );
-    assert_eq!(store_of(&sandbox, "demo/prod+settings").list().unwrap().len(), 1);
 }
 
 /// Somebody who is killed between the two steps of a removal, or deletes by hand, leaves a mark of nothing.
