@@ -660,7 +660,7 @@ fn damaged_settings_do_not_keep_a_key_from_being_removed() {
     sandbox.run(&["key", "add", PROD, &other]).expect(0);
     // Who cannot seal for all recipients of the stack cannot pin, and is told which stack it is about.
     sandbox
-        .run(&["pin", PROD, &revs[0]])
+        .run(&["pin", PROD, &revs[1]])
         .expect(5)
         .says(&["statectl key remove demo/prod RECIPIENT"]);
     fs::write(sandbox.path(".unobin/state/demo/prod+settings/current"), "?").unwrap();
