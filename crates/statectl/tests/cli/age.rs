@@ -39,7 +39,7 @@ fn key_file_of_age_keygen_seals_and_opens() {
     let public = age_keygen(&sandbox, &["-y", "theirs"]).unwrap();
     let snapshots = sandbox.document(&["snapshots", PROD]);
     assert_eq!(
-        snapshots["snapshots"][0]["sealed-for"][0],
+        snapshots["revisions"][0]["sealed-for"][0],
         format!("age {}", public.trim())
     );
 }
@@ -139,6 +139,6 @@ fn default_key_of_32_bytes_still_works() {
     let rev = sandbox.push("first", &[]);
     sandbox.run(&["pull", PROD, "--rev", &rev]).expect(0);
     let snapshots = sandbox.document(&["snapshots", PROD]);
-    let sealed_for = snapshots["snapshots"][0]["sealed-for"][0].as_str().unwrap();
+    let sealed_for = snapshots["revisions"][0]["sealed-for"][0].as_str().unwrap();
     assert!(sealed_for.starts_with("key-file "), "{sealed_for}");
 }

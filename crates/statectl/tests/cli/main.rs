@@ -8,9 +8,13 @@
 
 mod age;
 mod documentation;
+mod editing;
+mod history;
 mod json;
 mod keys;
 mod locking;
+mod moving;
+mod outputs;
 mod passphrases;
 mod payloads;
 mod places;
@@ -19,7 +23,9 @@ mod reading;
 mod recipients;
 mod refusals;
 mod repairing;
+mod retention;
 mod sandbox;
 mod schema;
+mod selecting;
 mod unfinished;
 mod unobin;

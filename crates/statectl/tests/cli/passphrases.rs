@@ -83,7 +83,7 @@ fn passphrase_from_a_file_or_a_command_opens() {
     sandbox.write("state.json", &snapshot("prod", "second"));
     with_variable(&sandbox, file, "words", &push).expect(0);
     let listing = sandbox.document(&["snapshots", PROD]);
-    let sealed_for = |at: usize| listing["snapshots"][at]["sealed-for"].clone();
+    let sealed_for = |at: usize| listing["revisions"][at]["sealed-for"].clone();
     assert_eq!(sealed_for(0), sealed_for(1));
 }
 
@@ -164,5 +164,5 @@ fn program_seals_and_opens() {
         .expect(1)
         .says(&["program", "failed"]);
     let listing = sandbox.document(&["snapshots", PROD]);
-    assert_eq!(listing["snapshots"].as_array().unwrap().len(), 1);
+    assert_eq!(listing["revisions"].as_array().unwrap().len(), 1);
 }
