@@ -81,6 +81,7 @@ mod masked;
 mod members;
 mod nearest;
 mod output;
+mod passphrase;
 mod place;
 mod progress;
 mod pruning;
