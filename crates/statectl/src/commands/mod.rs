@@ -1,13 +1,16 @@
 //! The command line, and its commands.
 
+mod addresses;
 mod current;
 mod diff;
+mod edit;
 mod entries;
 mod key;
 mod keygen;
 mod lock;
 mod lock_status;
 mod log;
+mod outputs;
 mod pull;
 mod push;
 mod recover;
@@ -66,6 +69,10 @@ pub(crate) enum Command {
     Show(entries::Show),
     Log(log::Log),
     Diff(diff::DiffCommand),
+    Output(outputs::Outputs),
+    Edit(edit::Edit),
+    Mv(addresses::Mv),
+    Rm(addresses::Rm),
     SetCurrent(current::SetCurrent),
     Rollback(rollback::Rollback),
     Recover(recover::Recover),
@@ -92,6 +99,10 @@ impl Command {
             Self::Show(command) => command.run(context),
             Self::Log(command) => command.run(context),
             Self::Diff(command) => return command.run(context),
+            Self::Output(command) => command.run(context),
+            Self::Edit(command) => command.run(context),
+            Self::Mv(command) => command.run(context),
+            Self::Rm(command) => command.run(context),
             Self::SetCurrent(command) => command.run(context),
             Self::Rollback(command) => command.run(context),
             Self::Recover(command) => command.run(context),
@@ -119,6 +130,10 @@ impl Command {
             Self::Show(command) => Some(&command.stack),
             Self::Log(command) => Some(&command.stack),
             Self::Diff(command) => Some(&command.stack),
+            Self::Output(command) => Some(&command.stack),
+            Self::Edit(command) => Some(&command.stack),
+            Self::Mv(command) => Some(&command.stack),
+            Self::Rm(command) => Some(&command.stack),
             Self::SetCurrent(command) => Some(&command.stack),
             Self::Rollback(command) => Some(&command.stack),
             Self::Recover(command) => Some(&command.stack),

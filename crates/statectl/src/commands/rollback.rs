@@ -1,4 +1,4 @@
-use super::push::{after_storing, demand_short};
+use super::push::{after_storing, demand_short, warn_if_lost};
 use crate::diff::Diff;
 use crate::exit::{FAILED, Failure};
 use crate::held;
@@ -8,7 +8,7 @@ use crate::selector::RevisionArgument;
 use crate::stack::{Context, Found, Stack};
 use crate::unfinished;
 use clap::Args;
-use sdk_state::{EnvelopeVersion, Error, Raw, Revision};
+use sdk_state::{Error, Raw, Revision};
 use serde::Serialize;
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -114,12 +114,7 @@ impl Rollback {
             Some(message) => message.clone(),
             None => format!("rolled back to {rev}"),
         };
-        if stack.keys().envelope() == EnvelopeVersion::V1 {
-            stack
-                .context()
-                .output()
-                .warning("unobin's envelope version 1 keeps no message");
-        }
+        warn_if_lost(stack, self.message.as_deref());
         let stored = run.save(wanted, message).map_err(after_storing)?;
         drop(run);
         held.give_back_after_change(stack);

@@ -7,10 +7,13 @@
 )]
 
 mod documentation;
+mod editing;
 mod history;
 mod json;
 mod keys;
 mod locking;
+mod moving;
+mod outputs;
 mod payloads;
 mod places;
 mod pushing;
