@@ -60,8 +60,8 @@
 //! None. The crate enables `legacy-aes-gcm` of `sdk-state`, so that `--accept-v1` opens unobin's files.
 
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what a
-// document holds (members, sensitive, masked, document, fields, diff), the stack, its revisions and its lock (stack, history,
-// comparing, selector, held, holder, unfinished), its recipients (rekeying), other programs (child, editor), and the commands.
+// document holds (members, sensitive, masked, document, fields, diff), the stack, its revisions, its lock and its recipients (stack,
+// history, comparing, selector, held, holder, unfinished, rekeying), other programs (child, editor), and the commands.
 mod child;
 mod commands;
 mod comparing;
