@@ -60,7 +60,8 @@
 //! None. The crate enables `legacy-aes-gcm` of `sdk-state`, so that `--accept-v1` opens unobin's files.
 
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, place, keys), the stack and
-// its lock (stack, held, holder, unfinished), its recipients (rekeying), and the commands.
+// its lock (stack, held, holder, unfinished, check), its recipients (rekeying), and the commands.
+mod check;
 mod commands;
 mod environment;
 mod exit;

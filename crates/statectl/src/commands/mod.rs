@@ -1,5 +1,6 @@
 //! The command line, and its commands.
 
+mod check;
 mod current;
 mod entries;
 mod key;
@@ -61,6 +62,7 @@ pub(crate) enum Command {
     Snapshots(revisions::Snapshots),
     List(entries::List),
     Show(entries::Show),
+    Check(check::CheckCommand),
     SetCurrent(current::SetCurrent),
     Recover(recover::Recover),
     Delete(revisions::Delete),
@@ -75,7 +77,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Runs it. The exit code is 0, except that of a command under `lock`.
+    /// Runs it. The exit code is 0, except that of a command under `lock`, and of a `check` that found an error.
     pub(crate) fn run(&self, context: &Context) -> Result<u8, Failure> {
         match self {
             Self::Push(command) => command.run(context),
@@ -84,6 +86,7 @@ impl Command {
             Self::Snapshots(command) => command.run(context),
             Self::List(command) => command.run(context),
             Self::Show(command) => command.run(context),
+            Self::Check(command) => return command.run(context),
             Self::SetCurrent(command) => command.run(context),
             Self::Recover(command) => command.run(context),
             Self::Delete(command) => command.run(context),
@@ -108,6 +111,7 @@ impl Command {
             Self::Snapshots(command) => Some(&command.stack),
             Self::List(command) => Some(&command.stack),
             Self::Show(command) => Some(&command.stack),
+            Self::Check(command) => command.stack(),
             Self::SetCurrent(command) => Some(&command.stack),
             Self::Recover(command) => Some(&command.stack),
             Self::Delete(command) => Some(&command.stack),

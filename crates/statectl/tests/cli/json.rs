@@ -31,6 +31,7 @@ fn every_document_follows_its_schema() {
         ("rekeyed", &["rekey", PROD]),
         ("deleted", &["delete", PROD, "2026-07-10T12:00:00Z"]),
         ("stacks", &["stacks"]),
+        ("checked", &["check", PROD]),
         ("lock-status", &["lock-status", PROD]),
         ("unlocked", &["force-unlock", PROD, "--yes"]),
         ("key", &["keygen"]),
