@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const PROD: &str = "demo/prod";
@@ -27,6 +27,18 @@ impl Sound {
         Self {
             sandbox,
             revisions: revisions.to_vec(),
+        }
+    }
+
+    /// The same stack in another place.
+    fn copied(&self) -> Self {
+        let sandbox = Sandbox::new();
+        for directory in ["config", ".unobin"] {
+            copy_tree(&self.sandbox.path(directory), &sandbox.path(directory));
+        }
+        Self {
+            sandbox,
+            revisions: self.revisions.clone(),
         }
     }
 
@@ -60,6 +72,20 @@ impl Sound {
     }
 }
 
+/// With modes.
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_tree(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
 /// Pushes a document whose entries need only what is there.
 fn push(sandbox: &Sandbox, note: &str, options: &[&str]) -> String {
     push_with(sandbox, note, json!(["resource.database"]), options)
@@ -72,13 +98,19 @@ fn push_with(sandbox: &Sandbox, note: &str, needs: Value, options: &[&str]) -> S
     sandbox.answer(&[&["push", PROD, "state.json"], options].concat())
 }
 
-fn check(sandbox: &Sandbox, options: &[&str], code: i32) -> Value {
-    let run = sandbox
-        .run(&[&["check", PROD, "--json"], options].concat())
-        .expect(code);
+/// The answer, and the exit code.
+fn checked(sandbox: &Sandbox, options: &[&str]) -> (Value, i32) {
+    let run = sandbox.run(&[&["check", PROD, "--json"], options].concat());
     assert!(!run.out.contains(SECRET));
     let document: Value = serde_json::from_str(&run.out).unwrap();
     Schema::new().check(&document);
+    (document, run.code)
+}
+
+#[track_caller]
+fn check(sandbox: &Sandbox, options: &[&str], code: i32) -> Value {
+    let (document, found) = checked(sandbox, options);
+    assert_eq!(found, code, "{document:#}");
     document
 }
 
@@ -278,6 +310,16 @@ const DAMAGES: &[Damage] = &[
         sound.leave_changes();
         fs::write(sound.file("current"), format!("{}\n", sound.revisions[1])).unwrap();
     }),
+    ("current of another stack", &["current-dangling"], |sound| {
+        sound.sandbox.write("state.json", &snapshot("dev", "first"));
+        sound.sandbox.run(&["push", "demo/dev", "state.json"]).expect(0);
+        let other = sound.sandbox.path(".unobin/state/demo/dev/current");
+        fs::copy(other, sound.file("current")).unwrap();
+    }),
+    ("lock of a dead process, flipped", &["lock-dead"], |sound| {
+        leave_lock(sound);
+        flip(sound.file("lock"), 900);
+    }),
     ("lock cut", &["lock-unknown"], |sound| {
         fs::write(sound.file("lock"), "{").unwrap();
         private(sound.file("lock"));
@@ -290,11 +332,7 @@ const DAMAGES: &[Damage] = &[
         put_directory(sound.file("lock"))
     }),
     ("lock of a dead process", &["lock-dead"], |sound| {
-        let lock = sound.store().lock("apply", Duration::ZERO).unwrap();
-        let marker = fs::read(sound.file("lock")).unwrap();
-        lock.unlock().unwrap();
-        fs::write(sound.file("lock"), marker).unwrap();
-        private(sound.file("lock"));
+        leave_lock(sound);
     }),
     ("lock renamed", &["foreign-file"], |sound| {
         fs::write(sound.file("lock.old"), "{}").unwrap();
@@ -346,6 +384,15 @@ const DAMAGES: &[Damage] = &[
     ),
 ];
 
+/// The lock of a process that died while it held it.
+fn leave_lock(sound: &Sound) {
+    let lock = sound.store().lock("apply", Duration::ZERO).unwrap();
+    let marker = fs::read(sound.file("lock")).unwrap();
+    lock.unlock().unwrap();
+    fs::write(sound.file("lock"), marker).unwrap();
+    private(sound.file("lock"));
+}
+
 fn private(file: PathBuf) {
     fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
 }
@@ -353,11 +400,11 @@ fn private(file: PathBuf) {
 #[test]
 fn every_damage_of_the_catalogue_is_found() {
     let (mut seen, mut missed) = (BTreeSet::new(), Vec::new());
+    let template = Sound::new();
     for (name, expected, plant) in DAMAGES {
-        let sound = Sound::new();
+        let sound = template.copied();
         plant(&sound);
-        let exit = sound.sandbox.run(&["check", PROD]).code;
-        let document = check(&sound.sandbox, &[], exit);
+        let (document, exit) = checked(&sound.sandbox, &[]);
         if codes(&document) != *expected {
             missed.push(format!("{name}: {document:#}"));
         }
@@ -388,6 +435,21 @@ fn every_damage_of_the_catalogue_is_found() {
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
     assert!(seen.len() > 18, "{seen:?}");
+}
+
+/// A flip in the header may look like another place, key or version, but never like nothing.
+#[test]
+fn every_flipped_byte_of_a_snapshot_is_an_error() {
+    let sound = Sound::new();
+    let whole = fs::read(sound.snapshot(0)).unwrap();
+    for position in (0..whole.len()).step_by(29) {
+        flip(sound.snapshot(0), whole.len() - position);
+        let document = check(&sound.sandbox, &[], 5);
+        let code = codes(&document)[0];
+        assert!(code.starts_with("revision-"), "{position}: {code}");
+        assert_eq!(findings(&document)[0]["revisions"], json!([sound.revisions[0]]));
+        fs::write(sound.snapshot(0), &whole).unwrap();
+    }
 }
 
 #[test]
@@ -515,8 +577,7 @@ fn repairs_of_the_findings_work() {
     ] {
         let sound = Sound::new();
         plant(&sound);
-        let exit = sound.sandbox.run(&["check", PROD]).code;
-        let document = check(&sound.sandbox, &[], exit);
+        let (document, _) = checked(&sound.sandbox, &[]);
         let repair = findings(&document)[0]["repair"].as_str().unwrap();
         let command = repair
             .split('`')
