@@ -6,11 +6,11 @@ use crate::filesystem::Filesystem;
 use crate::journal::JournalFile;
 use crate::stack::StackDirectory;
 use crate::{layout, pointer, temporary};
-use rustix::fs::Stat;
+use rustix::fs::{Mode, Stat};
 use sdk_state::{Irregularity, IrregularityKind};
 
 /// The bits of a mode that let other users in.
-const OTHERS: u32 = 0o077;
+const OTHERS: Mode = Mode::RWXG.union(Mode::RWXO);
 
 /// Lists the names, and opens only the journal and temporary files.
 pub(crate) fn inspect(directory: &StackDirectory) -> Result<Vec<Irregularity>, Failure> {
@@ -94,7 +94,7 @@ impl Inspection {
         if !self.filesystem.is_trusted() {
             return;
         }
-        if u32::from(stat.st_mode) & OTHERS != 0 {
+        if Mode::from_raw_mode(stat.st_mode).intersects(OTHERS) {
             self.found
                 .push(Irregularity::new(IrregularityKind::Exposed, name()));
         }

@@ -88,10 +88,10 @@ fn copy_tree(from: &Path, to: &Path) {
 
 /// Pushes a document whose entries need only what is there.
 fn push(sandbox: &Sandbox, note: &str, options: &[&str]) -> String {
-    push_with(sandbox, note, json!(["resource.database"]), options)
+    push_with(sandbox, note, &json!(["resource.database"]), options)
 }
 
-fn push_with(sandbox: &Sandbox, note: &str, needs: Value, options: &[&str]) -> String {
+fn push_with(sandbox: &Sandbox, note: &str, needs: &Value, options: &[&str]) -> String {
     let text =
         snapshot("prod", note).replace("[\"resource.database\",\"resource.gone\"]", &needs.to_string());
     sandbox.write("state.json", &text);
@@ -163,13 +163,13 @@ type Damage = (&'static str, &'static [&'static str], fn(&Sound));
 /// What is planted, and all that is found then.
 const DAMAGES: &[Damage] = &[
     ("snapshot cut", &["revision-damaged"], |sound| {
-        cut(sound.snapshot(0))
+        cut(sound.snapshot(0));
     }),
     ("snapshot flipped", &["revision-damaged"], |sound| {
-        flip(sound.snapshot(1), 9)
+        flip(sound.snapshot(1), 9);
     }),
     ("snapshot emptied", &["revision-damaged"], |sound| {
-        empty(sound.snapshot(1))
+        empty(sound.snapshot(1));
     }),
     (
         "snapshot replaced by a directory",
@@ -187,7 +187,7 @@ const DAMAGES: &[Damage] = &[
         fs::write(sound.snapshot(1), vec![b'?'; 100_000]).unwrap();
     }),
     ("current snapshot cut", &["revision-damaged"], |sound| {
-        cut(sound.snapshot(2))
+        cut(sound.snapshot(2));
     }),
     (
         "two snapshots swapped",
@@ -235,7 +235,7 @@ const DAMAGES: &[Damage] = &[
         },
     ),
     ("current emptied", &["current-damaged"], |sound| {
-        empty(sound.file("current"))
+        empty(sound.file("current"));
     }),
     ("current cut", &["current-dangling"], |sound| {
         fs::write(sound.file("current"), "2026-07\n").unwrap();
@@ -244,7 +244,7 @@ const DAMAGES: &[Damage] = &[
         fs::write(sound.file("current"), "two\nlines\n").unwrap();
     }),
     ("current replaced by a directory", &["current-damaged"], |sound| {
-        put_directory(sound.file("current"))
+        put_directory(sound.file("current"));
     }),
     (
         "current replaced by a broken link",
@@ -254,7 +254,7 @@ const DAMAGES: &[Damage] = &[
         },
     ),
     ("current lost", &["current-lost"], |sound| {
-        fs::remove_file(sound.file("current")).unwrap()
+        fs::remove_file(sound.file("current")).unwrap();
     }),
     ("current renamed", &["current-lost", "foreign-file"], |sound| {
         fs::rename(sound.file("current"), sound.file("current.bak")).unwrap();
@@ -291,7 +291,7 @@ const DAMAGES: &[Damage] = &[
         },
     ),
     ("journal replaced by a directory", &["changes-damaged"], |sound| {
-        put_directory(sound.file("journal"))
+        put_directory(sound.file("journal"));
     }),
     ("journal renamed", &["foreign-file"], |sound| {
         sound.leave_changes();
@@ -329,7 +329,7 @@ const DAMAGES: &[Damage] = &[
         private(sound.file("lock"));
     }),
     ("lock replaced by a directory", &["lock-damaged"], |sound| {
-        put_directory(sound.file("lock"))
+        put_directory(sound.file("lock"));
     }),
     ("lock of a dead process", &["lock-dead"], |sound| {
         leave_lock(sound);
@@ -366,10 +366,10 @@ const DAMAGES: &[Damage] = &[
         fs::set_permissions(sound.snapshot(0), Permissions::from_mode(0o644)).unwrap();
     }),
     ("dependency missing", &["dependency-missing"], |sound| {
-        push_with(&sound.sandbox, "fourth", json!(["resource.gone"]), &[]);
+        push_with(&sound.sandbox, "fourth", &json!(["resource.gone"]), &[]);
     }),
     ("dependency on itself", &["dependency-cycle"], |sound| {
-        push_with(&sound.sandbox, "fourth", json!(["action.migrate"]), &[]);
+        push_with(&sound.sandbox, "fourth", &json!(["action.migrate"]), &[]);
     }),
     (
         "revision of an older recipient",
