@@ -7,6 +7,7 @@
 )]
 
 mod age;
+mod checking;
 mod documentation;
 mod editing;
 mod history;
