@@ -60,13 +60,17 @@
 //! None. The crate enables `legacy-aes-gcm` of `sdk-state`, so that `--accept-v1` opens unobin's files.
 
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, place, keys), the stack and
-// its lock (stack, held, holder, unfinished), its recipients (rekeying), and the commands.
+// its lock (stack, held, holder, unfinished), its recipients (rekeying), whole stacks (copying, moving, trashed), and the commands.
 mod commands;
+mod copying;
 mod environment;
 mod exit;
 mod held;
 mod holder;
+#[cfg(test)]
+mod interrupted;
 mod keys;
+mod moving;
 mod output;
 mod place;
 mod progress;
@@ -74,6 +78,7 @@ mod rekeying;
 mod stack;
 mod table;
 mod text;
+mod trashed;
 mod unfinished;
 
 use clap::builder::Resettable;

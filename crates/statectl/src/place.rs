@@ -41,11 +41,8 @@ impl PlaceOptions {
             Some(address) => (address, None),
             None => project_store()?,
         };
-        match registry.open(&address) {
-            Ok(catalog) => Ok(Place { catalog, searched }),
-            Err(error) if error.kind() == &ErrorKind::Unsupported => Err(Failure::from(error).into_usage()),
-            Err(error) => Err(error.into()),
-        }
+        let place = Place::open(registry, &address)?;
+        Ok(Place { searched, ..place })
     }
 
     /// The address on the command line, or else in the environment.
@@ -73,6 +70,18 @@ impl PlaceOptions {
 }
 
 impl Place {
+    /// Opens the place at an address. Creates nothing.
+    pub(crate) fn open(registry: &Registry, address: &str) -> Result<Self, Failure> {
+        match registry.open(address) {
+            Ok(catalog) => Ok(Self {
+                catalog,
+                searched: None,
+            }),
+            Err(error) if error.kind() == &ErrorKind::Unsupported => Err(Failure::from(error).into_usage()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The failure for a stack that is not among the known ones, with the name that may have been meant.
     pub(crate) fn unknown(&self, id: &StackId, known: &[StackId]) -> Failure {
         if let Some(directory) = self.searched.as_ref().filter(|_| known.is_empty()) {
@@ -136,7 +145,8 @@ fn project_store() -> Result<(String, Option<PathBuf>), Failure> {
     Ok((local(&here.join(PROJECT_STORE))?, Some(here)))
 }
 
-fn local(directory: &Path) -> Result<String, Failure> {
+/// The address of a directory.
+pub(crate) fn local(directory: &Path) -> Result<String, Failure> {
     match directory.to_str() {
         Some(directory) => Ok(format!("local:{directory}")),
         None => Err(Failure::usage(format!(

@@ -10,6 +10,7 @@ mod pull;
 mod push;
 mod recover;
 mod revisions;
+mod stack;
 mod stacks;
 
 use crate::exit::Failure;
@@ -64,6 +65,7 @@ pub(crate) enum Command {
     SetCurrent(current::SetCurrent),
     Recover(recover::Recover),
     Delete(revisions::Delete),
+    Stack(stack::StackCommand),
     Stacks(stacks::Stacks),
     Lock(lock::LockCommand),
     LockStatus(lock_status::LockStatusCommand),
@@ -87,6 +89,7 @@ impl Command {
             Self::SetCurrent(command) => command.run(context),
             Self::Recover(command) => command.run(context),
             Self::Delete(command) => command.run(context),
+            Self::Stack(command) => command.run(context),
             Self::Stacks(command) => command.run(context),
             Self::Lock(command) => return command.run(context),
             Self::LockStatus(command) => command.run(context),
@@ -115,6 +118,7 @@ impl Command {
             Self::LockStatus(command) => Some(&command.stack),
             Self::ForceUnlock(command) => Some(&command.stack),
             Self::Key(command) => command.stack(),
+            Self::Stack(command) => command.stack(),
             Self::Rekey(_) | Self::Stacks(_) | Self::Keygen(_) | Self::Completions(_) => None,
         }
     }
