@@ -107,7 +107,6 @@ pub(crate) fn into_locked<T>(
 
 /// The stack that holds the settings of this one, if it has any.
 pub(crate) fn settings_of<'a>(stack: &Stack<'a>) -> Result<Option<Stack<'a>>, Failure> {
-    // A name that is too long has none.
     let Ok(id) = settings_id(stack.id()) else {
         return Ok(None);
     };
@@ -116,7 +115,8 @@ pub(crate) fn settings_of<'a>(stack: &Stack<'a>) -> Result<Option<Stack<'a>>, Fa
     Ok(exist.then_some(settings))
 }
 
-fn settings_id(id: &StackId) -> Result<StackId, Error> {
+/// The name of those settings. A name that is too long has none.
+pub(crate) fn settings_id(id: &StackId) -> Result<StackId, Error> {
     StackId::new(id.factory(), &format!("{}{SETTINGS}", id.stack()))
 }
 

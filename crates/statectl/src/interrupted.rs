@@ -79,9 +79,10 @@ impl<C: Catalog> Catalog for Mortal<C> {
     fn remove(&self, id: &StackId) -> Result<(), Error> {
         if let Some(root) = &self.root {
             let stack = root.join(id.factory()).join(id.stack());
-            let snapshots = fs::read_dir(stack.join("snapshots")).unwrap();
+            let snapshots = fs::read_dir(stack.join("snapshots")).into_iter().flatten();
             let snapshots = snapshots.map(|file| file.unwrap().path());
-            for file in [stack.join("current")].into_iter().chain(snapshots) {
+            let files = [stack.join("current")].into_iter().chain(snapshots);
+            for file in files.filter(|file| file.exists()) {
                 self.life.spend()?;
                 fs::remove_file(file).unwrap();
             }
@@ -253,7 +254,7 @@ fn interrupt_at_each_write(arguments: &[&str], check: impl Fn(&dyn Catalog), don
         make(&catalog);
         let life = Life::new(writes);
         let first = run_on(directory.path(), &life, arguments);
-        assert_eq!(first.is_err(), life.has_ended() && first.is_err(), "{first:?}");
+        assert!(first.is_ok() || life.has_ended(), "{first:?}");
         check(&catalog);
         match run_on(directory.path(), &Life::new(ENDLESS), arguments) {
             Ok(_) => {}

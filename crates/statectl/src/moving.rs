@@ -117,11 +117,10 @@ pub(crate) fn take_alone(stack: &Stack<'_>, operation: &str) -> Result<Held, Fai
 
 /// Removes a stack and its settings, although somebody may be about to change it: nothing is removed while it is locked.
 pub(crate) fn remove_unmarked(stack: &Stack<'_>) -> Result<(), Failure> {
-    let settings = copying::settings_of(stack)?;
     let catalog = &stack.place().catalog;
     catalog.remove(stack.id())?;
-    if let Some(settings) = settings {
-        catalog.remove(settings.id())?;
+    if let Ok(settings) = copying::settings_id(stack.id()) {
+        catalog.remove(&settings)?;
     }
     Ok(())
 }
@@ -130,8 +129,8 @@ pub(crate) fn remove_unmarked(stack: &Stack<'_>) -> Result<(), Failure> {
 pub(crate) fn remove(stack: &Stack<'_>) -> Result<(), Failure> {
     let catalog = &stack.place().catalog;
     // The stack itself comes last, so that the command finds it when it is repeated.
-    if let Some(settings) = copying::settings_of(stack)? {
-        catalog.remove(settings.id())?;
+    if let Ok(settings) = copying::settings_id(stack.id()) {
+        catalog.remove(&settings)?;
     }
     Ok(catalog.remove(stack.id())?)
 }

@@ -9,6 +9,7 @@ use std::env;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where a project keeps its store, below its top directory.
 const PROJECT_STORE: &str = ".unobin/state";
@@ -28,8 +29,9 @@ pub(crate) struct PlaceOptions {
 }
 
 /// The stacks of one address.
+#[derive(Clone)]
 pub(crate) struct Place {
-    pub(crate) catalog: Box<dyn Catalog>,
+    pub(crate) catalog: Arc<dyn Catalog>,
     /// The working directory, if no address was given and no store was found from there upward.
     searched: Option<PathBuf>,
 }
@@ -74,7 +76,7 @@ impl Place {
     pub(crate) fn open(registry: &Registry, address: &str) -> Result<Self, Failure> {
         match registry.open(address) {
             Ok(catalog) => Ok(Self {
-                catalog,
+                catalog: catalog.into(),
                 searched: None,
             }),
             Err(error) if error.kind() == &ErrorKind::Unsupported => Err(Failure::from(error).into_usage()),

@@ -170,7 +170,7 @@ impl Context {
 impl<'a> Stack<'a> {
     /// Another stack of the same place, with the same keys.
     pub(crate) fn beside(&self, id: &StackId) -> Result<Stack<'a>, Failure> {
-        self.elsewhere(self.context.place()?, id)
+        self.elsewhere(self.place.clone(), id)
     }
 
     /// A stack of another place, with the same keys.

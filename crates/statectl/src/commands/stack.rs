@@ -222,7 +222,8 @@ impl Remove {
             _ => {}
         }
         // An interrupted removal may have left the settings alone.
-        if !known.contains(stack.id()) && copying::settings_of(&stack)?.is_none() {
+        let has_settings = copying::settings_id(stack.id()).is_ok_and(|id| known.contains(&id));
+        if !known.contains(stack.id()) && !has_settings {
             return Err(stack.no_current());
         }
         if Trashed::parse(stack.id()).is_some() && !self.now {
@@ -390,9 +391,9 @@ fn demand_no_resources(stack: &Stack<'_>) -> Result<(), Failure> {
             first.address
         ),
     };
-    Err(Failure::new(FAILED, "has-resources", what).hint(format!(
-        "nothing was removed: destroy the resources with the tool that made them, or let go of them with --force"
-    )))
+    Err(Failure::new(FAILED, "has-resources", what).hint(
+        "nothing was removed: destroy the resources with the tool that made them, or let go of them with --force",
+    ))
 }
 
 /// Fails for a name that means something else.
