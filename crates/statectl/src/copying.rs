@@ -216,7 +216,8 @@ fn copy_history(
 fn explain(from: &Stack<'_>, error: Error, rev: &Revision) -> Failure {
     let id = from.id();
     match error.kind() {
-        ErrorKind::Damaged | ErrorKind::Misplaced | ErrorKind::InvalidSnapshot => {
+        // Unobin's files may have any name.
+        ErrorKind::Damaged | ErrorKind::Misplaced | ErrorKind::InvalidSnapshot | ErrorKind::InvalidName => {
             Failure::from(error).hint(format!(
                 "{id} is unchanged. If nobody needs the revision, `statectl delete {id} {rev}` removes it"
             ))

@@ -96,8 +96,7 @@ pub(crate) fn name_for<'a>(stack: &Stack<'a>, now: OffsetDateTime) -> Result<Sta
         let is_interrupted = match &current {
             Ok(Some(rev)) => {
                 let there = candidate.store().backend().current()?;
-                !copied.is_empty()
-                    && copied.iter().all(|rev| revisions.contains(rev))
+                copied.iter().all(|rev| revisions.contains(rev))
                     && there.is_none_or(|pointer| pointer.revision == *rev)
             }
             _ => moving::is_left_of(stack, &candidate)?,
@@ -106,14 +105,21 @@ pub(crate) fn name_for<'a>(stack: &Stack<'a>, now: OffsetDateTime) -> Result<Sta
             return Ok(candidate);
         }
     }
-    let trashed = Trashed {
+    let known = stack.place().catalog.stacks()?;
+    let mut trashed = Trashed {
         name: stack.id().clone(),
         since: now,
     };
-    let id = trashed
-        .id()
-        .map_err(|error| Failure::from(error).hint("the name is too long for the trash: --now removes the stack at once"))?;
-    stack.beside(&id)
+    loop {
+        let id = trashed.id().map_err(|error| {
+            Failure::from(error).hint("the name is too long for the trash: --now removes the stack at once")
+        })?;
+        if !known.contains(&id) {
+            return stack.beside(&id);
+        }
+        // Another stack of this name was removed in the same second.
+        trashed.since += Duration::SECOND;
+    }
 }
 
 /// Removes what is in the trash for more than a week and not locked, and returns the names.

@@ -19,5 +19,6 @@ mod refusals;
 mod repairing;
 mod sandbox;
 mod schema;
+mod stacks;
 mod unfinished;
 mod unobin;
