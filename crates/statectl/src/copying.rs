@@ -76,7 +76,11 @@ pub(crate) fn copy_whole(
 /// Copies those revisions of `from` that `to` does not have.
 pub(crate) fn copy_missing(from: &Stack<'_>, to: &Stack<'_>) -> Result<(), Failure> {
     let there = names(to)?;
-    let missing = from.store().list()?.into_iter().filter(|rev| !there.contains(rev));
+    let missing = from
+        .store()
+        .list()?
+        .into_iter()
+        .filter(|rev| !there.contains(rev));
     copy_history(from, to, missing.collect()).map(drop)
 }
 
@@ -247,12 +251,7 @@ fn copy_revision(source: &Store<Raw>, destination: &Store<Raw>, rev: &Revision) 
 }
 
 /// The document with the name of the destination in it. One that names no stack, as far as is known, stays as it is.
-fn adapt(
-    mut document: Raw,
-    header: &UnverifiedHeader,
-    from: &StackId,
-    to: &StackId,
-) -> Result<Raw, Error> {
+fn adapt(mut document: Raw, header: &UnverifiedHeader, from: &StackId, to: &StackId) -> Result<Raw, Error> {
     if header.is_genesis {
         // Its type is known to its header alone.
         if let Some(payload) = &header.payload {

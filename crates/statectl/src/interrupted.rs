@@ -190,7 +190,11 @@ fn make(catalog: &dyn Catalog) {
 }
 
 fn run(registry: Registry, arguments: &[&str]) -> Result<u8, Failure> {
-    let arguments = [&["statectl", "--backend", "test:x", "--encrypter", "noop"], arguments].concat();
+    let arguments = [
+        &["statectl", "--backend", "test:x", "--encrypter", "noop"],
+        arguments,
+    ]
+    .concat();
     let arguments = Arguments::try_parse_from(arguments).unwrap();
     let context = Context::new(registry, arguments.options);
     arguments.command.run(&context)
@@ -222,7 +226,9 @@ fn is_whole(catalog: &dyn Catalog, name: &str) -> bool {
         .filter_map(|rev| store.header(rev).unwrap().message)
         .collect();
     head.document.stack == id(name).stack()
-        && addresses.iter().all(|address| head.document.find(address).is_some())
+        && addresses
+            .iter()
+            .all(|address| head.document.find(address).is_some())
         && messages.iter().filter(|message| *message == "why").count() == 2
         && messages.iter().any(|message| message == "orphan")
 }
@@ -327,7 +333,12 @@ fn interrupted_restoration_is_completed_and_loses_nothing() {
         let catalog = LocalCatalog::new(directory.path());
         make(&catalog);
         let endless = Life::new(ENDLESS);
-        run_on(directory.path(), &endless, &["stack", "rm", FROM, "--force", "--yes"]).unwrap();
+        run_on(
+            directory.path(),
+            &endless,
+            &["stack", "rm", FROM, "--force", "--yes"],
+        )
+        .unwrap();
         let name = trash(&catalog).unwrap();
         let life = Life::new(writes);
         let first = run_on(directory.path(), &life, &["stack", "restore", FROM]);
@@ -365,7 +376,11 @@ fn run_between_two_renames_loses_nothing() {
                 run.finish("between")?;
                 Ok(was_there)
             });
-        let again = run_on(directory.path(), &Life::new(ENDLESS), &["stack", "rename", FROM, TO]);
+        let again = run_on(
+            directory.path(),
+            &Life::new(ENDLESS),
+            &["stack", "rename", FROM, TO],
+        );
         let found = |name| {
             let head = store(&catalog, name).head();
             head.is_ok_and(|head| head.is_some_and(|head| head.document.find("resource.between").is_some()))

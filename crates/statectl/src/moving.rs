@@ -182,10 +182,24 @@ pub(crate) fn demand_unmoved(stack: &Stack<'_>, current: &Revision) -> Result<()
     }
 }
 
+/// Whether a removal for good marked the stack before it was interrupted. Fails if the stack moved to another name.
+pub(crate) fn is_being_removed(stack: &Stack<'_>, current: &Revision) -> Result<bool, Failure> {
+    match mark_at(stack, current)? {
+        None => Ok(false),
+        Some(Moved { to: None }) => Ok(true),
+        Some(moved) => Err(moved_elsewhere(stack, current, &moved)),
+    }
+}
+
 fn moved_elsewhere(stack: &Stack<'_>, current: &Revision, moved: &Moved) -> Failure {
     let id = stack.id();
     let failure = |what: String| Failure::new(FAILED, "moved", what);
-    let back = match stack.store().header(current).ok().and_then(|header| header.parent) {
+    let back = match stack
+        .store()
+        .header(current)
+        .ok()
+        .and_then(|header| header.parent)
+    {
         Some(parent) => format!("; `statectl set-current {id} {parent}` undoes the first step"),
         None => String::new(),
     };
@@ -205,8 +219,10 @@ fn stage(from: &Stack<'_>, to: &Stack<'_>) -> Result<Stage, Failure> {
                 Some(moved) if moved.to.as_deref() == Some(to.id().to_string().as_str()) => {
                     match to.store().current() {
                         Ok(Some(_)) => Ok(Stage::Marked),
-                        _ => Err(moved_elsewhere(from, &rev, &moved)
-                            .hint(format!("{} has no current revision: make one of its revisions current", to.id()))),
+                        _ => Err(moved_elsewhere(from, &rev, &moved).hint(format!(
+                            "{} has no current revision: make one of its revisions current",
+                            to.id()
+                        ))),
                     }
                 }
                 Some(moved) => Err(moved_elsewhere(from, &rev, &moved)),

@@ -126,8 +126,8 @@ struct Renamed {
 #[serde(rename_all = "kebab-case")]
 struct Removed {
     stack: String,
-    /// The name in the trash; none if nothing of it is left.
-    trashed: Option<String>,
+    /// Its name in the trash; none if it was removed at once.
+    trash: Option<String>,
     revisions: usize,
     /// What was in the trash for too long.
     expired: Vec<String>,
@@ -232,7 +232,7 @@ impl Remove {
         }
         let revisions = stack.store().list()?.len();
         self.confirm(context, revisions)?;
-        let trashed = match (revisions, self.now) {
+        let trash = match (revisions, self.now) {
             (0, _) => {
                 moving::remove_unmarked(&stack)?;
                 None
@@ -246,7 +246,7 @@ impl Remove {
         let expired = trashed::remove_expired(&context.place()?, now())?;
         context.output().answer(&Removed {
             stack: self.stack.clone(),
-            trashed: trashed.map(|id| id.to_string()),
+            trash: trash.map(|id| id.to_string()),
             revisions,
             expired: expired.iter().map(StackId::to_string).collect(),
         })
@@ -306,10 +306,8 @@ impl Remove {
         let unlooked = "--force removes the stack without looking";
         let stack = existing(context, &self.stack).map_err(|failure| failure.extend_hint(unlooked))?;
         let held = moving::take_alone(&stack, "stack rm")?;
-        let current = stack
-            .current()
-            .map_err(|failure| failure.extend_hint(unlooked))?;
-        if moving::mark_at(&stack, &current)?.is_none() {
+        let current = stack.current().map_err(|failure| failure.extend_hint(unlooked))?;
+        if !moving::is_being_removed(&stack, &current)? {
             demand_no_resources(&stack)?;
             // So that no run begins once the lock is free.
             moving::mark(&stack, &held, &current, None)?;
@@ -354,10 +352,11 @@ fn only_one_in_the_trash(place: &Place, name: &StackId) -> Result<StackId, Failu
         .hint("`statectl stack list --all` shows what is in the trash")),
         several => {
             let names: Vec<String> = several.iter().map(StackId::to_string).collect();
-            Err(
-                Failure::usage(format!("{name} is in the trash several times: {}", names.join(", ")))
-                    .hint("name one of them"),
-            )
+            Err(Failure::usage(format!(
+                "{name} is in the trash several times: {}",
+                names.join(", ")
+            ))
+            .hint("name one of them"))
         }
     }
 }
@@ -407,8 +406,10 @@ fn demand_free_name(id: &StackId) -> Result<(), Failure> {
 
 fn demand_no_settings(id: &StackId) -> Result<(), Failure> {
     match trashed::owner_of_settings(id) {
-        Some(owner) => Err(Failure::usage(format!("{id} is the name of the settings of {owner}"))
-            .hint(format!("name {owner} instead: its settings go along with it"))),
+        Some(owner) => Err(
+            Failure::usage(format!("{id} is the name of the settings of {owner}"))
+                .hint(format!("name {owner} instead: its settings go along with it")),
+        ),
         None => Ok(()),
     }
 }
@@ -421,7 +422,13 @@ impl Answer for CopiedStack {
     const KIND: &'static str = "stack-copied";
 
     fn human(&self, page: &mut Vec<u8>) -> io::Result<()> {
-        writeln!(page, "{} in {}: {}", self.stack, self.place, revisions(self.revisions))
+        writeln!(
+            page,
+            "{} in {}: {}",
+            self.stack,
+            self.place,
+            revisions(self.revisions)
+        )
     }
 }
 
@@ -437,11 +444,15 @@ impl Answer for Removed {
     const KIND: &'static str = "stack-removed";
 
     fn human(&self, page: &mut Vec<u8>) -> io::Result<()> {
-        if let Some(trashed) = &self.trashed {
-            writeln!(page, "{trashed}")?;
+        if let Some(trash) = &self.trash {
+            writeln!(page, "{trash}")?;
         }
         for expired in &self.expired {
-            writeln!(page, "{expired} was removed: it was in the trash for more than {} days", trashed::DAYS)?;
+            writeln!(
+                page,
+                "{expired} was removed: it was in the trash for more than {} days",
+                trashed::DAYS
+            )?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use crate::sandbox::{Run, Sandbox, everything_in, snapshot, with_input};
 use localstate::LocalBackend;
 use sdk_state::encrypt::KeyFile;
-use sdk_state::{Binding, Category, Entry, EntryKind, State, Store, Wait};
+use sdk_state::{Binding, Category, Entry, EntryKind, Snapshot as _, State, Store, Wait};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -46,19 +46,11 @@ fn with_history() -> Sandbox {
     let (sandbox, _) = Sandbox::with_snapshot("first");
     sandbox.push("second", &["--message", "open port 443"]);
     sandbox.push("third", &["--message", "close it"]);
-    let orphan = State::decode_document(&snapshot("prod", "orphan"));
-    store(&sandbox, PROD).write(&orphan, "saved by an evicted run").unwrap();
+    let orphan = State::decode(snapshot("prod", "orphan").as_bytes()).unwrap();
+    store(&sandbox, PROD)
+        .write(&orphan, "saved by an evicted run")
+        .unwrap();
     sandbox
-}
-
-trait Decoded {
-    fn decode_document(text: &str) -> Self;
-}
-
-impl Decoded for State {
-    fn decode_document(text: &str) -> Self {
-        sdk_state::Snapshot::decode(text.as_bytes()).unwrap()
-    }
 }
 
 fn settings(sandbox: &Sandbox, stack: &str) {
@@ -112,8 +104,13 @@ fn copy_commits_unfinished_changes_first() {
     let (sandbox, first) = Sandbox::with_snapshot("first");
     let run = store(&sandbox, PROD).begin("apply", Wait::none()).unwrap();
     let binding = Binding::new("aws", "subnet");
-    run.put(Entry::new("resource.last", EntryKind::Leaf, Category::Resource, binding))
-        .unwrap();
+    run.put(Entry::new(
+        "resource.last",
+        EntryKind::Leaf,
+        Category::Resource,
+        binding,
+    ))
+    .unwrap();
     drop(run);
     sandbox.run(&["stack", "copy", PROD, NEW]).expect(0);
     assert!(sandbox.answer(&["list", NEW]).contains("resource.last"));
@@ -189,14 +186,16 @@ fn existing_stack_is_no_destination_and_stays_as_it_is() {
     sandbox.run(&["push", NEW, "state.json"]).expect(0);
     let before = everything_in(&sandbox.path(".unobin/state"));
     for command in ["copy", "rename"] {
-        sandbox
-            .run(&["stack", command, PROD, NEW])
-            .expect(1)
-            .says(&["demo/new exists, and is no unfinished copy", "nothing was changed"]);
+        sandbox.run(&["stack", command, PROD, NEW]).expect(1).says(&[
+            "demo/new exists, and is no unfinished copy",
+            "nothing was changed",
+        ]);
     }
     let after = everything_in(&sandbox.path(".unobin/state"));
     let of_stack = |files: &[std::path::PathBuf]| {
-        let files = files.iter().filter(|file| file.to_string_lossy().contains("snapshots"));
+        let files = files
+            .iter()
+            .filter(|file| file.to_string_lossy().contains("snapshots"));
         files.cloned().collect::<Vec<_>>()
     };
     assert_eq!(of_stack(&after), of_stack(&before));
@@ -211,10 +210,11 @@ fn rename_refuses_if_both_stacks_were_used_since() {
         sandbox.answer(&["current", NEW]),
         sandbox.push("fifth", &["--message", "since"]),
     );
-    sandbox
-        .run(&["stack", "rename", PROD, NEW])
-        .expect(1)
-        .says(&[&copied, &went_on, "statectl stack rm demo/new"]);
+    sandbox.run(&["stack", "rename", PROD, NEW]).expect(1).says(&[
+        &copied,
+        &went_on,
+        "statectl stack rm demo/new",
+    ]);
     assert_eq!(sandbox.answer(&["current", PROD]), went_on);
     assert_eq!(sandbox.answer(&["current", NEW]), copied);
 }
@@ -222,7 +222,10 @@ fn rename_refuses_if_both_stacks_were_used_since() {
 #[test]
 fn damaged_revision_is_named_and_nothing_is_removed() {
     let sandbox = with_history();
-    let first = history(&sandbox, &[PROD])[0]["revision"].as_str().unwrap().to_owned();
+    let first = history(&sandbox, &[PROD])[0]["revision"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let file = sandbox.snapshot_file(&first);
     let mut bytes = fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -265,7 +268,11 @@ fn wrong_names_are_refused() {
         (3, &["copy", "demo/prdo", NEW][..], "did you mean demo/prod"),
         (3, &["rename", "demo/prdo", NEW], "did you mean demo/prod"),
         (3, &["rm", "demo/prdo", "--yes"], "did you mean demo/prod"),
-        (3, &["restore", "demo/other"], "there is no demo/other in the trash"),
+        (
+            3,
+            &["restore", "demo/other"],
+            "there is no demo/other in the trash",
+        ),
         (2, &["copy", PROD, PROD], "both names are demo/prod"),
         (2, &["rename", PROD, PROD], "both names are demo/prod"),
         (2, &["rename", PROD, trash], "a name in the trash"),
@@ -292,7 +299,7 @@ fn stack_without_a_snapshot_has_nothing_to_copy() {
             .says(&["demo/ghost has no snapshot yet"]);
     }
     let answer = sandbox.document(&["stack", "rm", "demo/ghost", "--yes"]);
-    assert!(answer["trashed"].is_null());
+    assert!(answer["trash"].is_null());
     assert_eq!(names(&sandbox, &["--all"]), [PROD]);
 }
 
@@ -319,16 +326,23 @@ fn removed_stack_is_in_the_trash_until_it_is_restored() {
     let sandbox = with_history();
     let before = history(&sandbox, &[PROD]);
     let answer = sandbox.document(&["stack", "rm", PROD, "--force", "--yes"]);
-    let trash = answer["trashed"].as_str().unwrap().to_owned();
+    let trash = answer["trash"].as_str().unwrap().to_owned();
     assert!(trash.starts_with("demo/prod.trash-2"), "{trash}");
     sandbox.run(&["pull", PROD]).expect(3);
     assert_eq!(names(&sandbox, &[]), Vec::<String>::new());
     assert_eq!(names(&sandbox, &["--all"]), [trash.clone()]);
     let listed = sandbox.document(&["stack", "list", "--all"]);
     assert!(listed["stacks"][0]["trashed"].is_string());
-    assert!(sandbox.answer(&["stack", "list", "--all"]).contains("in the trash since 2"));
+    assert!(
+        sandbox
+            .answer(&["stack", "list", "--all"])
+            .contains("in the trash since 2")
+    );
 
-    sandbox.run(&["stack", "rm", &trash, "--yes"]).expect(2).says(&["--now"]);
+    sandbox
+        .run(&["stack", "rm", &trash, "--yes"])
+        .expect(2)
+        .says(&["--now"]);
     sandbox.run(&["stack", "restore", PROD]).expect(0);
     assert_eq!(history(&sandbox, &[PROD]), before);
     assert_eq!(names(&sandbox, &["--all"]), [PROD]);
@@ -339,7 +353,7 @@ fn restore_asks_which_if_a_name_is_in_the_trash_twice() {
     let sandbox = with_history();
     let remove = || {
         let answer = sandbox.document(&["stack", "rm", PROD, "--force", "--yes"]);
-        answer["trashed"].as_str().unwrap().to_owned()
+        answer["trash"].as_str().unwrap().to_owned()
     };
     let first = remove();
     // Within the same second, in most cases.
@@ -366,16 +380,11 @@ fn rm_removes_what_was_in_the_trash_for_a_week() {
         .expect(0);
     // Somebody is restoring it.
     let rm = [STATECTL, "stack", "rm", "demo/ghost", "--yes"];
-    sandbox
-        .run(&[&["lock", old, "--"], &rm[..]].concat())
-        .expect(0);
+    sandbox.run(&[&["lock", old, "--"], &rm[..]].concat()).expect(0);
     assert!(names(&sandbox, &["--all"]).contains(&old.to_owned()));
     let answer = sandbox.document(&["stack", "rm", PROD, "--force", "--now", "--yes"]);
     assert_eq!(answer["expired"], serde_json::json!([old]));
-    assert_eq!(
-        names(&sandbox, &["--all"]),
-        ["demo/old.trash-99990101T000000Z"]
-    );
+    assert_eq!(names(&sandbox, &["--all"]), ["demo/old.trash-99990101T000000Z"]);
 }
 
 /// A lost key or a damaged `current` must not keep a stack for ever.
@@ -397,9 +406,8 @@ fn rm_now_by_force_needs_no_key() {
 #[test]
 fn copy_joins_a_lock_and_rename_says_that_it_cannot() {
     let sandbox = with_history();
-    let under_lock = |arguments: &[&str]| {
-        sandbox.run(&[&["lock", PROD, "--", STATECTL, "stack"], arguments].concat())
-    };
+    let under_lock =
+        |arguments: &[&str]| sandbox.run(&[&["lock", PROD, "--", STATECTL, "stack"], arguments].concat());
     under_lock(&["copy", PROD, NEW]).expect(0);
     under_lock(&["rename", PROD, "demo/other"])
         .expect(2)
@@ -429,7 +437,10 @@ fn settings_of_a_stack_are_not_listed() {
     let sandbox = with_history();
     settings(&sandbox, PROD);
     assert_eq!(names(&sandbox, &["--all"]), [PROD]);
-    assert_eq!(sandbox.document(&["stacks"]), sandbox.document(&["stack", "list"]));
+    assert_eq!(
+        sandbox.document(&["stacks"]),
+        sandbox.document(&["stack", "list"])
+    );
 }
 
 /// Kills each command with SIGKILL after longer and longer times, until it is done before.
@@ -445,13 +456,21 @@ fn killed_commands_lose_nothing_and_are_completed() {
         let run = sandbox.run(&["snapshots", name, "--json"]);
         let listing: Value = serde_json::from_str(&run.out).unwrap_or_default();
         let found = listing["snapshots"].as_array().cloned().unwrap_or_default();
-        expected.iter().all(|row| found.iter().any(|there| there["revision"] == row["revision"]))
+        expected
+            .iter()
+            .all(|row| found.iter().any(|there| there["revision"] == row["revision"]))
             && sandbox.run(&["current", name]).code == 0
     };
     let mut kills = 0;
     for (there, back) in [
-        (&["stack", "rename", PROD, NEW][..], &["stack", "rename", NEW, PROD][..]),
-        (&["stack", "rm", PROD, "--force", "--yes"], &["stack", "restore", PROD]),
+        (
+            &["stack", "rename", PROD, NEW][..],
+            &["stack", "rename", NEW, PROD][..],
+        ),
+        (
+            &["stack", "rm", PROD, "--force", "--yes"],
+            &["stack", "restore", PROD],
+        ),
     ] {
         for (command, from) in [(there, PROD), (back, NEW)] {
             for pause in (0..).map(|turn| Duration::from_millis(1 + turn * 7)) {
