@@ -59,22 +59,36 @@
 //!
 //! None. The crate enables `legacy-aes-gcm` of `sdk-state`, so that `--accept-v1` opens unobin's files.
 
-// From the bottom up: output (text, table, exit, output, progress), places and keys (environment, place, keys), the stack and
-// its lock (stack, held, holder, unfinished), its recipients (rekeying), whole stacks (copying, moving, trashed), and the commands.
+// From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what a
+// document holds (members, sensitive, masked, document, fields, diff), the stack, its revisions, its lock and its recipients (stack,
+// history, comparing, selector, held, holder, unfinished, rekeying), whole stacks (copying, moving, trashed), other programs (child,
+// editor), and the commands.
+mod child;
 mod commands;
+mod comparing;
 mod copying;
+mod diff;
+mod document;
+mod editor;
 mod environment;
 mod exit;
+mod fields;
 mod held;
+mod history;
 mod holder;
 #[cfg(test)]
 mod interrupted;
 mod keys;
+mod masked;
+mod members;
 mod moving;
+mod nearest;
 mod output;
 mod place;
 mod progress;
 mod rekeying;
+mod selector;
+mod sensitive;
 mod stack;
 mod table;
 mod text;

@@ -1,15 +1,21 @@
 //! The command line, and its commands.
 
+mod addresses;
 mod current;
+mod diff;
+mod edit;
 mod entries;
 mod key;
 mod keygen;
 mod lock;
 mod lock_status;
+mod log;
+mod outputs;
 mod pull;
 mod push;
 mod recover;
 mod revisions;
+mod rollback;
 mod stack;
 mod stacks;
 
@@ -62,7 +68,14 @@ pub(crate) enum Command {
     Snapshots(revisions::Snapshots),
     List(entries::List),
     Show(entries::Show),
+    Output(outputs::Outputs),
+    Edit(edit::Edit),
+    Mv(addresses::Mv),
+    Rm(addresses::Rm),
+    Log(log::Log),
+    Diff(diff::DiffCommand),
     SetCurrent(current::SetCurrent),
+    Rollback(rollback::Rollback),
     Recover(recover::Recover),
     Delete(revisions::Delete),
     Stack(stack::StackCommand),
@@ -77,7 +90,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Runs it. The exit code is 0, except that of a command under `lock`.
+    /// Runs it. The exit code is 0, except that of a command under `lock`, and of `diff --exit-code`.
     pub(crate) fn run(&self, context: &Context) -> Result<u8, Failure> {
         match self {
             Self::Push(command) => command.run(context),
@@ -86,7 +99,14 @@ impl Command {
             Self::Snapshots(command) => command.run(context),
             Self::List(command) => command.run(context),
             Self::Show(command) => command.run(context),
+            Self::Output(command) => command.run(context),
+            Self::Edit(command) => command.run(context),
+            Self::Mv(command) => command.run(context),
+            Self::Rm(command) => command.run(context),
+            Self::Log(command) => command.run(context),
+            Self::Diff(command) => return command.run(context),
             Self::SetCurrent(command) => command.run(context),
+            Self::Rollback(command) => command.run(context),
             Self::Recover(command) => command.run(context),
             Self::Delete(command) => command.run(context),
             Self::Stack(command) => command.run(context),
@@ -111,7 +131,14 @@ impl Command {
             Self::Snapshots(command) => Some(&command.stack),
             Self::List(command) => Some(&command.stack),
             Self::Show(command) => Some(&command.stack),
+            Self::Output(command) => Some(&command.stack),
+            Self::Edit(command) => Some(&command.stack),
+            Self::Mv(command) => Some(&command.stack),
+            Self::Rm(command) => Some(&command.stack),
+            Self::Log(command) => Some(&command.stack),
+            Self::Diff(command) => Some(&command.stack),
             Self::SetCurrent(command) => Some(&command.stack),
+            Self::Rollback(command) => Some(&command.stack),
             Self::Recover(command) => Some(&command.stack),
             Self::Delete(command) => Some(&command.stack),
             Self::Lock(command) => Some(&command.stack),

@@ -22,9 +22,19 @@ fn every_document_follows_its_schema() {
     for (kind, arguments) in [
         ("pushed", &["push", PROD, "state.json", "--message", "why"][..]),
         ("current", &["current", PROD]),
-        ("snapshots", &["snapshots", PROD]),
+        ("log", &["snapshots", PROD]),
+        ("log", &["log", PROD]),
+        ("log", &["log", PROD, "--all"]),
+        ("log", &["log", PROD, "resource.database"]),
+        ("diff", &["diff", PROD]),
+        ("diff", &["diff", PROD, "--file", "state.json"]),
+        ("rolled-back", &["rollback", PROD, "@-", "--yes"]),
         ("entries", &["list", PROD]),
         ("entry", &["show", PROD, "action.migrate"]),
+        ("outputs", &["output", PROD]),
+        ("edited", &["edit", PROD]),
+        ("moved", &["mv", PROD, "action.migrate", "action.moved"]),
+        ("forgotten", &["rm", PROD, "action.moved"]),
         ("current", &["set-current", PROD, &rev]),
         ("recovered", &["recover", PROD]),
         ("recipients", &["key", "list", PROD]),
@@ -51,7 +61,8 @@ fn every_document_follows_its_schema() {
         ),
     ] {
         let mut command = sandbox.command(arguments);
-        let run = Run::of(command.env("STATECTL_FORMAT", "json").output().unwrap());
+        command.env("EDITOR", "true").env("STATECTL_FORMAT", "json");
+        let run = Run::of(command.output().unwrap());
         let answers: Vec<Value> = lines(&run.out).collect();
         assert!(
             matches!(&answers[..], [answer] if answer["kind"] == kind),

@@ -7,9 +7,13 @@
 )]
 
 mod documentation;
+mod editing;
+mod history;
 mod json;
 mod keys;
 mod locking;
+mod moving;
+mod outputs;
 mod payloads;
 mod places;
 mod pushing;
@@ -19,6 +23,7 @@ mod refusals;
 mod repairing;
 mod sandbox;
 mod schema;
+mod selecting;
 mod stacks;
 mod unfinished;
 mod unobin;
