@@ -52,15 +52,12 @@ pub(crate) fn copy_whole(
     to_held: &Held,
     operation: &str,
 ) -> Result<Copied, Failure> {
-    let found = demand_free(from, to)?;
-    if let Some(other) = found.as_ref().filter(|other| *other != current) {
-        return Err(not_empty(
-            to,
-            format!("{other} is current there, and {current} in {}", from.id()),
-        ));
-    }
+    let found = demand_interrupted(from, current, to)?;
+    let settings = settings_of_both(from, to)?;
     let (revisions, new) = copy_history(from, to, from.store().list()?)?;
-    let settings = copy_settings(from, to, operation)?;
+    if let Some((from, to)) = &settings {
+        copy_settings(from, to, operation)?;
+    }
     if found.is_none() {
         let backend = to.store().backend();
         backend.set_current(Expect::Nothing, current, to_held.token())?;
@@ -69,7 +66,7 @@ pub(crate) fn copy_whole(
         current: current.clone(),
         revisions,
         new,
-        settings,
+        settings: settings.is_some(),
     })
 }
 
@@ -124,47 +121,62 @@ pub(crate) fn settings_id(id: &StackId) -> Result<StackId, Error> {
     StackId::new(id.factory(), &format!("{}{SETTINGS}", id.stack()))
 }
 
-fn copy_settings(from: &Stack<'_>, to: &Stack<'_>, operation: &str) -> Result<bool, Failure> {
-    let Some(from) = settings_of(from)? else {
-        return match settings_of(to)? {
-            Some(settings) => Err(not_empty(&settings, format!("{} has no settings", from.id()))),
-            None => Ok(false),
-        };
-    };
-    let to = to.beside(&settings_id(to.id())?)?;
-    let held = held::take(&from, operation)?;
-    let current = from.current()?;
-    demand_free(&from, &to)?;
-    into_locked(&to, operation, |to_held| {
-        let found = demand_free(&from, &to)?;
-        if let Some(other) = found.as_ref().filter(|other| **other != current) {
-            return Err(not_empty(
-                &to,
-                format!("{other} is current there, and {current} in {}", from.id()),
-            ));
+/// The settings of the source, if it has any, and the place for those of the destination, which must be free too.
+fn settings_of_both<'a>(from: &Stack<'a>, to: &Stack<'a>) -> Result<Option<(Stack<'a>, Stack<'a>)>, Failure> {
+    match (settings_of(from)?, settings_of(to)?) {
+        (None, None) => Ok(None),
+        (None, Some(settings)) => Err(not_empty(&settings, &format!("{} has no settings", from.id()))),
+        (Some(from), _) => {
+            let to = to.beside(&settings_id(to.id())?)?;
+            demand_free(&from, &to)?;
+            Ok(Some((from, to)))
         }
-        copy_history(&from, &to, from.store().list()?)?;
+    }
+}
+
+fn copy_settings(from: &Stack<'_>, to: &Stack<'_>, operation: &str) -> Result<(), Failure> {
+    let held = held::take(from, operation)?;
+    let current = from.current()?;
+    into_locked(to, operation, |to_held| {
+        let found = demand_interrupted(from, &current, to)?;
+        copy_history(from, to, from.store().list()?)?;
         let backend = to.store().backend();
         backend.set_current(Expect::from(found.as_ref()), &current, to_held.token())?;
         Ok(())
     })?;
-    held.give_back(&from);
-    Ok(true)
+    held.give_back(from);
+    Ok(())
+}
+
+/// Fails unless the destination is empty or an interrupted copy. Returns what is current there.
+fn demand_interrupted(
+    from: &Stack<'_>,
+    current: &Revision,
+    to: &Stack<'_>,
+) -> Result<Option<Revision>, Failure> {
+    let found = demand_free(from, to)?;
+    match found.as_ref().filter(|other| *other != current) {
+        Some(other) => {
+            let why = format!("{other} is current there, and {current} in {}", from.id());
+            Err(not_empty(to, &why))
+        }
+        None => Ok(found),
+    }
 }
 
 /// Fails unless the destination holds nothing but revisions of the source. Returns what is current there.
 fn demand_free(from: &Stack<'_>, to: &Stack<'_>) -> Result<Option<Revision>, Failure> {
     let known = names(from)?;
     if let Some(other) = names(to)?.iter().find(|rev| !known.contains(rev)) {
-        return Err(not_empty(to, format!("{} has no revision {other}", from.id())));
+        return Err(not_empty(to, &format!("{} has no revision {other}", from.id())));
     }
     if to.store().unfinished()?.is_some() {
-        return Err(not_empty(to, "a run has unfinished changes there".into()));
+        return Err(not_empty(to, "a run has unfinished changes there"));
     }
     Ok(to.store().backend().current()?.map(|pointer| pointer.revision))
 }
 
-fn not_empty(to: &Stack<'_>, why: String) -> Failure {
+fn not_empty(to: &Stack<'_>, why: &str) -> Failure {
     Failure::new(
         FAILED,
         "not-empty",
@@ -211,19 +223,26 @@ fn copy_history(
                 added += usize::from(!there.contains(&rev));
             }
             Ok((false, _)) => {}
-            Err((error, rev)) => return Err(explain(from, error, &rev)),
+            Err((error, rev)) => {
+                let is_other = error.kind() == &ErrorKind::Unsupported && there.contains(&rev);
+                return Err(match is_other {
+                    true => not_empty(to, &format!("revision {rev}: {error}")),
+                    false => explain(from, error, &rev),
+                });
+            }
         }
     }
     Ok((count, added))
 }
 
+/// Why a revision could not be copied.
 fn explain(from: &Stack<'_>, error: Error, rev: &Revision) -> Failure {
     let id = from.id();
     match error.kind() {
         // Unobin's files may have any name.
         ErrorKind::Damaged | ErrorKind::Misplaced | ErrorKind::InvalidSnapshot | ErrorKind::InvalidName => {
             Failure::from(error).hint(format!(
-                "{id} is unchanged. If nobody needs the revision, `statectl delete {id} {rev}` removes it"
+                "if nobody needs this revision, `statectl delete {id} {rev}` removes it"
             ))
         }
         _ => from.explain(error),

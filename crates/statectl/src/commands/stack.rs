@@ -238,7 +238,7 @@ impl Remove {
                 None
             }
             (_, true) => {
-                self.remove_now(context, stack)?;
+                self.remove_now(context, &stack)?;
                 None
             }
             (_, false) => Some(self.put_in_trash(context, &stack)?),
@@ -299,9 +299,9 @@ impl Remove {
         Ok(trash.id().clone())
     }
 
-    fn remove_now(&self, context: &Context, keyless: Stack<'_>) -> Result<(), Failure> {
+    fn remove_now(&self, context: &Context, keyless: &Stack<'_>) -> Result<(), Failure> {
         if self.force {
-            return moving::remove_unmarked(&keyless);
+            return moving::remove_unmarked(keyless);
         }
         let unlooked = "--force removes the stack without looking";
         let stack = existing(context, &self.stack).map_err(|failure| failure.extend_hint(unlooked))?;

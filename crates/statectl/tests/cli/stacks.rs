@@ -21,7 +21,7 @@ const UNOBIN_KEY: &str = include_str!("../data/key.base64");
 /// What `snapshots` says about each revision, but for the size.
 fn history(sandbox: &Sandbox, arguments: &[&str]) -> Vec<Value> {
     let listing = sandbox.document(&[&["snapshots"], arguments].concat());
-    let mut revisions = listing["snapshots"].as_array().unwrap().clone();
+    let mut revisions = listing["revisions"].as_array().unwrap().clone();
     for revision in &mut revisions {
         revision.as_object_mut().unwrap().remove("stored-bytes");
         revision.as_object_mut().unwrap().remove("length");
@@ -201,6 +201,27 @@ fn existing_stack_is_no_destination_and_stays_as_it_is() {
     assert_eq!(of_stack(&after), of_stack(&before));
 }
 
+/// Equal names do not make two stacks the same.
+#[test]
+fn destination_with_another_document_of_that_name_is_refused() {
+    let (sandbox, _) = Sandbox::with_snapshot("first");
+    // After what is current, as every revision is named.
+    let then = time::OffsetDateTime::UNIX_EPOCH + time::Duration::days(300_000);
+    for (name, stack, note) in [(PROD, "prod", "ours"), (NEW, "new", "theirs")] {
+        let document = State::decode(snapshot(stack, note).as_bytes()).unwrap();
+        let rev = store(&sandbox, name)
+            .with_clock(move || then)
+            .write(&document, "same moment")
+            .unwrap();
+        assert_eq!(rev.time(), Some(then));
+    }
+    sandbox
+        .run(&["stack", "copy", PROD, NEW])
+        .expect(1)
+        .says(&["demo/new has another document under this name"]);
+    assert_eq!(store(&sandbox, NEW).list().unwrap().len(), 1);
+}
+
 /// The copy is not made to follow what happened to the source since: it may be in use.
 #[test]
 fn rename_refuses_if_both_stacks_were_used_since() {
@@ -330,7 +351,7 @@ fn removed_stack_is_in_the_trash_until_it_is_restored() {
     assert!(trash.starts_with("demo/prod.trash-2"), "{trash}");
     sandbox.run(&["pull", PROD]).expect(3);
     assert_eq!(names(&sandbox, &[]), Vec::<String>::new());
-    assert_eq!(names(&sandbox, &["--all"]), [trash.clone()]);
+    assert_eq!(names(&sandbox, &["--all"]), [trash.as_str()]);
     let listed = sandbox.document(&["stack", "list", "--all"]);
     assert!(listed["stacks"][0]["trashed"].is_string());
     assert!(
@@ -455,7 +476,7 @@ fn killed_commands_lose_nothing_and_are_completed() {
     let holds_all = |name: &str| {
         let run = sandbox.run(&["snapshots", name, "--json"]);
         let listing: Value = serde_json::from_str(&run.out).unwrap_or_default();
-        let found = listing["snapshots"].as_array().cloned().unwrap_or_default();
+        let found = listing["revisions"].as_array().cloned().unwrap_or_default();
         expected
             .iter()
             .all(|row| found.iter().any(|there| there["revision"] == row["revision"]))
