@@ -5,6 +5,7 @@ use crate::held::{self, Held};
 use crate::moving;
 use crate::progress;
 use crate::stack::Stack;
+use crate::trashed;
 use crate::unfinished;
 use sdk_state::envelope::UnverifiedHeader;
 use sdk_state::{Error, ErrorKind, Expect, Raw, Revision, Snapshot as _, StackId, State, Store};
@@ -177,14 +178,15 @@ fn demand_free(from: &Stack<'_>, to: &Stack<'_>) -> Result<Option<Revision>, Fai
 }
 
 fn not_empty(to: &Stack<'_>, why: &str) -> Failure {
-    Failure::new(
-        FAILED,
-        "not-empty",
-        format!("{} exists, and is no unfinished copy: {why}", to.id()),
-    )
-    .hint(format!(
-        "nothing was changed: choose another name, or remove that stack with `statectl stack rm {}`",
-        to.id()
+    let message = format!("{} exists, and is no unfinished copy: {why}", to.id());
+    let whole = trashed::owner_of_settings(to.id()).unwrap_or_else(|| to.id().clone());
+    let options = match to.store().current() {
+        Ok(Some(_)) => "",
+        // No trash takes what is not whole.
+        _ => " --now --force",
+    };
+    Failure::new(FAILED, "not-empty", message).hint(format!(
+        "nothing was changed: choose another name, or remove that stack with `statectl stack rm {whole}{options}`"
     ))
 }
 

@@ -15,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tempfile::TempDir;
 
 const FROM: &str = "demo/prod";
 const TO: &str = "demo/staging";
@@ -150,6 +151,13 @@ impl Backend for MortalBackend {
     }
 }
 
+/// In memory, where flushes cost nothing.
+fn directory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
 fn id(name: &str) -> StackId {
     name.parse().unwrap()
 }
@@ -255,7 +263,7 @@ fn trash(catalog: &dyn Catalog) -> Option<String> {
 /// Kills `arguments` after each number of writes, checks the store, and repeats them until they are done.
 fn interrupt_at_each_write(arguments: &[&str], check: impl Fn(&dyn Catalog), done: impl Fn(&dyn Catalog)) {
     for writes in 0..ENDLESS {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = directory();
         let catalog = LocalCatalog::new(directory.path());
         make(&catalog);
         let life = Life::new(writes);
@@ -329,7 +337,7 @@ fn interrupted_removal_is_completed_and_loses_nothing() {
 #[test]
 fn interrupted_restoration_is_completed_and_loses_nothing() {
     for writes in 0..ENDLESS {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = directory();
         let catalog = LocalCatalog::new(directory.path());
         make(&catalog);
         let endless = Life::new(ENDLESS);
@@ -359,7 +367,7 @@ fn interrupted_restoration_is_completed_and_loses_nothing() {
 fn run_between_two_renames_loses_nothing() {
     let mut kept = [0; 3];
     for writes in 0..ENDLESS {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = directory();
         let catalog = LocalCatalog::new(directory.path());
         make(&catalog);
         let life = Life::new(writes);
@@ -410,7 +418,7 @@ fn other_backends_copy_rename_and_remove_alike() {
     make(&catalog);
     let on = |arguments: &[&str]| {
         let shown = catalog.clone();
-        let root = tempfile::tempdir().unwrap();
+        let root = directory();
         let address = format!("local:{}", root.path().display());
         let registry = Registry::new()
             .register("test", move |_| Ok(shown.clone()))

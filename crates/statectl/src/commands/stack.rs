@@ -243,6 +243,12 @@ impl Remove {
             }
             (_, false) => Some(self.put_in_trash(context, &stack)?),
         };
+        if let Some(trash) = &trash {
+            context.output().notice(format_args!(
+                "`statectl stack restore {trash}` gives it its name back within {} days",
+                trashed::DAYS
+            ));
+        }
         let expired = trashed::remove_expired(&context.place()?, now())?;
         context.output().answer(&Removed {
             stack: self.stack.clone(),
