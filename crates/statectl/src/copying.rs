@@ -4,15 +4,12 @@ use crate::exit::{FAILED, Failure};
 use crate::held::{self, Held};
 use crate::moving;
 use crate::progress;
+use crate::settings;
 use crate::stack::Stack;
-use crate::trashed;
 use crate::unfinished;
 use sdk_state::envelope::UnverifiedHeader;
 use sdk_state::{Error, ErrorKind, Expect, Raw, Revision, Snapshot as _, StackId, State, Store};
 use std::collections::BTreeSet;
-
-/// Ends the name of the stack that holds the settings of another one.
-pub(crate) const SETTINGS: &str = "+settings";
 
 /// What a copy consists of.
 #[derive(Debug, PartialEq, Eq)]
@@ -107,19 +104,15 @@ pub(crate) fn into_locked<T>(
     }
 }
 
-/// The stack that holds the settings of this one, if it has any.
+/// The settings of a stack, if it has any.
 pub(crate) fn settings_of<'a>(stack: &Stack<'a>) -> Result<Option<Stack<'a>>, Failure> {
-    let Ok(id) = settings_id(stack.id()) else {
+    let Some(id) = settings::beside(stack.place(), stack.id())? else {
         return Ok(None);
     };
     let settings = stack.beside(&id)?;
+    // An interrupted removal leaves an empty stack.
     let exist = !settings.store().list()?.is_empty();
     Ok(exist.then_some(settings))
-}
-
-/// The name of those settings. A name that is too long has none.
-pub(crate) fn settings_id(id: &StackId) -> Result<StackId, Error> {
-    StackId::new(id.factory(), &format!("{}{SETTINGS}", id.stack()))
 }
 
 /// The settings of the source, if it has any, and the place for those of the destination, which must be free too.
@@ -128,7 +121,7 @@ fn settings_of_both<'a>(from: &Stack<'a>, to: &Stack<'a>) -> Result<Option<(Stac
         (None, None) => Ok(None),
         (None, Some(settings)) => Err(not_empty(&settings, &format!("{} has no settings", from.id()))),
         (Some(from), _) => {
-            let to = to.beside(&settings_id(to.id())?)?;
+            let to = to.beside(&settings::id_for(to.id())?)?;
             demand_free(&from, &to)?;
             Ok(Some((from, to)))
         }
@@ -179,7 +172,7 @@ fn demand_free(from: &Stack<'_>, to: &Stack<'_>) -> Result<Option<Revision>, Fai
 
 fn not_empty(to: &Stack<'_>, why: &str) -> Failure {
     let message = format!("{} exists, and is no unfinished copy: {why}", to.id());
-    let whole = trashed::owner_of_settings(to.id()).unwrap_or_else(|| to.id().clone());
+    let whole = settings::owner_of(to.id()).unwrap_or_else(|| to.id().clone());
     let options = match to.store().current() {
         Ok(Some(_)) => "",
         // No trash takes what is not whole.

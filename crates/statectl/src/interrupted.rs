@@ -190,7 +190,7 @@ fn make(catalog: &dyn Catalog) {
     drop(dead);
     let settings = store(catalog, SETTINGS).document::<sdk_state::Raw>();
     let document = sdk_state::Raw {
-        payload: "notes".into(),
+        payload: "statectl-settings.v1".into(),
         bytes: b"pins".into(),
     };
     let rev = settings.write(&document, "").unwrap();

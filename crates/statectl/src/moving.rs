@@ -7,6 +7,7 @@
 use crate::copying::{self, Copied};
 use crate::exit::{FAILED, Failure, USAGE};
 use crate::held::{self, Held};
+use crate::settings;
 use crate::stack::Stack;
 use crate::unfinished;
 use sdk_state::envelope::UnverifiedHeader;
@@ -119,7 +120,7 @@ pub(crate) fn take_alone(stack: &Stack<'_>, operation: &str) -> Result<Held, Fai
 pub(crate) fn remove_unmarked(stack: &Stack<'_>) -> Result<(), Failure> {
     let catalog = &stack.place().catalog;
     catalog.remove(stack.id())?;
-    if let Ok(settings) = copying::settings_id(stack.id()) {
+    if let Some(settings) = settings::beside(stack.place(), stack.id())? {
         catalog.remove(&settings)?;
     }
     Ok(())
@@ -129,7 +130,7 @@ pub(crate) fn remove_unmarked(stack: &Stack<'_>) -> Result<(), Failure> {
 pub(crate) fn remove(stack: &Stack<'_>) -> Result<(), Failure> {
     let catalog = &stack.place().catalog;
     // The stack itself comes last, so that the command finds it when it is repeated.
-    if let Ok(settings) = copying::settings_id(stack.id()) {
+    if let Some(settings) = settings::beside(stack.place(), stack.id())? {
         catalog.remove(&settings)?;
     }
     Ok(catalog.remove(stack.id())?)

@@ -155,7 +155,13 @@ impl Context {
         let keyless = self.keyless(name)?;
         let keys = &self.options.keys;
         let ring = match keys.ring() {
-            Ok(ring) => ring,
+            Ok(ring) => {
+                // Only a first revision is sealed for the keys that are given.
+                if matches!(keyless.store().current(), Ok(None)) {
+                    keys.confirm_passphrase()?;
+                }
+                ring
+            }
             Err(NoRing::Other(failure)) => return Err(failure),
             Err(missing) => match keyless.newest_header()? {
                 None => keys.ring_with_new_default(missing, &self.output)?,
@@ -203,6 +209,12 @@ impl Stack<'_> {
 
     pub(crate) fn ring(&self) -> &Keyring {
         &self.ring
+    }
+
+    /// The store of another stack in the same place, with the same keys.
+    pub(crate) fn sibling(&self, id: &StackId) -> Result<Store, Error> {
+        let backend = self.place.catalog.open(id)?;
+        Ok(Store::new(backend, self.ring.clone()).with_provenance(provenance()))
     }
 
     pub(crate) fn context(&self) -> &Context {

@@ -52,6 +52,11 @@ pub(crate) fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }
 
+/// The same time without fractions, to be read by people.
+pub(crate) fn whole_seconds(time: OffsetDateTime) -> OffsetDateTime {
+    time.replace_nanosecond(0).unwrap_or(time)
+}
+
 /// How long ago `then` was.
 pub(crate) fn age(then: OffsetDateTime, now: OffsetDateTime) -> String {
     match (now - then).try_into() {

@@ -1,9 +1,9 @@
 //! The trash of stacks: a removed stack keeps its history for a week, under a name that says since when it is there.
 
-use crate::copying::SETTINGS;
 use crate::exit::Failure;
 use crate::moving;
 use crate::place::Place;
+use crate::settings;
 use crate::stack::Stack;
 use sdk_state::{Error, StackId};
 use time::format_description::{self, BorrowedFormatItem};
@@ -52,17 +52,15 @@ fn format() -> Option<Vec<BorrowedFormatItem<'static>>> {
     format_description::parse_borrowed::<2>(TIME).ok()
 }
 
-/// The stack whose settings a stack of this name holds.
-pub(crate) fn owner_of_settings(id: &StackId) -> Option<StackId> {
-    StackId::new(id.factory(), id.stack().strip_suffix(SETTINGS)?).ok()
-}
-
-/// Every stack of a place with its time in the trash. Settings of another stack are not listed.
+/// Every stack of a place, and since when it is in the trash.
 pub(crate) fn stacks(place: &Place) -> Result<Vec<(StackId, Option<Trashed>)>, Error> {
-    let ids = place.catalog.stacks()?;
-    let is_stack = |id: &&StackId| !owner_of_settings(id).is_some_and(|owner| ids.contains(&owner));
-    let stacks = ids.iter().filter(is_stack);
-    Ok(stacks.map(|id| (id.clone(), Trashed::parse(id))).collect())
+    let ids = settings::stacks_without_settings(place)?.into_iter();
+    Ok(ids
+        .map(|id| {
+            let trashed = Trashed::parse(&id);
+            (id, trashed)
+        })
+        .collect())
 }
 
 /// What is in the trash of this name, oldest first.
@@ -137,7 +135,7 @@ pub(crate) fn remove_expired(place: &Place, now: OffsetDateTime) -> Result<Vec<S
     // Last, so that a stack that is being restored keeps its settings.
     let left = place.catalog.stacks()?;
     for id in &left {
-        if owner_of_settings(id).is_some_and(|owner| is_expired(&owner) && !left.contains(&owner)) {
+        if settings::owner_of(id).is_some_and(|owner| is_expired(&owner) && !left.contains(&owner)) {
             place.catalog.remove(id)?;
         }
     }

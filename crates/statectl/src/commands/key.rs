@@ -3,6 +3,7 @@ use crate::keys;
 use crate::output::Answer;
 use crate::progress;
 use crate::rekeying::{self, Change, Extent, Named, Rekeyed};
+use crate::settings;
 use crate::stack::{Context, Stack};
 use crate::table::{MARK, Table};
 use crate::text::plain;
@@ -226,7 +227,7 @@ impl Remove {
         let (stacks, texts) = stacks_and_texts(context, &self.arguments, self.all)?;
         let names = texts.iter().map(|text| Named {
             text: text.clone(),
-            key: keys::encrypter(text).ok().map(|key| key.recipient().clone()),
+            key: keys::recipient(text),
         });
         let change = Change::Remove(names.collect());
         let extent = Extent {
@@ -280,7 +281,7 @@ fn stacks_and_texts<'a>(
 }
 
 fn every_stack(context: &Context) -> Result<Vec<String>, Failure> {
-    let stacks = context.place()?.catalog.stacks()?;
+    let stacks = settings::stacks_without_settings(&context.place()?)?;
     Ok(stacks.iter().map(ToString::to_string).collect())
 }
 

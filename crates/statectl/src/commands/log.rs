@@ -1,3 +1,4 @@
+use super::push::keep_large_blocks;
 use super::revisions::Row;
 use crate::comparing;
 use crate::exit::{Failure, NOT_OPENED};
@@ -5,6 +6,7 @@ use crate::history::{self, Node, Way};
 use crate::output::Answer;
 use crate::progress::Progress;
 use crate::selector::parse_time;
+use crate::settings::Settings;
 use crate::stack::{Context, Stack};
 use crate::table::{MARK, Table};
 use crate::text::{age, now, plain, size};
@@ -32,7 +34,7 @@ pub(crate) struct Log {
     pub(super) stack: String,
     /// Only what happened to the entry with this address
     address: Option<String>,
-    /// Every stored revision, also those that the current one does not follow
+    /// Every stored revision, also those that the current one does not follow, and those in the trash
     #[arg(long, conflicts_with = "address")]
     all: bool,
     /// At most so many revisions
@@ -102,11 +104,16 @@ impl Query<'_> {
         };
         let unfinished = current.as_ref().and_then(|_| stack.unfinished());
         let opener = self.opener(context)?;
+        let settings = opener
+            .as_ref()
+            .map_or_else(Settings::default, settings_for_display);
+        let is_hidden = |node: &Node| !self.is_everything && settings.trashed(&node.step.revision).is_some();
+        keep_large_blocks();
         let nodes: Box<dyn Iterator<Item = Node>> = match &current {
             Some(current) if !self.is_everything => Box::new(Way::back_from(stack.store(), current.clone())?),
             current => Box::new(history::all(stack.store(), current.as_ref())?),
         };
-        let mut nodes = nodes.filter(|node| self.wants(node));
+        let mut nodes = nodes.filter(|node| self.wants(node) && !is_hidden(node));
         let mut history = History {
             stack: self.stack.to_owned(),
             address: self.address.map(str::to_owned),
@@ -132,11 +139,17 @@ impl Query<'_> {
             let mut rows = self.rows(&stack, opener.as_ref(), page, current.as_ref(), &mut unknown);
             drop(progress);
             rows.truncate(left);
+            rows.iter_mut().for_each(|row| row.mark(&settings));
             left -= rows.len();
             match context.output().is_json() {
                 true => history.revisions.extend(rows),
                 false => context.output().part(|page| lines.print(page, &rows))?,
             }
+        }
+        if let Some(address) = self.address.filter(|_| left == self.limit && left > 0) {
+            context
+                .output()
+                .notice(format_args!("no revision changed an entry {address:?}"));
         }
         unknown.warn(context);
         match context.output().is_json() {
@@ -216,6 +229,17 @@ impl Query<'_> {
     }
 }
 
+/// The settings of the stack, or none with a warning.
+fn settings_for_display(stack: &Stack<'_>) -> Settings {
+    Settings::of(stack).unwrap_or_else(|failure| {
+        if let Failure::Told(told) = failure {
+            let output = stack.context().output();
+            output.warning(format_args!("pins and the trash are not shown: {}", told.message));
+        }
+        Settings::default()
+    })
+}
+
 /// The revisions that could not be compared.
 #[derive(Default)]
 struct Unknown {
@@ -239,13 +263,13 @@ impl Unknown {
 
     fn warn(&self, context: &Context) {
         if let Some(first) = &self.first {
-            let more = match self.count {
-                1 => String::new(),
-                count => format!(", and of {} others", count - 1),
+            let revisions = match self.count {
+                1 => "1 revision".to_owned(),
+                count => format!("{count} revisions"),
             };
             context
                 .output()
-                .warning(format_args!("changes are not known{more} of {first}"));
+                .warning(format_args!("the changes of {revisions} are not known: {first}"));
         }
     }
 }

@@ -10,7 +10,9 @@ mod keygen;
 mod lock;
 mod lock_status;
 mod log;
+mod marks;
 mod outputs;
+mod prune;
 mod pull;
 mod push;
 mod recover;
@@ -78,6 +80,11 @@ pub(crate) enum Command {
     Rollback(rollback::Rollback),
     Recover(recover::Recover),
     Delete(revisions::Delete),
+    Prune(prune::Prune),
+    Pin(marks::PinCommand),
+    Unpin(marks::Unpin),
+    Restore(marks::Restore),
+    Policy(marks::Policy),
     Stack(stack::StackCommand),
     Stacks(stacks::Stacks),
     Lock(lock::LockCommand),
@@ -109,6 +116,11 @@ impl Command {
             Self::Rollback(command) => command.run(context),
             Self::Recover(command) => command.run(context),
             Self::Delete(command) => command.run(context),
+            Self::Prune(command) => command.run(context),
+            Self::Pin(command) => command.run(context),
+            Self::Unpin(command) => command.run(context),
+            Self::Restore(command) => command.run(context),
+            Self::Policy(command) => command.run(context),
             Self::Stack(command) => command.run(context),
             Self::Stacks(command) => command.run(context),
             Self::Lock(command) => return command.run(context),
@@ -141,6 +153,14 @@ impl Command {
             Self::Rollback(command) => Some(&command.stack),
             Self::Recover(command) => Some(&command.stack),
             Self::Delete(command) => Some(&command.stack),
+            Self::Pin(command) => Some(&command.stack),
+            Self::Unpin(command) => Some(&command.stack),
+            Self::Restore(command) => Some(&command.stack),
+            Self::Policy(command) => Some(&command.stack),
+            Self::Prune(command) => match &command.stacks[..] {
+                [stack] => Some(stack),
+                _ => None,
+            },
             Self::Lock(command) => Some(&command.stack),
             Self::LockStatus(command) => Some(&command.stack),
             Self::ForceUnlock(command) => Some(&command.stack),

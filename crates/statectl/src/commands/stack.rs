@@ -4,6 +4,7 @@ use crate::exit::{FAILED, Failure, MISSING};
 use crate::moving;
 use crate::output::Answer;
 use crate::place::{Place, local};
+use crate::settings;
 use crate::stack::{Context, Found, Stack};
 use crate::text::now;
 use crate::trashed::{self, Trashed};
@@ -72,7 +73,7 @@ struct Rename {
 ///
 /// It is refused while the stack records resources, because they would go on to exist without anybody knowing. The trash is
 /// another name, which `stack list --all` shows and `stack restore` gives back. What is in the trash for longer is removed by
-/// the next `stack rm`.
+/// the next `stack rm` or `prune --all`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl stack rm network/old --yes")]
 struct Remove {
@@ -161,7 +162,7 @@ impl Copy {
         demand_free_name(&to)?;
         let place = self.place(context)?;
         let from = existing(context, &self.from)?;
-        demand_no_settings(from.id())?;
+        settings::demand_none(&from)?;
         let to = from.elsewhere(place, &to)?;
         if to.id() == from.id() && to.place().catalog.name() == from.place().catalog.name() {
             return Err(same_name(from.id()));
@@ -192,7 +193,7 @@ impl Rename {
         let to: StackId = self.to.parse()?;
         demand_free_name(&to)?;
         let from = existing(context, &self.from)?;
-        demand_no_settings(from.id())?;
+        settings::demand_none(&from)?;
         if to == *from.id() {
             return Err(same_name(&to));
         }
@@ -216,15 +217,10 @@ impl Restore {
 impl Remove {
     fn run(&self, context: &Context) -> Result<(), Failure> {
         let stack = context.keyless(&self.stack)?;
-        let known = stack.place().catalog.stacks()?;
-        match trashed::owner_of_settings(stack.id()) {
-            Some(owner) if known.contains(&owner) => demand_no_settings(stack.id())?,
-            _ => {}
-        }
+        settings::demand_none(&stack)?;
         // An interrupted removal may have left the settings alone.
-        let has_settings = copying::settings_id(stack.id()).is_ok_and(|id| known.contains(&id));
-        if !known.contains(stack.id()) && !has_settings {
-            return Err(stack.no_current());
+        if settings::beside(stack.place(), stack.id())?.is_none() {
+            stack.demand_known()?;
         }
         if Trashed::parse(stack.id()).is_some() && !self.now {
             return Err(Failure::usage(format!("{} is in the trash already", stack.id()))
@@ -403,18 +399,14 @@ fn demand_no_resources(stack: &Stack<'_>) -> Result<(), Failure> {
 
 /// Fails for a name that means something else.
 fn demand_free_name(id: &StackId) -> Result<(), Failure> {
-    match Trashed::parse(id) {
-        Some(_) => Err(Failure::usage(format!("{id} is a name in the trash"))
-            .hint("choose another name; `statectl stack rm` puts a stack in the trash")),
-        None => demand_no_settings(id),
+    if Trashed::parse(id).is_some() {
+        return Err(Failure::usage(format!("{id} is a name in the trash"))
+            .hint("choose another name; `statectl stack rm` puts a stack in the trash"));
     }
-}
-
-fn demand_no_settings(id: &StackId) -> Result<(), Failure> {
-    match trashed::owner_of_settings(id) {
+    match settings::owner_of(id) {
         Some(owner) => Err(
             Failure::usage(format!("{id} is the name of the settings of {owner}"))
-                .hint(format!("name {owner} instead: its settings go along with it")),
+                .hint("choose another name: the settings go along with their stack"),
         ),
         None => Ok(()),
     }

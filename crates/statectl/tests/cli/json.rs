@@ -40,6 +40,10 @@ fn every_document_follows_its_schema() {
         ("recipients", &["key", "list", PROD]),
         ("rekeyed", &["rekey", PROD]),
         ("deleted", &["delete", PROD, "2026-07-10T12:00:00Z"]),
+        ("pin", &["pin", PROD, &rev, "--message", "why"]),
+        ("policy", &["policy", PROD, "--keep-last", "9"]),
+        ("pruned", &["prune", PROD, "--yes"]),
+        ("restored", &["restore", PROD, &rev]),
         ("stack-copied", &["stack", "copy", PROD, "demo/copy"]),
         ("stack-renamed", &["stack", "rename", "demo/copy", "demo/new"]),
         ("stack-removed", &["stack", "rm", "demo/new", "--force", "--yes"]),
@@ -49,6 +53,7 @@ fn every_document_follows_its_schema() {
         ("unlocked", &["force-unlock", PROD, "--yes"]),
         ("key", &["keygen"]),
         ("key", &["keygen", "key"]),
+        ("key", &["keygen", "--base64"]),
         // With a holder.
         ("stacks", &["lock", PROD, "--", STATECTL, "stacks"]),
         (

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod age;
 mod documentation;
 mod editing;
 mod history;
@@ -14,6 +15,7 @@ mod keys;
 mod locking;
 mod moving;
 mod outputs;
+mod passphrases;
 mod payloads;
 mod places;
 mod pushing;
@@ -21,6 +23,7 @@ mod reading;
 mod recipients;
 mod refusals;
 mod repairing;
+mod retention;
 mod sandbox;
 mod schema;
 mod selecting;

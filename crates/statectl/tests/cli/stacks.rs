@@ -38,7 +38,7 @@ fn names(sandbox: &Sandbox, arguments: &[&str]) -> Vec<String> {
 
 fn store(sandbox: &Sandbox, name: &str) -> Store {
     let backend = LocalBackend::new(sandbox.path(".unobin/state"), name.parse().unwrap());
-    Store::new(backend, KeyFile::open(sandbox.default_key()).unwrap())
+    Store::new(backend, KeyFile::open_any(sandbox.default_key()).unwrap())
 }
 
 /// demo/prod with three revisions, and one that was never current.
@@ -53,15 +53,10 @@ fn with_history() -> Sandbox {
     sandbox
 }
 
-fn settings(sandbox: &Sandbox, stack: &str) {
-    let arguments = ["push", &format!("{stack}+settings"), "-", "--payload", "notes"];
-    with_input(&mut sandbox.command(&arguments), b"pins").expect(0);
-}
-
 #[test]
 fn copy_keeps_the_history_under_another_name() {
     let sandbox = with_history();
-    settings(&sandbox, PROD);
+    sandbox.run(&["pin", PROD, "@", "--message", "audit"]).expect(0);
     let before = history(&sandbox, &[PROD]);
     let answer = sandbox.document(&["stack", "copy", PROD, NEW]);
     assert_eq!(
@@ -403,8 +398,11 @@ fn rm_removes_what_was_in_the_trash_for_a_week() {
     let rm = [STATECTL, "stack", "rm", "demo/ghost", "--yes"];
     sandbox.run(&[&["lock", old, "--"], &rm[..]].concat()).expect(0);
     assert!(names(&sandbox, &["--all"]).contains(&old.to_owned()));
+    sandbox.run(&["prune", "--all", "--dry-run"]).expect(0);
     let answer = sandbox.document(&["stack", "rm", PROD, "--force", "--now", "--yes"]);
     assert_eq!(answer["expired"], serde_json::json!([old]));
+    fs::create_dir(trash("old.trash-20200101T000000Z")).unwrap();
+    sandbox.run(&["prune", "--all", "--yes"]).expect(0).says(&[old]);
     assert_eq!(names(&sandbox, &["--all"]), ["demo/old.trash-99990101T000000Z"]);
 }
 
@@ -456,7 +454,7 @@ fn locked_stack_is_neither_copied_nor_removed() {
 #[test]
 fn settings_of_a_stack_are_not_listed() {
     let sandbox = with_history();
-    settings(&sandbox, PROD);
+    sandbox.run(&["pin", PROD, "@", "--message", "audit"]).expect(0);
     assert_eq!(names(&sandbox, &["--all"]), [PROD]);
     assert_eq!(
         sandbox.document(&["stacks"]),
