@@ -492,7 +492,7 @@ fn killed_commands_lose_nothing_and_are_completed() {
         ),
     ] {
         for (command, from) in [(there, PROD), (back, NEW)] {
-            for pause in (0..).map(|turn| Duration::from_millis(1 + turn * 7)) {
+            for pause in (0..).map(|turn| Duration::from_millis(1).mul_f64(1.5_f64.powi(turn))) {
                 let mut child = sandbox
                     .command(command)
                     .stdout(Stdio::null())
