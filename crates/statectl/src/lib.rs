@@ -63,11 +63,12 @@
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what a
 // document holds (members, sensitive, masked, document, fields, diff), the stack, its revisions, its lock and its recipients (stack,
 // history, comparing, selector, held, holder, unfinished, rekeying, check), which revisions stay (rules, retention, settings,
-// pruning), other programs (child, editor), and the commands.
+// pruning), whole stacks (copying, moving, trashed), other programs (child, editor), and the commands.
 mod check;
 mod child;
 mod commands;
 mod comparing;
+mod copying;
 mod diff;
 mod document;
 mod editor;
@@ -77,9 +78,12 @@ mod fields;
 mod held;
 mod history;
 mod holder;
+#[cfg(test)]
+mod interrupted;
 mod keys;
 mod masked;
 mod members;
+mod moving;
 mod nearest;
 mod output;
 mod passphrase;
@@ -95,6 +99,7 @@ mod settings;
 mod stack;
 mod table;
 mod text;
+mod trashed;
 mod unfinished;
 
 use clap::builder::Resettable;

@@ -28,5 +28,6 @@ mod retention;
 mod sandbox;
 mod schema;
 mod selecting;
+mod stacks;
 mod unfinished;
 mod unobin;
