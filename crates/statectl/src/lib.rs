@@ -59,18 +59,27 @@
 //!
 //! None. The crate enables `legacy-aes-gcm` of `sdk-state`, so that `--accept-v1` opens unobin's files.
 
-// From the bottom up: output (text, table, exit, output, progress), places and keys (environment, place, keys), the stack and
-// its lock (stack, held, holder, unfinished), its recipients (rekeying), and the commands.
+// From the bottom up: output (text, table, exit, output, progress), places and keys (environment, place, keys), what a document
+// holds (members, sensitive, document, fields, diff), the stack, its revisions and its lock (stack, history, comparing, selector,
+// held, holder, unfinished), its recipients (rekeying), and the commands.
 mod commands;
+mod comparing;
+mod diff;
+mod document;
 mod environment;
 mod exit;
+mod fields;
 mod held;
+mod history;
 mod holder;
 mod keys;
+mod members;
 mod output;
 mod place;
 mod progress;
 mod rekeying;
+mod selector;
+mod sensitive;
 mod stack;
 mod table;
 mod text;

@@ -1,16 +1,16 @@
-use super::parsed;
 use crate::exit::{Failure, MISSING};
+use crate::members::Members;
 use crate::output::Answer;
+use crate::selector::RevisionOption;
+use crate::sensitive::{MASK, is_sensitive};
 use crate::stack::Context;
 use crate::table::{Table, fields};
 use crate::text::{HEADING, plain};
 use crate::unfinished::UnfinishedDocument;
 use clap::Args;
-use sdk_state::{Entry, Json, Revision, Snapshot as _, State};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use sdk_state::{Entry, Json, Snapshot as _, State};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
-use std::fmt;
 use std::io::{self, Write as _};
 use time::OffsetDateTime;
 
@@ -20,9 +20,8 @@ use time::OffsetDateTime;
 pub(crate) struct List {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// Use this revision instead of the current one
-    #[arg(long)]
-    rev: Option<String>,
+    #[command(flatten)]
+    revision: RevisionOption,
 }
 
 #[derive(serde::Serialize)]
@@ -51,8 +50,7 @@ struct Row {
 
 impl List {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let rev: Option<Revision> = parsed(self.rev.as_deref())?;
-        let stack = context.readable(&self.stack, rev.as_ref())?;
+        let (stack, rev) = context.readable_at(&self.stack, &self.revision)?;
         let found = stack.snapshot(rev.as_ref())?;
         let (rev, state) = (found.revision, found.document);
         if state.is_empty() {
@@ -130,9 +128,6 @@ impl Answer for Entries {
     }
 }
 
-/// Printed instead of a sensitive value.
-const MASK: &str = "(sensitive)";
-
 /// Show one entry, with sensitive fields masked
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl show network/prod resource.database --reveal")]
@@ -141,9 +136,8 @@ pub(crate) struct Show {
     pub(super) stack: String,
     /// The entry's address
     address: String,
-    /// Use this revision instead of the current one
-    #[arg(long)]
-    rev: Option<String>,
+    #[command(flatten)]
+    revision: RevisionOption,
     /// Show sensitive fields too
     #[arg(long)]
     reveal: bool,
@@ -176,8 +170,7 @@ struct Field {
 
 impl Show {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let rev: Option<Revision> = parsed(self.rev.as_deref())?;
-        let stack = context.readable(&self.stack, rev.as_ref())?;
+        let (stack, rev) = context.readable_at(&self.stack, &self.revision)?;
         let found = stack.snapshot(rev.as_ref())?;
         let (rev, state) = (found.revision, found.document);
         let Some(entry) = state.find(&self.address) else {
@@ -221,21 +214,6 @@ impl Show {
         }
         Ok(fields)
     }
-}
-
-/// A name may also lead into a member, as `tags.token`: then the whole member is masked. Leading signs of path notations are
-/// skipped, so that `/token` and `$.token` mask too.
-fn is_sensitive(name: &str, sensitive: &[String]) -> bool {
-    sensitive.iter().any(|sensitive| {
-        sensitive
-            .strip_prefix(name)
-            .or_else(|| {
-                sensitive
-                    .trim_start_matches(['$', '/', '.', '[', '"', '\''])
-                    .strip_prefix(name)
-            })
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[', '/', '"', '\'', ']']))
-    })
 }
 
 /// The entry as the snapshot's document has it, with these members as its inputs and outputs.
@@ -323,33 +301,6 @@ impl Field {
                 .join("\n"),
             None => format!("{MASK}, --reveal shows it"),
         }
-    }
-}
-
-/// The members of an object in their order, duplicates included.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Vec<(String, &'de RawValue)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(members)
-            }
-        }
-
-        deserializer.deserialize_map(Object).map(Self)
     }
 }
 

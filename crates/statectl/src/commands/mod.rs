@@ -1,15 +1,18 @@
 //! The command line, and its commands.
 
 mod current;
+mod diff;
 mod entries;
 mod key;
 mod keygen;
 mod lock;
 mod lock_status;
+mod log;
 mod pull;
 mod push;
 mod recover;
 mod revisions;
+mod rollback;
 mod stacks;
 
 use crate::exit::Failure;
@@ -61,7 +64,10 @@ pub(crate) enum Command {
     Snapshots(revisions::Snapshots),
     List(entries::List),
     Show(entries::Show),
+    Log(log::Log),
+    Diff(diff::DiffCommand),
     SetCurrent(current::SetCurrent),
+    Rollback(rollback::Rollback),
     Recover(recover::Recover),
     Delete(revisions::Delete),
     Stacks(stacks::Stacks),
@@ -75,7 +81,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Runs it. The exit code is 0, except that of a command under `lock`.
+    /// Runs it. The exit code is 0, except that of a command under `lock`, and of `diff --exit-code`.
     pub(crate) fn run(&self, context: &Context) -> Result<u8, Failure> {
         match self {
             Self::Push(command) => command.run(context),
@@ -84,7 +90,10 @@ impl Command {
             Self::Snapshots(command) => command.run(context),
             Self::List(command) => command.run(context),
             Self::Show(command) => command.run(context),
+            Self::Log(command) => command.run(context),
+            Self::Diff(command) => return command.run(context),
             Self::SetCurrent(command) => command.run(context),
+            Self::Rollback(command) => command.run(context),
             Self::Recover(command) => command.run(context),
             Self::Delete(command) => command.run(context),
             Self::Stacks(command) => command.run(context),
@@ -108,7 +117,10 @@ impl Command {
             Self::Snapshots(command) => Some(&command.stack),
             Self::List(command) => Some(&command.stack),
             Self::Show(command) => Some(&command.stack),
+            Self::Log(command) => Some(&command.stack),
+            Self::Diff(command) => Some(&command.stack),
             Self::SetCurrent(command) => Some(&command.stack),
+            Self::Rollback(command) => Some(&command.stack),
             Self::Recover(command) => Some(&command.stack),
             Self::Delete(command) => Some(&command.stack),
             Self::Lock(command) => Some(&command.stack),

@@ -66,15 +66,7 @@ struct Pushed {
 impl Push {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
         let expected: Option<Expected> = parsed(self.expect.as_deref())?;
-        if self
-            .message
-            .as_ref()
-            .is_some_and(|text| text.len() > LONGEST_MESSAGE)
-        {
-            return Err(Failure::usage(format!(
-                "the message is longer than {LONGEST_MESSAGE} bytes: shorten it"
-            )));
-        }
+        demand_short(self.message.as_deref())?;
         // Refuses everything that can be refused without the stack, before anything is made for the stack.
         let id: StackId = self.stack.parse()?;
         keep_large_blocks();
@@ -238,6 +230,15 @@ impl Push {
     }
 }
 
+pub(super) fn demand_short(message: Option<&str>) -> Result<(), Failure> {
+    match message.is_some_and(|text| text.len() > LONGEST_MESSAGE) {
+        true => Err(Failure::usage(format!(
+            "the message is longer than {LONGEST_MESSAGE} bytes: shorten it"
+        ))),
+        false => Ok(()),
+    }
+}
+
 /// The current revision, if it is the expected one.
 fn current(stack: &Stack<'_>, expected: Option<&Expected>) -> Result<Option<Revision>, Failure> {
     let current = match stack.store().current() {
@@ -307,7 +308,7 @@ fn save_without_run(
 }
 
 /// The file, up to the size that a store takes, and the progress of the command that begins with reading it.
-fn read(path: &Path) -> Result<(Vec<u8>, Progress), Failure> {
+pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Progress), Failure> {
     let is_standard_input = path == Path::new("-");
     let name = match is_standard_input {
         true => "standard input".to_owned(),
@@ -355,7 +356,7 @@ fn read_up_to_limit(source: impl Read, length: u64) -> io::Result<Vec<u8>> {
 }
 
 /// The failure to move `current` to a stored snapshot, with a hint that says where the snapshot is.
-fn after_storing(error: Error) -> Failure {
+pub(super) fn after_storing(error: Error) -> Failure {
     let stored = match (error.revision(), error.is_outcome_unknown()) {
         (None, _) => return error.into(),
         // The move may have been made, and only its flush have failed.

@@ -7,6 +7,7 @@
 )]
 
 mod documentation;
+mod history;
 mod json;
 mod keys;
 mod locking;
@@ -19,5 +20,6 @@ mod refusals;
 mod repairing;
 mod sandbox;
 mod schema;
+mod selecting;
 mod unfinished;
 mod unobin;

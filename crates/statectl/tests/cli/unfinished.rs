@@ -52,7 +52,9 @@ fn left(count: usize) -> (Sandbox, String) {
 
 fn revisions(sandbox: &Sandbox) -> Vec<Value> {
     let listing = sandbox.document(&["snapshots", PROD]);
-    listing["snapshots"].as_array().unwrap().clone()
+    let mut oldest_first = listing["revisions"].as_array().unwrap().clone();
+    oldest_first.reverse();
+    oldest_first
 }
 
 /// Changes one byte of the record with this number.
