@@ -19,6 +19,13 @@ pub(crate) fn counts(stack: &Stack<'_>, nodes: &[Node]) -> Vec<Result<Option<Cou
     in_parallel(nodes, &Document::default(), open, compare)
 }
 
+/// What each revision changed.
+pub(crate) fn diffs(stack: &Stack<'_>, nodes: &[Node]) -> Vec<Result<Option<Diff>, Failure>> {
+    let open = |rev: &Revision| Ok(stack.opened(Some(rev))?.document);
+    let compare = |old: &Document, new: &Document| Ok(Diff::between(old, new));
+    in_parallel(nodes, &Document::default(), open, compare)
+}
+
 /// What each revision changed in the entry with this address.
 pub(crate) fn changes_of(
     stack: &Stack<'_>,

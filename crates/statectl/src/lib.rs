@@ -61,7 +61,7 @@
 
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, place, keys), what a document
 // holds (members, sensitive, document, fields, diff), the stack, its revisions and its lock (stack, history, comparing, selector,
-// held, holder, unfinished), its recipients (rekeying), and the commands.
+// held, holder, unfinished), its recipients (rekeying), its entries as a picture (graph, layout, page), and the commands.
 mod commands;
 mod comparing;
 mod diff;
@@ -69,12 +69,15 @@ mod document;
 mod environment;
 mod exit;
 mod fields;
+mod graph;
 mod held;
 mod history;
 mod holder;
 mod keys;
+mod layout;
 mod members;
 mod output;
+mod page;
 mod place;
 mod progress;
 mod rekeying;

@@ -3,6 +3,7 @@
 mod current;
 mod diff;
 mod entries;
+mod graph;
 mod key;
 mod keygen;
 mod lock;
@@ -66,6 +67,7 @@ pub(crate) enum Command {
     Show(entries::Show),
     Log(log::Log),
     Diff(diff::DiffCommand),
+    Graph(graph::GraphCommand),
     SetCurrent(current::SetCurrent),
     Rollback(rollback::Rollback),
     Recover(recover::Recover),
@@ -92,6 +94,7 @@ impl Command {
             Self::Show(command) => command.run(context),
             Self::Log(command) => command.run(context),
             Self::Diff(command) => return command.run(context),
+            Self::Graph(command) => command.run(context),
             Self::SetCurrent(command) => command.run(context),
             Self::Rollback(command) => command.run(context),
             Self::Recover(command) => command.run(context),
@@ -119,6 +122,7 @@ impl Command {
             Self::Show(command) => Some(&command.stack),
             Self::Log(command) => Some(&command.stack),
             Self::Diff(command) => Some(&command.stack),
+            Self::Graph(command) => Some(&command.stack),
             Self::SetCurrent(command) => Some(&command.stack),
             Self::Rollback(command) => Some(&command.stack),
             Self::Recover(command) => Some(&command.stack),
