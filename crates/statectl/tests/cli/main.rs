@@ -6,7 +6,9 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod browser;
 mod documentation;
+mod graph;
 mod history;
 mod json;
 mod keys;
