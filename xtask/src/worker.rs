@@ -3,7 +3,7 @@
 
 use crate::model::{CANCELLED, DAMAGED, IS_CURRENT, LOST, MISSING, NONE, OK, UNREADABLE};
 use crate::place::{Note, after_noon, save};
-use sdk_state::encrypt::Keyring;
+use sdk_state::encrypt::{Keyring, Recipient};
 use sdk_state::{
     Backend, Cancel, Error, ErrorKind, Expect, Lock, LockInfo, LockToken, Provenance, Revision, Store, Wait,
 };
@@ -30,8 +30,16 @@ impl Worker {
     pub(crate) fn new(author: &str, backend: impl Backend + 'static, keys: impl Into<Keyring>) -> Self {
         let clock = Arc::<AtomicI64>::default();
         let reader = Arc::clone(&clock);
+        let keys = keys.into();
+        // The files that a history plants tell no recipients.
+        let recipients: Vec<Recipient> = keys
+            .recipients()
+            .iter()
+            .map(|key| key.recipient().clone())
+            .collect();
         Self {
             store: Store::new(backend, keys)
+                .with_recipients(recipients)
                 .with_provenance(Provenance::new().with_author(author))
                 .with_clock(move || after_noon(reader.load(Ordering::Relaxed)))
                 .document(),

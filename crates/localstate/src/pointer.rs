@@ -271,8 +271,10 @@ fn demand(
         true => journal_without_pointer(directory)?,
         false => None,
     };
-    if expect.reads_pointer() {
-        expect.check(found?.map(to).as_ref()).map_err(Failure::Contract)?;
+    match expect.reads_pointer() {
+        true => expect.check(found?.map(to).as_ref()).map_err(Failure::Contract)?,
+        // Damage is no obstacle, but any other failure is one.
+        false => drop(known(found)?),
     }
     match endangered {
         Some(Failure::ChangesWithoutPointer { path, base }) if base != *rev => {

@@ -12,17 +12,28 @@ use std::thread;
 /// A thread holds two documents: more threads than this would need much memory.
 const MOST_THREADS: usize = 8;
 
-/// Counts the changes of each revision. All documents are opened once, except at the seams between threads.
+/// Counts the changes of each revision.
 pub(crate) fn counts(stack: &Stack<'_>, nodes: &[Node]) -> Vec<Result<Option<Counts>, Failure>> {
-    let open = |rev: &Revision| Ok(stack.opened(Some(rev))?.document);
-    let compare = |old: &Document, new: &Document| Ok(Diff::between(old, new).counts);
-    in_parallel(nodes, &Document::default(), open, compare)
+    of_documents(stack, nodes, |old, new| Diff::between(old, new).counts)
 }
 
 /// What each revision changed.
 pub(crate) fn diffs(stack: &Stack<'_>, nodes: &[Node]) -> Vec<Result<Option<Diff>, Failure>> {
-    let open = |rev: &Revision| Ok(stack.opened(Some(rev))?.document);
-    let compare = |old: &Document, new: &Document| Ok(Diff::between(old, new));
+    of_documents(stack, nodes, Diff::between)
+}
+
+/// All documents are opened once, except at the seams between threads.
+fn of_documents<C: Send>(
+    stack: &Stack<'_>,
+    nodes: &[Node],
+    compare: impl Fn(&Document, &Document) -> C + Sync,
+) -> Vec<Result<Option<C>, Failure>> {
+    let open = |rev: &Revision, near: &Document| {
+        let found = stack.document(Some(rev))?;
+        let Raw { bytes, .. } = stack.state_of(rev, found.document)?;
+        Ok(Document::split_like(bytes, near)?)
+    };
+    let compare = |old: &Document, new: &Document| Ok(compare(old, new));
     in_parallel(nodes, &Document::default(), open, compare)
 }
 
@@ -32,7 +43,7 @@ pub(crate) fn changes_of(
     nodes: &[Node],
     address: &str,
 ) -> Vec<Result<Option<Option<EntryChange>>, Failure>> {
-    let open = |rev: &Revision| {
+    let open = |rev: &Revision, _: &String| {
         let found = stack.document(Some(rev))?;
         let Raw { bytes, .. } = stack.state_of(rev, found.document)?;
         Ok(text_of(bytes)?)
@@ -52,11 +63,12 @@ pub(crate) fn changes_of(
     in_parallel(nodes, &String::new(), open, compare)
 }
 
-/// Compares each revision with its base, in the order of `nodes`; `None` where the base is not known.
+/// Compares each revision with its base, in the order of `nodes`; `None` where the base is not known. A base is opened after the
+/// revision that it resembles.
 fn in_parallel<D: Sync, C: Send>(
     nodes: &[Node],
     nothing: &D,
-    open: impl Fn(&Revision) -> Result<D, Failure> + Sync,
+    open: impl Fn(&Revision, &D) -> Result<D, Failure> + Sync,
     compare: impl Fn(&D, &D) -> Result<C, Failure> + Sync,
 ) -> Vec<Result<Option<C>, Failure>> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -72,12 +84,12 @@ fn in_parallel<D: Sync, C: Send>(
             };
             let new = match last.take() {
                 Some((rev, document)) if rev == node.step.revision => document,
-                _ => open(&node.step.revision)?,
+                _ => open(&node.step.revision, nothing)?,
             };
             let Some(base) = base else {
                 return compare(nothing, &new).map(Some);
             };
-            let old = open(base)?;
+            let old = open(base, &new)?;
             let compared = compare(&old, &new)?;
             last = Some((base.clone(), old));
             Ok(Some(compared))

@@ -322,6 +322,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    #[expect(clippy::needless_pass_by_value, reason = "the tests read better without it")]
     fn entry(address: &str, inputs: Value) -> Value {
         json!({
             "address": address, "entry-kind": "leaf", "category": "resource",

@@ -1,15 +1,14 @@
 //! A state's document, split into its entries without decoding them.
 
-use crate::members::Members;
 use memchr::memmem;
-use sdk_state::{Error, ErrorKind};
+use sdk_state::{Error, ErrorKind, Snapshot as _, State};
 use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
-use std::fmt;
 use std::ops::Range;
 
+/// So many entries may be missing from a document that is split like another one, before entries are parsed that both have.
+const LOOK_AHEAD: usize = 16;
 /// How an encoded entry begins.
 const ADDRESS: &str = "{\"address\":\"";
 
@@ -56,27 +55,21 @@ enum Address {
 }
 
 impl Document {
-    /// Splits the bytes of [`State::encode`](sdk_state::Snapshot::encode).
+    /// Splits a state's document.
     pub(crate) fn split(bytes: Vec<u8>) -> Result<Self, Error> {
-        let text = text_of(bytes)?;
-        let (entries, others) = {
-            let parts: Parts<'_> =
-                serde_json::from_str(&text).map_err(|_| invalid("it is no such object"))?;
-            let start = text.as_ptr() as usize;
-            let range = |part: &str| {
-                let at = part.as_ptr() as usize - start;
-                at..at + part.len()
-            };
-            let entries = parts.entries.into_iter().map(|entry| {
-                let entry = range(entry.get());
-                let address = Address::of(&text, &entry)?;
-                Ok(Place { entry, address })
-            });
-            let entries: Vec<Place> = entries.collect::<Result<_, Error>>()?;
-            let others = parts.others.0.into_iter();
-            let others = others.map(|(name, value)| (name, range(value.get())));
-            (entries, others.collect())
-        };
+        Self::split_like(bytes, &Self::default())
+    }
+
+    /// The same, faster if the document resembles `other`: an entry that both have is not parsed again.
+    pub(crate) fn split_like(bytes: Vec<u8>, other: &Self) -> Result<Self, Error> {
+        let mut text = text_of(bytes)?;
+        let mut parts = Parts::read(&text, other);
+        if parts.is_err() {
+            // Another tool may have written it in another layout.
+            text = text_of(State::decode(text.as_bytes())?.encode()?)?;
+            parts = Parts::read(&text, other);
+        }
+        let Parts { entries, others } = parts?;
         Ok(Self {
             text,
             entries,
@@ -100,10 +93,7 @@ impl Document {
     }
 
     pub(crate) fn address(&self, index: usize) -> &str {
-        match &self.entries[index].address {
-            Address::At(range) => &self.text[range.clone()],
-            Address::Decoded(address) => address,
-        }
+        self.entries[index].address(&self.text)
     }
 
     /// The entries that are not equal on both sides: the positions of both, or of the one that only one side has.
@@ -138,8 +128,126 @@ impl Document {
     }
 }
 
-impl Address {
-    fn of(text: &str, entry: &Range<usize>) -> Result<Self, Error> {
+/// Where everything is in a document.
+struct Parts {
+    entries: Vec<Place>,
+    others: Vec<(String, Range<usize>)>,
+}
+
+impl Parts {
+    fn read(text: &str, other: &Document) -> Result<Self, Error> {
+        let mut cursor = Cursor { text, at: 0 };
+        let mut entries = None;
+        let mut others = Vec::new();
+        cursor.skip("{")?;
+        while !cursor.is_at("}") {
+            let name = cursor.value()?;
+            let name: String =
+                serde_json::from_str(&text[name]).map_err(|_| invalid("a member has no name"))?;
+            cursor.skip(":")?;
+            match name.as_str() {
+                "entries" if entries.is_some() => return Err(invalid("entries are there twice")),
+                "entries" => entries = Some(cursor.entries(other)?),
+                _ => {
+                    let value = cursor.value()?;
+                    // The two that are the same in every document of a stack.
+                    if name != "format-version" && name != "stack" {
+                        others.push((name, value));
+                    }
+                }
+            }
+            cursor.end_element("}")?;
+        }
+        cursor.skip("}")?;
+        if cursor.at < text.len() {
+            return Err(invalid("something follows it"));
+        }
+        Ok(Self {
+            entries: entries.unwrap_or_default(),
+            others,
+        })
+    }
+}
+
+/// Reads a document in the layout of this project, which has no white space between the members of the document and its entries.
+struct Cursor<'t> {
+    text: &'t str,
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn is_at(&self, what: &str) -> bool {
+        self.text[self.at..].starts_with(what)
+    }
+
+    fn skip(&mut self, what: &str) -> Result<(), Error> {
+        match self.is_at(what) {
+            true => self.at += what.len(),
+            false => return Err(invalid(&format!("expected {what} at byte {}", self.at + 1))),
+        }
+        Ok(())
+    }
+
+    /// Skips the comma after an element or a member, unless the end is next.
+    fn end_element(&mut self, end: &str) -> Result<(), Error> {
+        match self.is_at(end) {
+            true => Ok(()),
+            false => self.skip(","),
+        }
+    }
+
+    /// The JSON value that is next.
+    fn value(&mut self) -> Result<Range<usize>, Error> {
+        let rest = &self.text[self.at..];
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
+        let value = values.next().and_then(Result::ok);
+        let value = value.ok_or_else(|| invalid(&format!("expected a value at byte {}", self.at + 1)))?;
+        let start = self.at;
+        self.at += value.get().len();
+        match rest.starts_with(value.get()) {
+            true => Ok(start..self.at),
+            false => Err(invalid("it is in another layout")),
+        }
+    }
+
+    fn entries(&mut self, other: &Document) -> Result<Vec<Place>, Error> {
+        self.skip("[")?;
+        let mut entries = Vec::with_capacity(other.len());
+        // Where in the other document the next entry may be.
+        let mut near = 0;
+        while !self.is_at("]") {
+            let same = other.entries.get(near).filter(|place| {
+                let text = &other.text[place.entry.clone()];
+                self.is_at(text) && self.text[self.at + text.len()..].starts_with([',', ']'])
+            });
+            let place = match same {
+                Some(place) => {
+                    let start = self.at;
+                    self.at += place.entry.len();
+                    near += 1;
+                    place.moved_to(start)
+                }
+                None => {
+                    let entry = self.value()?;
+                    let place = Place::of(self.text, entry)?;
+                    let address = place.address(self.text);
+                    let ahead = (near..other.len()).take(LOOK_AHEAD);
+                    if let Some(found) = { ahead }.find(|index| other.address(*index) == address) {
+                        near = found + 1;
+                    }
+                    place
+                }
+            };
+            entries.push(place);
+            self.end_element("]")?;
+        }
+        self.skip("]")?;
+        Ok(entries)
+    }
+}
+
+impl Place {
+    fn of(text: &str, entry: Range<usize>) -> Result<Self, Error> {
         #[derive(Deserialize)]
         struct Addressed {
             address: String,
@@ -150,52 +258,39 @@ impl Address {
             let end = rest.find(['"', '\\'])?;
             rest[end..].starts_with('"').then_some(end)
         });
-        if let Some(length) = simple {
-            let start = entry.start + ADDRESS.len();
-            return Ok(Self::At(start..start + length));
-        }
-        let addressed: Addressed =
-            serde_json::from_str(encoded).map_err(|_| invalid("an entry has no address"))?;
-        Ok(Self::Decoded(addressed.address))
+        let address = match simple {
+            Some(length) => {
+                let start = entry.start + ADDRESS.len();
+                Address::At(start..start + length)
+            }
+            None => {
+                let addressed: Addressed =
+                    serde_json::from_str(encoded).map_err(|_| invalid("an entry has no address"))?;
+                Address::Decoded(addressed.address)
+            }
+        };
+        Ok(Self { entry, address })
     }
-}
 
-/// The entries, and the other members.
-struct Parts<'a> {
-    entries: Vec<&'a RawValue>,
-    others: Members<'a>,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Parts<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Parts<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = None;
-                let mut others = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    match name.as_str() {
-                        "entries" if entries.is_some() => return Err(de::Error::duplicate_field("entries")),
-                        "entries" => entries = Some(map.next_value()?),
-                        "format-version" | "stack" => drop(map.next_value::<IgnoredAny>()?),
-                        _ => others.push((name, map.next_value()?)),
-                    }
-                }
-                Ok(Parts {
-                    entries: entries.unwrap_or_default(),
-                    others: Members(others),
-                })
-            }
+    fn address<'t>(&'t self, text: &'t str) -> &'t str {
+        match &self.address {
+            Address::At(range) => &text[range.clone()],
+            Address::Decoded(address) => address,
         }
+    }
 
-        deserializer.deserialize_map(Object)
+    /// The place of the same entry in another document.
+    fn moved_to(&self, start: usize) -> Self {
+        Self {
+            entry: start..start + self.entry.len(),
+            address: match &self.address {
+                Address::At(range) => {
+                    let start = start + range.start - self.entry.start;
+                    Address::At(start..start + range.len())
+                }
+                Address::Decoded(address) => Address::Decoded(address.clone()),
+            },
+        }
     }
 }
 
@@ -239,6 +334,46 @@ mod tests {
         assert_eq!(candidates(&text, "a"), [entry("\"a\"")]);
         assert_eq!(candidates(&text, "q\""), [entry(r#""q\"""#)]);
         assert!(candidates(&text, "q").is_empty());
+    }
+
+    #[test]
+    fn document_is_split_the_same_way_whatever_it_resembles() {
+        let document = |entries: &[(&str, u8)]| {
+            let entries: Vec<String> = entries
+                .iter()
+                .map(|(address, value)| format!(r#"{{"address":"{address}","n":[{value}]}}"#))
+                .collect();
+            format!(r#"{{"entries":[{}],"outputs":{{}}}}"#, entries.join(","))
+        };
+        let documents = [
+            document(&[]),
+            document(&[("a", 1), ("b", 1), ("c", 1), (r#"\"d"#, 1), ("e", 1)]),
+            document(&[("a", 1), ("b", 2), ("c", 1), (r#"\"d"#, 1), ("e", 1)]),
+            document(&[("new", 1), ("a", 1), ("c", 1), (r#"\"d"#, 1)]),
+            document(&[("e", 1), (r#"\"d"#, 1), ("a", 1), ("b", 11)]),
+        ];
+        for text in &documents {
+            let alone = Document::split(text.clone().into()).unwrap();
+            for other in &documents {
+                let other = Document::split(other.clone().into()).unwrap();
+                let split = Document::split_like(text.clone().into(), &other).unwrap();
+                assert_eq!(split.len(), alone.len());
+                for index in 0..split.len() {
+                    assert_eq!(split.entry(index), alone.entry(index));
+                    assert_eq!(split.address(index), alone.address(index));
+                }
+                assert!(split.others().eq(alone.others()));
+            }
+        }
+    }
+
+    #[test]
+    fn document_in_another_layout_is_split_too() {
+        let text = r#"{ "format-version": 1, "factory": {"name": "demo"}, "stack": "prod",
+            "entries": [ { "entry-kind": "leaf", "category": "resource", "address": "a",
+                "binding": {"alias": "aws", "kind": "vm"} } ] }"#;
+        let document = Document::split(text.into()).unwrap();
+        assert_eq!((document.len(), document.address(0)), (1, "a"));
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn layers(graph: &Graph, neighbours: &Neighbours, connected: &[usize]) -> Vec<Ve
         let sides = sides.map(|side| components[*side]);
         sides.filter(|side| *side != component).collect()
     };
-    let mut levels = vec![0; members.len()];
+    let mut levels = vec![0_usize; members.len()];
     // A component needs only those with lower numbers.
     for component in 0..members.len() {
         let needs = beside(component, &neighbours.needs);

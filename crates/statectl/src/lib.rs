@@ -59,13 +59,16 @@
 //!
 //! None. The crate enables `legacy-aes-gcm` of `sdk-state`, so that `--accept-v1` opens unobin's files.
 
-// From the bottom up: output (text, table, exit, output, progress), places and keys (environment, place, keys), what a document
-// holds (members, sensitive, document, fields, diff), the stack, its revisions and its lock (stack, history, comparing, selector,
-// held, holder, unfinished), its recipients (rekeying), its entries as a picture (graph, layout, page), and the commands.
+// From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what a
+// document holds (members, sensitive, masked, document, fields, diff), the stack, its revisions, its lock and its recipients (stack,
+// history, comparing, selector, held, holder, unfinished, rekeying), pictures of it (graph, layout, page), other programs (child,
+// editor), and the commands.
+mod child;
 mod commands;
 mod comparing;
 mod diff;
 mod document;
+mod editor;
 mod environment;
 mod exit;
 mod fields;
@@ -75,7 +78,9 @@ mod history;
 mod holder;
 mod keys;
 mod layout;
+mod masked;
 mod members;
+mod nearest;
 mod output;
 mod page;
 mod place;

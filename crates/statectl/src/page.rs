@@ -10,11 +10,11 @@ use crate::fields::{Change, FieldChange};
 use crate::graph::{Graph, Node};
 use crate::history::{Node as Step, is_first};
 use crate::layout::{self, HEIGHT, WIDTH};
-use crate::members::Members;
+use crate::masked::members;
 use crate::sensitive::is_sensitive;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sdk_state::{Entry, Error, Json, State};
+use sdk_state::{Entry, Json, State};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, HashSet};
@@ -130,9 +130,9 @@ impl Page {
             unfinished: None,
             size: (WIDTH, HEIGHT),
             entries: cards,
-            outputs: members(state.outputs.as_ref())?
+            outputs: members(state.outputs.as_ref(), |_| true)?
                 .into_iter()
-                .map(|member| member.0)
+                .map(|field| field.name)
                 .collect(),
             history: Vec::new(),
             is_cut: false,
@@ -202,21 +202,13 @@ fn hash(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
 }
 
-fn members(object: Option<&Json>) -> Result<Vec<(String, Json)>, Failure> {
-    let text = object.map_or("{}", Json::as_str);
-    let Members(members) = serde_json::from_str(text).map_err(io::Error::from)?;
-    let members = members
-        .into_iter()
-        .map(|(name, value)| Ok((name, Json::parse(value.get())?)));
-    Ok(members.collect::<Result<_, Error>>()?)
-}
-
 impl Card {
     fn of(node: &Node, entry: Option<&Entry>, x: f64, y: f64) -> Result<Self, Failure> {
         let values = |object: Option<&Json>, sensitive: &[String]| {
-            let values = members(object)?.into_iter().map(|(name, value)| Value {
-                text: (!is_sensitive(&name, sensitive)).then(|| value.to_indented()),
-                name,
+            let fields = members(object, |name| is_sensitive(name, sensitive))?;
+            let values = fields.into_iter().map(|field| Value {
+                name: field.name,
+                text: field.value.map(|value| value.to_indented()),
             });
             Ok::<_, Failure>(values.collect())
         };

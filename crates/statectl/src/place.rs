@@ -2,6 +2,7 @@
 
 use crate::environment::raw;
 use crate::exit::{Failure, MISSING};
+use crate::nearest::nearest;
 use clap::Args;
 use rustix::process::geteuid;
 use sdk_state::{Catalog, ErrorKind, Registry, StackId};
@@ -12,8 +13,6 @@ use std::path::{Path, PathBuf};
 
 /// Where a project keeps its store, below its top directory.
 const PROJECT_STORE: &str = ".unobin/state";
-/// A name with more typing errors than this counts as a different name.
-const MOST_TYPING_ERRORS: usize = 2;
 
 #[derive(Debug, Args)]
 pub(crate) struct PlaceOptions {
@@ -83,7 +82,8 @@ impl Place {
             .hint("name the store with --root DIR, or make one here with `statectl push STACK FILE`");
         }
         let failure = no_stack(format!("there is no stack {id} in {}", self.catalog.name()));
-        match (nearest(id, known), known.is_empty()) {
+        let names = known.iter().map(ToString::to_string);
+        match (nearest(&id.to_string(), names), known.is_empty()) {
             (Some(near), _) => failure.hint(format!("did you mean {near}? `statectl stacks` lists them all")),
             (None, false) => failure.hint("`statectl stacks` lists the stacks that exist"),
             (None, true) => failure.hint("no stack exists there: check the address"),
@@ -98,16 +98,6 @@ impl Place {
 
 fn no_stack(message: String) -> Failure {
     Failure::new(MISSING, "no-such-stack", message)
-}
-
-/// The known stack that a mistyped name is closest to.
-fn nearest<'a>(id: &StackId, known: &'a [StackId]) -> Option<&'a StackId> {
-    let name = id.to_string();
-    let distance = |known: &&StackId| strsim::damerau_levenshtein(&name, &known.to_string());
-    known
-        .iter()
-        .min_by_key(distance)
-        .filter(|near| distance(near) <= MOST_TYPING_ERRORS)
 }
 
 /// The store of the working directory, or else of the nearest directory above it that has one, as git looks for its own. If
@@ -184,20 +174,5 @@ mod tests {
             panic!("a failure that is told");
         };
         assert_eq!(told.message, "there is no stack demo/dev in pg://***@db/state");
-    }
-
-    #[test]
-    fn nearest_name_allows_two_typing_errors() {
-        let known = ["demo/prod", "demo/dev"].map(|name| name.parse().unwrap());
-        for (typed, near) in [
-            ("demo/prodd", Some("demo/prod")),
-            ("dmeo/dev", Some("demo/dev")),
-            ("demo/rpdo", Some("demo/prod")),
-            ("demo/staging", None),
-            ("network/prod", None),
-        ] {
-            let found = nearest(&typed.parse().unwrap(), &known).map(ToString::to_string);
-            assert_eq!(found.as_deref(), near, "{typed}");
-        }
     }
 }

@@ -8,8 +8,8 @@ use crate::trouble::fill;
 use localstate::{LocalBackend, LocalCatalog};
 use sdk_state::encrypt::Noop;
 use sdk_state::{
-    Appended, Backend as _, Catalog as _, Error, ErrorKind, Expect, Json, Lock, LockToken, Pointer, Store,
-    TryLock,
+    Appended, Backend as _, Catalog as _, Error, ErrorKind, Expect, Json, Lock, LockToken, Pointer,
+    Snapshot as _, State, Store, TryLock,
 };
 use std::fs;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
@@ -249,27 +249,98 @@ fn a_journal_that_has_died_is_not_appended_to() {
     assert!(matches!(error.kind(), ErrorKind::CurrentMoved { .. }), "{error}");
 }
 
-/// Nobody knows whether the damaged pointer named the journal's base, so acknowledged changes are kept.
+/// Somebody damages or removes `current`.
+fn damage_pointer(root: &Path, content: Option<&str>) {
+    let current = stack_directory(root).join("current");
+    match content {
+        None => fs::remove_file(&current).unwrap(),
+        Some(content) => fs::write(&current, content).unwrap(),
+    }
+}
+
+const DAMAGES: [Option<&str>; 3] = [None, Some(""), Some("damaged pointer")];
+
+/// Nobody knows whether the damaged pointer named the journal's base. The repair made another revision current, and changes that
+/// had been acknowledged were gone without a word.
 #[test]
 fn a_repair_of_the_pointer_keeps_the_journal() {
-    for content in [None, Some(""), Some("damaged pointer")] {
+    for content in DAMAGES {
         let root = tempfile::tempdir().unwrap();
         let (backend, base, _lock, token) = prepare(root.path());
         append(&backend, &base, 0, &token);
-        let current = stack_directory(root.path()).join("current");
-        match content {
-            None => fs::remove_file(&current).unwrap(),
-            Some(content) => fs::write(&current, content).unwrap(),
+        damage_pointer(root.path(), content);
+        let elsewhere = backend
+            .set_current(Expect::Anything, &nth(2), &token)
+            .unwrap_err();
+        for error in [elsewhere, backend.current().unwrap_err()] {
+            assert!(error.is_damaged(), "{error}");
+            assert_eq!(error.revision(), Some(&nth(1)), "{error}");
+            assert!(error.to_string().contains("make it current first"), "{error}");
         }
+        assert_eq!(support::leftovers(root.path()), [""; 0]);
         backend.set_current(Expect::Anything, &nth(1), &token).unwrap();
         assert_eq!(all(&backend, &base), records(1), "{content:?}");
         append(&backend, &base, 1, &token);
-        // A repair to another revision ends it.
-        fs::write(&current, "").unwrap();
         let next = backend.set_current(Expect::Anything, &nth(2), &token).unwrap();
         assert_eq!(all(&backend, &next), records(0));
         assert!(!journal_file(root.path()).exists());
     }
+}
+
+/// What a lost pointer puts in danger must be readable: otherwise the repair could never be made.
+#[test]
+fn an_unreadable_journal_does_not_block_the_repair() {
+    type Loss = fn(&Path);
+    let losses: [(&str, Loss); 4] = [
+        ("the base is gone", |stack| {
+            fs::remove_file(stack.join(format!("snapshots/{}.json.enc", nth(1)))).unwrap();
+        }),
+        ("the base is empty", |stack| {
+            fs::write(stack.join(format!("snapshots/{}.json.enc", nth(1))), "").unwrap();
+        }),
+        ("the base is unknown", |stack| {
+            let mut journal = fs::read(stack.join("journal")).unwrap();
+            journal[20] ^= 1;
+            fs::write(stack.join("journal"), journal).unwrap();
+        }),
+        ("nothing was acknowledged", |stack| {
+            let journal = fs::read(stack.join("journal")).unwrap();
+            fs::write(stack.join("journal"), &journal[..50]).unwrap();
+        }),
+    ];
+    for (loss, lose) in losses {
+        for content in DAMAGES {
+            let root = tempfile::tempdir().unwrap();
+            let (backend, base, _lock, token) = prepare(root.path());
+            append(&backend, &base, 0, &token);
+            damage_pointer(root.path(), content);
+            lose(&stack_directory(root.path()));
+            let error = backend.current().unwrap_err();
+            assert!(
+                error.is_damaged() && error.to_string().contains("lost"),
+                "{loss}: {error}"
+            );
+            backend.set_current(Expect::Anything, &nth(2), &token).unwrap();
+            assert_eq!(backend.current().unwrap().unwrap().revision, nth(2), "{loss}");
+            assert!(!journal_file(root.path()).exists(), "{loss}");
+        }
+    }
+}
+
+/// A copy of the file may bring back what is damaged, so the repair does not drop the journal.
+#[test]
+fn a_damaged_record_is_kept_by_a_repair() {
+    let root = tempfile::tempdir().unwrap();
+    let (backend, base, _lock, token) = prepare(root.path());
+    append(&backend, &base, 0, &token);
+    let mut journal = fs::read(journal_file(root.path())).unwrap();
+    journal[60] ^= 1;
+    fs::write(journal_file(root.path()), journal).unwrap();
+    damage_pointer(root.path(), None);
+    let refused = backend.set_current(Expect::Anything, &nth(2), &token);
+    assert_eq!(refused.unwrap_err().revision(), Some(&nth(1)));
+    backend.set_current(Expect::Anything, &nth(1), &token).unwrap();
+    assert!(backend.read_journal(&base, 0, 0).unwrap_err().is_damaged());
 }
 
 #[test]
@@ -586,6 +657,10 @@ fn a_journal_without_pointer_is_no_fresh_stack() {
         assert!(error.is_damaged(), "{error}");
         assert_eq!(error.revision(), Some(&base));
     }
+    let other = open().write(&State::fresh(open().id()), None).unwrap();
+    let refused = open().set_current(&other).unwrap_err();
+    assert!(refused.is_damaged(), "{refused}");
+    assert_eq!(refused.revision(), Some(&base));
     open().set_current(&base).unwrap();
     let next = open().begin("apply", LONG).unwrap();
     assert_eq!(next.recovered(), 2);

@@ -144,6 +144,25 @@ fn a_move_to_what_is_current_drops_no_change() {
     );
 }
 
+/// A repair of the pointer elsewhere dropped the changes.
+#[test]
+fn a_repair_of_the_pointer_discards_no_change() {
+    let (backend, [first, second]) = dead_run(2);
+    let reader = store(&backend);
+    backend.overwrite_pointer("");
+    let refused = reader.set_current(&second).unwrap_err();
+    assert!(refused.is_damaged(), "{refused}");
+    assert_eq!(refused.revision(), Some(&first));
+    reader.set_current(&first).unwrap();
+    assert_eq!(begin(&reader).recovered(), 2);
+    assert_eq!(reader.head().unwrap().unwrap().document, note("1aa"));
+    // Nobody can read the changes without their base.
+    let (backend, [first, second]) = dead_run(2);
+    backend.overwrite_pointer("");
+    backend.overwrite_snapshot(&first, "");
+    store(&backend).set_current(&second).unwrap();
+}
+
 #[test]
 fn a_deletion_leaves_unfinished_changes() {
     let (backend, [first, second]) = dead_run(2);

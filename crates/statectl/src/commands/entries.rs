@@ -1,15 +1,15 @@
 use crate::exit::{Failure, MISSING};
-use crate::members::Members;
+use crate::masked::{self, Field};
+use crate::nearest::nearest;
 use crate::output::Answer;
 use crate::selector::RevisionOption;
-use crate::sensitive::{MASK, is_sensitive};
+use crate::sensitive::is_sensitive;
 use crate::stack::Context;
 use crate::table::{Table, fields};
 use crate::text::{HEADING, plain};
 use crate::unfinished::UnfinishedDocument;
 use clap::Args;
-use sdk_state::{Entry, Json, Snapshot as _, State};
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use sdk_state::{Entry, Json, Revision, Snapshot as _, State};
 use serde_json::value::RawValue;
 use std::io::{self, Write as _};
 use time::OffsetDateTime;
@@ -162,24 +162,13 @@ struct Parts {
     outputs: Vec<Field>,
 }
 
-/// One input or output; a masked one has no value.
-struct Field {
-    name: String,
-    value: Option<Json>,
-}
-
 impl Show {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
         let (stack, rev) = context.readable_at(&self.stack, &self.revision)?;
         let found = stack.snapshot(rev.as_ref())?;
         let (rev, state) = (found.revision, found.document);
         let Some(entry) = state.find(&self.address) else {
-            return Err(Failure::new(
-                MISSING,
-                "not-found",
-                format!("{} has no entry {:?} at {rev}", self.stack, self.address),
-            )
-            .hint("`statectl list STACK` shows the entries"));
+            return Err(no_entry(&self.stack, &self.address, &rev, &state));
         };
         let inputs = self.members(entry.inputs.as_ref(), &entry.sensitive_inputs)?;
         let outputs = self.members(entry.outputs.as_ref(), &entry.sensitive_outputs)?;
@@ -202,18 +191,21 @@ impl Show {
     }
 
     fn members(&self, object: Option<&Json>, sensitive: &[String]) -> Result<Vec<Field>, Failure> {
-        let text = object.map_or("{}", Json::as_str);
-        let members: Members<'_> = serde_json::from_str(text).map_err(io::Error::from)?;
-        let mut fields = Vec::new();
-        for (name, value) in members.0 {
-            let is_shown = self.reveal || !is_sensitive(&name, sensitive);
-            fields.push(Field {
-                name,
-                value: is_shown.then(|| Json::parse(value.get())).transpose()?,
-            });
-        }
-        Ok(fields)
+        masked::members(object, |name| !self.reveal && is_sensitive(name, sensitive))
     }
+}
+
+/// The failure for an address that no entry has, with the address that may have been meant.
+pub(super) fn no_entry(stack: &str, address: &str, rev: &Revision, state: &State) -> Failure {
+    let known = || state.entries().map(|entry| entry.address.as_str());
+    let ending = format!(".{address}");
+    let meant = nearest(address, known()).or_else(|| known().find(|known| known.ends_with(&ending)));
+    let hint = match meant {
+        Some(near) => format!("did you mean {near}? `statectl list STACK` shows the entries"),
+        None => "`statectl list STACK` shows the entries".into(),
+    };
+    let message = format!("{stack} has no entry {address:?} at {rev}");
+    Failure::new(MISSING, "not-found", message).hint(hint)
 }
 
 /// The entry as the snapshot's document has it, with these members as its inputs and outputs.
@@ -225,20 +217,13 @@ fn document(entry: &Entry, inputs: &[Field], outputs: &[Field]) -> Result<Box<Ra
     }
 
     let mut entry = entry.clone();
-    entry.inputs = object(inputs)?;
-    entry.outputs = object(outputs)?;
+    entry.inputs = masked::object(inputs)?;
+    entry.outputs = masked::object(outputs)?;
     let mut alone = State::new(&"only/entry".parse()?, "", "", OffsetDateTime::UNIX_EPOCH)?;
     alone.upsert(entry);
     let bytes = alone.encode()?;
     let document: Document<'_> = serde_json::from_slice(&bytes).map_err(io::Error::from)?;
     Ok(document.entries[0].to_owned())
-}
-
-fn object(fields: &[Field]) -> Result<Option<Json>, Failure> {
-    match fields {
-        [] => Ok(None),
-        fields => Ok(Some(Json::from_value(&Object(fields))?)),
-    }
 }
 
 fn facts(entry: &Entry) -> Vec<(&'static str, String)> {
@@ -278,48 +263,8 @@ impl Answer for Shown {
                 continue;
             }
             writeln!(page, "{HEADING}{heading}{HEADING:#}")?;
-            let names: Vec<String> = members.iter().map(|field| plain(&field.name)).collect();
-            let lines: Vec<(&str, String)> = names
-                .iter()
-                .map(String::as_str)
-                .zip(members.iter().map(Field::text))
-                .collect();
-            fields(page, &lines)?;
+            masked::print(page, members)?;
         }
         Ok(())
-    }
-}
-
-impl Field {
-    fn text(&self) -> String {
-        match &self.value {
-            Some(value) => value
-                .to_indented()
-                .lines()
-                .map(plain)
-                .collect::<Vec<_>>()
-                .join("\n"),
-            None => format!("{MASK}, --reveal shows it"),
-        }
-    }
-}
-
-/// The members as an object again.
-struct Object<'a>(&'a [Field]);
-
-impl Serialize for Object<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for field in self.0 {
-            match &field.value {
-                Some(value) => {
-                    let value: &RawValue =
-                        serde_json::from_str(value.as_str()).map_err(serde::ser::Error::custom)?;
-                    map.serialize_entry(&field.name, value)?;
-                }
-                None => map.serialize_entry(&field.name, MASK)?,
-            }
-        }
-        map.end()
     }
 }

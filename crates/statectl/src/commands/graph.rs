@@ -115,7 +115,7 @@ impl GraphCommand {
                 .notice(format_args!("{} has no entries", found.revision));
         }
         match &self.html {
-            Some(path) => self.write_page(&stack, found, path, progress),
+            Some(path) => self.write_page(&stack, &found, path, progress),
             None => {
                 drop(progress);
                 self.print(&stack, found)
@@ -161,7 +161,7 @@ impl GraphCommand {
     fn write_page(
         &self,
         stack: &Stack<'_>,
-        found: Found<State>,
+        found: &Found<State>,
         path: &Path,
         progress: Progress,
     ) -> Result<(), Failure> {

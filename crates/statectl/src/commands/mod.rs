@@ -1,7 +1,9 @@
 //! The command line, and its commands.
 
+mod addresses;
 mod current;
 mod diff;
+mod edit;
 mod entries;
 mod graph;
 mod key;
@@ -9,6 +11,7 @@ mod keygen;
 mod lock;
 mod lock_status;
 mod log;
+mod outputs;
 mod pull;
 mod push;
 mod recover;
@@ -65,6 +68,10 @@ pub(crate) enum Command {
     Snapshots(revisions::Snapshots),
     List(entries::List),
     Show(entries::Show),
+    Output(outputs::Outputs),
+    Edit(edit::Edit),
+    Mv(addresses::Mv),
+    Rm(addresses::Rm),
     Log(log::Log),
     Diff(diff::DiffCommand),
     Graph(graph::GraphCommand),
@@ -92,6 +99,10 @@ impl Command {
             Self::Snapshots(command) => command.run(context),
             Self::List(command) => command.run(context),
             Self::Show(command) => command.run(context),
+            Self::Output(command) => command.run(context),
+            Self::Edit(command) => command.run(context),
+            Self::Mv(command) => command.run(context),
+            Self::Rm(command) => command.run(context),
             Self::Log(command) => command.run(context),
             Self::Diff(command) => return command.run(context),
             Self::Graph(command) => command.run(context),
@@ -120,6 +131,10 @@ impl Command {
             Self::Snapshots(command) => Some(&command.stack),
             Self::List(command) => Some(&command.stack),
             Self::Show(command) => Some(&command.stack),
+            Self::Output(command) => Some(&command.stack),
+            Self::Edit(command) => Some(&command.stack),
+            Self::Mv(command) => Some(&command.stack),
+            Self::Rm(command) => Some(&command.stack),
             Self::Log(command) => Some(&command.stack),
             Self::Diff(command) => Some(&command.stack),
             Self::Graph(command) => Some(&command.stack),

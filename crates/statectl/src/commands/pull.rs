@@ -48,7 +48,7 @@ impl Pull {
 }
 
 /// A snapshot's document, without parsing its entries: sealed documents have been checked.
-fn json_of(document: Raw) -> Result<Json, Error> {
+pub(super) fn json_of(document: Raw) -> Result<Json, Error> {
     if document.payload != State::PAYLOAD {
         let found = document.payload;
         return Err(Error::new(ErrorKind::OtherPayload { found }, "another type"));

@@ -144,9 +144,7 @@ impl Push {
                 "{rev} was current: without --expect, an edit that somebody made after your pull is overwritten"
             ));
         }
-        if self.message.is_some() && stack.keys().envelope() == EnvelopeVersion::V1 {
-            output.warning("unobin's envelope version 1 keeps no message");
-        }
+        warn_if_lost(stack, self.message.as_deref());
         progress.step(format!("storing {}", size(document.bytes.len() as u64)));
         let is_first_stack = current.is_none() && stack.is_place_empty()?;
         let message = self.message.clone();
@@ -236,6 +234,14 @@ pub(super) fn demand_short(message: Option<&str>) -> Result<(), Failure> {
             "the message is longer than {LONGEST_MESSAGE} bytes: shorten it"
         ))),
         false => Ok(()),
+    }
+}
+
+/// Warns that the message that the operator gave will not be kept.
+pub(super) fn warn_if_lost(stack: &Stack<'_>, message: Option<&str>) {
+    if message.is_some() && stack.keys().envelope() == EnvelopeVersion::V1 {
+        let output = stack.context().output();
+        output.warning("unobin's envelope version 1 keeps no message");
     }
 }
 

@@ -343,6 +343,33 @@ fn rollback_asks_unless_it_is_told_yes() {
     assert_eq!(sandbox.answer(&["current", PROD]), fourth);
 }
 
+/// Runs a command at a terminal where somebody has typed this.
+fn at_a_terminal(sandbox: &Sandbox, arguments: &[&str], typed: &str) -> Run {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use std::fs::{File, OpenOptions};
+    use std::io::Write as _;
+
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+    let side = OpenOptions::new().read(true).write(true).open(name).unwrap();
+    let mut keyboard = File::from(terminal);
+    keyboard.write_all(typed.as_bytes()).unwrap();
+    Run::of(sandbox.command(arguments).stdin(side).output().unwrap())
+}
+
+#[test]
+fn rollback_does_what_was_answered() {
+    let (sandbox, [.., fourth]) = history();
+    let run = at_a_terminal(&sandbox, &["rollback", PROD, "@-"], "no\n").expect(1);
+    run.says(&["+ resource.cache", "go back to ", "nothing was changed"]);
+    assert_eq!(sandbox.answer(&["current", PROD]), fourth);
+    let run = at_a_terminal(&sandbox, &["rollback", PROD, "@-"], "y\n").expect(0);
+    assert_eq!(sandbox.answer(&["current", PROD]), run.out.trim_end());
+    assert!(sandbox.answer(&["list", PROD]).contains("resource.cache"));
+}
+
 #[test]
 fn rollback_joins_the_lock_around_it_and_respects_others() {
     let (sandbox, [first, .., fourth]) = history();

@@ -33,6 +33,10 @@ fn every_document_follows_its_schema() {
         ("rolled-back", &["rollback", PROD, "@-", "--yes"]),
         ("entries", &["list", PROD]),
         ("entry", &["show", PROD, "action.migrate"]),
+        ("outputs", &["output", PROD]),
+        ("edited", &["edit", PROD]),
+        ("moved", &["mv", PROD, "action.migrate", "action.moved"]),
+        ("forgotten", &["rm", PROD, "action.moved"]),
         ("current", &["set-current", PROD, &rev]),
         ("recovered", &["recover", PROD]),
         ("recipients", &["key", "list", PROD]),
@@ -55,7 +59,8 @@ fn every_document_follows_its_schema() {
         ),
     ] {
         let mut command = sandbox.command(arguments);
-        let run = Run::of(command.env("STATECTL_FORMAT", "json").output().unwrap());
+        command.env("EDITOR", "true").env("STATECTL_FORMAT", "json");
+        let run = Run::of(command.output().unwrap());
         let answers: Vec<Value> = lines(&run.out).collect();
         assert!(
             matches!(&answers[..], [answer] if answer["kind"] == kind),

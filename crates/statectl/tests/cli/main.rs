@@ -8,11 +8,14 @@
 
 mod browser;
 mod documentation;
+mod editing;
 mod graph;
 mod history;
 mod json;
 mod keys;
 mod locking;
+mod moving;
+mod outputs;
 mod payloads;
 mod places;
 mod pushing;

@@ -43,10 +43,15 @@ fn other_document_type_is_told_as_such() {
         &["pull", PLANS][..],
         &["list", PLANS],
         &["show", PLANS, "resource.database"],
+        &["output", PLANS],
+        &["edit", PLANS],
+        &["mv", PLANS, "resource.database", "resource.db"],
+        &["rm", PLANS, "resource.database"],
         &["push", PLANS, "state.json"],
         &["push", PLANS, "state.json", "--payload", "script"],
     ] {
-        let run = sandbox.run(arguments).expect(5);
+        let mut command = sandbox.command(arguments);
+        let run = Run::of(command.env("EDITOR", "true").output().unwrap()).expect(5);
         assert!(!run.err.contains("moved"), "{}", run.err);
         run.says(&["this stack holds documents of type plan"]);
     }

@@ -27,7 +27,7 @@ fn store_in(root: &Path, key: &Path) -> Store {
     Store::new(backend, KeyFile::open(key).unwrap()).with_provenance(provenance)
 }
 
-fn begin(sandbox: &Sandbox) -> Run {
+pub(crate) fn begin(sandbox: &Sandbox) -> Run {
     let store = store_in(&sandbox.path(".unobin/state"), &sandbox.default_key());
     store.begin("apply", Duration::ZERO).unwrap()
 }
@@ -44,13 +44,13 @@ fn put(run: &Run, count: usize) {
 }
 
 /// A stack whose last run made `count` changes and left without committing them, and its current revision.
-fn left(count: usize) -> (Sandbox, String) {
+pub(crate) fn left(count: usize) -> (Sandbox, String) {
     let (sandbox, rev) = Sandbox::with_snapshot("first");
     put(&begin(&sandbox), count);
     (sandbox, rev)
 }
 
-fn revisions(sandbox: &Sandbox) -> Vec<Value> {
+pub(crate) fn revisions(sandbox: &Sandbox) -> Vec<Value> {
     let listing = sandbox.document(&["snapshots", PROD]);
     let mut oldest_first = listing["revisions"].as_array().unwrap().clone();
     oldest_first.reverse();
@@ -224,6 +224,53 @@ fn set_current_unchecked_warns_of_what_it_discards() {
         .says(&["warning", "discards 2 unfinished changes of alice on build-7"]);
     assert!(!sandbox.answer(&["pull", PROD]).contains("resource.1"));
     assert_eq!(revisions(&sandbox).len(), 2);
+}
+
+/// The repair of `current` named another revision, and the changes were gone without a word.
+#[test]
+fn repair_of_current_keeps_unfinished_changes() {
+    for damage in [None, Some(""), Some("two\nlines\n")] {
+        for unchecked in [&[][..], &["--unchecked"]] {
+            let (sandbox, first) = Sandbox::with_snapshot("first");
+            let second = sandbox.push("second", &["--expect", &first]);
+            put(&begin(&sandbox), 2);
+            let current = sandbox.stack().join("current");
+            match damage {
+                None => fs::remove_file(&current).unwrap(),
+                Some(content) => fs::write(&current, content).unwrap(),
+            }
+            let set = |rev: &str| sandbox.run(&[&["set-current", PROD, rev], unchecked].concat());
+            set(&first).expect(5).says(&[
+                "make it current first, which keeps them",
+                &format!("`statectl set-current {PROD} {second}`"),
+            ]);
+            let journal = ["push", PROD, "state.json", "--expect", "none"];
+            sandbox.run(&journal).expect(5).says(&[&second]);
+            let repaired = set(&second).expect(0);
+            assert_eq!(repaired.out.trim_end(), second);
+            repaired.says(&[
+                "2 changes by alice on build-7",
+                "`statectl recover`, commits them",
+            ]);
+            assert_unfinished(&sandbox.document(&["current", PROD])["unfinished"], 2, false);
+            sandbox.run(&["recover", PROD]).expect(0);
+            assert!(sandbox.answer(&["pull", PROD]).contains("resource.1"));
+        }
+    }
+}
+
+#[test]
+fn repair_says_which_changes_are_lost() {
+    let (sandbox, first) = Sandbox::with_snapshot("first");
+    let second = sandbox.push("second", &["--expect", &first]);
+    put(&begin(&sandbox), 2);
+    fs::remove_file(sandbox.stack().join("current")).unwrap();
+    fs::remove_file(sandbox.snapshot_file(&second)).unwrap();
+    sandbox.run(&["set-current", PROD, &first]).expect(0).says(&[
+        "warning",
+        &format!("the unfinished changes that stood on {second} are lost"),
+    ]);
+    assert!(!sandbox.answer(&["pull", PROD]).contains("resource.1"));
 }
 
 #[test]
@@ -469,4 +516,38 @@ fn run_that_dies() {
     let run = store.begin("apply", Duration::ZERO).unwrap();
     put(&run, 2);
     std::process::abort();
+}
+
+#[test]
+fn rollback_commits_what_a_dead_run_left() {
+    let (sandbox, first) = left(2);
+    let diff = sandbox.document(&["diff", PROD, &first]);
+    assert_eq!(diff["diff"]["counts"]["added"], 2);
+    assert_unfinished(&diff["unfinished"], 2, false);
+    let run = sandbox.run(&["rollback", PROD, &first, "--yes"]).expect(0);
+    assert!(!sandbox.answer(&["pull", PROD]).contains("resource.1"));
+    let rows = revisions(&sandbox);
+    assert_eq!(rows.len(), 3);
+    let recovered = rows[1]["revision"].as_str().unwrap();
+    assert_eq!(rows[2]["parent"], recovered);
+    assert!(
+        sandbox
+            .answer(&["pull", PROD, "--rev", recovered])
+            .contains("resource.1")
+    );
+    run.says(&[
+        "- resource.1",
+        "committed 2 unfinished changes of alice on build-7",
+    ]);
+}
+
+/// The changes of a run that goes on are shown, and cannot be taken back.
+#[test]
+fn rollback_waits_for_a_run_that_goes_on() {
+    let (sandbox, first) = Sandbox::with_snapshot("first");
+    let run = begin(&sandbox);
+    put(&run, 2);
+    sandbox.run(&["rollback", PROD, &first, "--yes"]).expect(4);
+    run.finish("two").unwrap();
+    sandbox.run(&["rollback", PROD, &first, "--yes"]).expect(0);
 }
