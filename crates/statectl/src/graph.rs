@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 
 /// The marks of what is wrong: an entry that is missing, and entries that need each other.
 const ALARM: &str = "#c9372c";
-/// So many characters of an address are drawn.
+/// So many characters of an address or a type are drawn.
 const DRAWN_CHARS: usize = 80;
 
 /// Entries, in the order of the document, and the missing ones that they need.
@@ -221,20 +221,14 @@ impl Node {
         self.entry_kind.is_none()
     }
 
-    /// The end of a long address, because the beginnings of addresses are often alike.
     fn drawn(&self) -> String {
-        let count = self.address.chars().count();
-        if count <= DRAWN_CHARS {
-            return plain(&self.address);
-        }
-        let end: String = self.address.chars().skip(count - DRAWN_CHARS).collect();
-        format!("…{}", plain(&end))
+        shortened(&self.address)
     }
 
     fn below(&self) -> String {
         match self.is_missing() {
             true => "not in the snapshot".into(),
-            false => plain(&self.r#type),
+            false => shortened(&self.r#type),
         }
     }
 
@@ -242,6 +236,16 @@ impl Node {
     fn dot_name(&self) -> String {
         quoted(&plain(&self.address.replace('\\', "\\\\")))
     }
+}
+
+/// The end of a long text, because the beginnings of addresses are often alike.
+fn shortened(text: &str) -> String {
+    let count = text.chars().count();
+    if count <= DRAWN_CHARS {
+        return plain(text);
+    }
+    let end: String = text.chars().skip(count - DRAWN_CHARS).collect();
+    format!("…{}", plain(&end))
 }
 
 fn quoted(text: &str) -> String {
@@ -376,10 +380,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn long_addresses_are_drawn_by_their_ends() {
-        let address = format!("{}.end", "x".repeat(10_000));
-        let graph = graph(&[(&address, &[])]);
-        let drawn = graph.nodes[0].drawn();
+    fn long_texts_are_drawn_by_their_ends() {
+        let drawn = shortened(&format!("{}.end", "x".repeat(10_000)));
         assert!(drawn.starts_with('…') && drawn.ends_with(".end"));
         assert_eq!(drawn.chars().count(), DRAWN_CHARS + 1);
     }

@@ -28,11 +28,13 @@ pub(crate) fn place(graph: &Graph) -> Vec<(f64, f64)> {
     order(&mut layers, &neighbours);
     let columns = columns(connected.len());
     let mut places = vec![(0.0, 0.0); graph.nodes.len()];
-    let (mut rows, mut y) = (Vec::new(), 0.0);
+    let (mut rows, mut y): (Vec<Vec<usize>>, f64) = (Vec::new(), 0.0);
     // The first layer is the lowest.
     for layer in layers.iter().rev() {
-        let count = layer.len().div_ceil(columns).max(1);
-        for row in layer.chunks(layer.len().div_ceil(count).max(1)) {
+        let count = layer.len().div_ceil(columns);
+        for first in 0..count {
+            // Neighbours in the order stand below each other, so that what belongs together stays together.
+            let row: Vec<usize> = layer.iter().skip(first).step_by(count).copied().collect();
             for (column, node) in row.iter().enumerate() {
                 places[*node] = ((column as f64 - row.len() as f64 / 2.0) * PITCH, y);
             }
@@ -157,12 +159,12 @@ fn columns(count: usize) -> usize {
 }
 
 /// Moves the nodes of each row near their neighbours, in their order and without overlap.
-fn align(places: &mut [(f64, f64)], rows: &[&[usize]], neighbours: &Neighbours) {
+fn align(places: &mut [(f64, f64)], rows: &[Vec<usize>], neighbours: &Neighbours) {
     for sweep in 0..SWEEPS {
         for step in 0..rows.len() {
             let row = match sweep % 2 {
-                0 => rows[rows.len() - 1 - step],
-                _ => rows[step],
+                0 => &rows[rows.len() - 1 - step],
+                _ => &rows[step],
             };
             let wanted: Vec<f64> = row
                 .iter()

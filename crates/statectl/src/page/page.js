@@ -317,6 +317,8 @@
 
   const context = canvas.getContext("2d");
   let view = { x: 0, y: 0, scale: 1 }, ink = {}, size = { width: 0, height: 0 }, isQueued = false, fonts;
+  // At a smaller scale there are no texts.
+  const READABLE = 0.32;
 
   function readInk() {
     const style = getComputedStyle(document.documentElement);
@@ -348,23 +350,94 @@
     return text.length <= CHARS ? text : text.slice(0, CHARS - 1) + "…";
   });
 
-  function curve(from, to) {
+  // From below an entry to above what it needs; upward only in a cycle.
+  function addCurve(from, to, hasHead) {
     const a = entries[from], b = entries[to];
     const x1 = a.x + WIDTH / 2, x2 = b.x + WIDTH / 2, y1 = a.y + HEIGHT;
-    context.beginPath();
     if (from === to) {
-      context.arc(x1, y1, 13, -Math.PI * 0.25, Math.PI * 1.25);
+      context.moveTo(x1 + 9, y1);
+      context.arc(x1, y1 + 9, 13, -Math.PI * 0.25, Math.PI * 1.25);
       return;
     }
-    // Up only in a cycle.
     const isDown = b.y > a.y, y2 = isDown ? b.y : b.y + HEIGHT, side = isDown ? 1 : -1;
     const bend = isDown ? Math.max(28, (y2 - y1) / 2) : 40;
     context.moveTo(x1, y1);
     context.bezierCurveTo(x1, y1 + bend, x2, y2 - side * bend, x2, y2 - side * 2);
-    // The head of the arrow.
+    if (!hasHead) return;
     context.moveTo(x2 - 4, y2 - side * 8);
     context.lineTo(x2, y2 - side);
     context.lineTo(x2 + 4, y2 - side * 8);
+  }
+
+  // Lines that look alike are drawn at once.
+  function drawLines(middle, box, wantsNear) {
+    const groups = new Map();
+    for (let from = 0; from < entries.length; from++) {
+      const a = entries[from];
+      for (const to of a.needs) {
+        const b = entries[to];
+        if (Math.max(a.x, b.x) + WIDTH < box.left || Math.min(a.x, b.x) > box.right
+          || Math.max(a.y, b.y) + HEIGHT + 40 < box.top || Math.min(a.y, b.y) > box.bottom) continue;
+        const isNear = from === middle || to === middle, isGone = b.kind === "missing";
+        if (isNear !== wantsNear) continue;
+        const isDim = !isNear && (middle >= 0 || changed.size > 0 || (hits !== null && !(hits.has(from) && hits.has(to))));
+        const tint = isGone || isCyclic(from, to) ? "alarm" : isNear ? "accent" : "edge";
+        const key = `${isDim ? 0 : 1}${tint}${isGone}`;
+        if (!groups.has(key)) groups.set(key, { isDim, tint, isGone, pairs: [] });
+        groups.get(key).pairs.push([from, to]);
+      }
+    }
+    const width = Math.max(1.2, 0.7 / view.scale);
+    for (const key of [...groups.keys()].sort()) {
+      const { isDim, tint, isGone, pairs } = groups.get(key);
+      context.beginPath();
+      for (const [from, to] of pairs) addCurve(from, to, wantsNear || view.scale > READABLE);
+      context.strokeStyle = ink[tint];
+      context.globalAlpha = isDim ? 0.3 : 1;
+      context.lineWidth = wantsNear ? width * 1.6 : width;
+      context.setLineDash(isGone ? [5, 4] : []);
+      context.stroke();
+    }
+    context.setLineDash([]);
+    context.globalAlpha = 1;
+  }
+
+  function drawEntry(look) {
+    const { place } = look, entry = entries[place], isReadable = view.scale > READABLE;
+    const shape = (x, width, radii) => {
+      context.beginPath();
+      if (isReadable) context.roundRect(x, entry.y, width, HEIGHT, radii);
+      else context.rect(x, entry.y, width, HEIGHT);
+    };
+    shape(entry.x, WIDTH, 7);
+    if (look.isDim) {
+      // No line shows through.
+      context.fillStyle = ink.ground;
+      context.fill();
+      context.globalAlpha = 0.4;
+    }
+    context.fillStyle = look.isOpen ? ink.chosen : ink.panel;
+    context.fill();
+    const isGone = entry.kind === "missing";
+    if (look.edge !== "line" || isReadable) {
+      context.strokeStyle = ink[look.edge];
+      context.lineWidth = look.isStrong ? Math.max(2.2, 2 / view.scale) : Math.max(1.2, 0.6 / view.scale);
+      if (isGone) context.setLineDash([5, 4]);
+      context.stroke();
+      if (isGone) context.setLineDash([]);
+    }
+    shape(entry.x, isReadable ? 5 : 14, [7, 0, 0, 7]);
+    context.fillStyle = ink[entry.kind] || ink.resource;
+    context.fill();
+    if (isReadable) {
+      context.font = fonts.name;
+      context.fillStyle = ink.text;
+      context.fillText(shown[place], entry.x + 15, entry.y + 20, WIDTH - 22);
+      context.font = fonts.below;
+      context.fillStyle = isGone ? ink.alarm : ink.faint;
+      context.fillText(shownType[place], entry.x + 15, entry.y + 36, WIDTH - 22);
+    }
+    context.globalAlpha = 1;
   }
 
   function draw() {
@@ -373,72 +446,28 @@
     context.fillStyle = ink.ground;
     context.fillRect(0, 0, size.width, size.height);
     context.setTransform(ratio * scale, 0, 0, ratio * scale, ratio * x, ratio * y);
-    const left = -x / scale, top = -y / scale, right = left + size.width / scale, bottom = top + size.height / scale;
+    const box = { left: -x / scale, top: -y / scale, right: (size.width - x) / scale, bottom: (size.height - y) / scale };
     const middle = chosen !== null && chosen.tab === "entries" ? chosen.index : -1;
-    const line = Math.max(1.2, 0.7 / scale);
-
-    for (let pass = 0; pass < 2; pass++) {
-      for (let from = 0; from < entries.length; from++) {
-        const a = entries[from];
-        for (const to of a.needs) {
-          const isNear = from === middle || to === middle;
-          if (isNear !== (pass === 1)) continue;
-          const b = entries[to];
-          if (Math.max(a.x, b.x) + WIDTH < left || Math.min(a.x, b.x) > right
-            || Math.max(a.y, b.y) + HEIGHT + 40 < top || Math.min(a.y, b.y) > bottom) continue;
-          const isBad = isCyclic(from, to) || b.kind === "missing";
-          const isDim = !isNear && (middle >= 0 || changed.size > 0 || (hits !== null && !(hits.has(from) && hits.has(to))));
-          context.strokeStyle = isBad ? ink.alarm : isNear ? ink.accent : ink.edge;
-          context.globalAlpha = isDim ? 0.3 : 1;
-          context.lineWidth = isNear ? line * 1.6 : line;
-          context.setLineDash(b.kind === "missing" ? [5, 4] : []);
-          curve(from, to);
-          context.stroke();
-        }
-      }
-    }
-    context.setLineDash([]);
-    context.globalAlpha = 1;
-
-    const near = new Set(middle >= 0 ? [...entries[middle].needs, ...neededBy[middle]] : []);
-    const reached = document.activeElement === search || document.activeElement === list ? (tab === "entries" ? found[active] : -1) : -1;
+    const near = new Set(middle >= 0 ? [middle, ...entries[middle].needs, ...neededBy[middle]] : []);
+    const hasFocus = document.activeElement === search || document.activeElement === list;
+    const reached = hasFocus && tab === "entries" ? found[active] : -1;
+    const looks = [];
     for (let place = 0; place < entries.length; place++) {
       const entry = entries[place];
-      if (entry.x + WIDTH < left || entry.x > right || entry.y + HEIGHT < top || entry.y > bottom) continue;
-      const change = changed.get(place);
-      const isOpen = place === middle;
-      const isDim = middle >= 0 ? !isOpen && !near.has(place)
-        : (hits !== null && !hits.has(place)) || (changed.size > 0 && change === undefined);
-      context.beginPath();
-      context.roundRect(entry.x, entry.y, WIDTH, HEIGHT, 7);
-      // No line shows through.
-      context.fillStyle = ink.ground;
-      context.fill();
-      context.globalAlpha = isDim ? 0.4 : 1;
-      context.fillStyle = isOpen ? ink.chosen : ink.panel;
-      context.fill();
-      context.save();
-      context.clip();
-      context.fillStyle = ink[entry.kind] || ink.resource;
-      context.fillRect(entry.x, entry.y, scale < 0.4 ? 5 / scale * 0.4 : 5, HEIGHT);
-      context.restore();
+      if (entry.x + WIDTH < box.left || entry.x > box.right || entry.y + HEIGHT < box.top || entry.y > box.bottom) continue;
+      const change = changed.get(place), isOpen = place === middle;
+      const isStrong = isOpen || place === reached || change !== undefined;
       const isAlarm = entry.kind === "missing" || entry.cycle !== null;
-      context.strokeStyle = isOpen || place === reached ? ink.accent : change ? ink[change] : isAlarm ? ink.alarm : ink.line;
-      context.lineWidth = isOpen || place === reached || change ? Math.max(2.2, 2 / scale) : Math.max(1.2, 0.6 / scale);
-      context.setLineDash(entry.kind === "missing" ? [5, 4] : []);
-      context.stroke();
-      context.setLineDash([]);
-      if (scale > 0.32) {
-        context.textBaseline = "alphabetic";
-        context.font = fonts.name;
-        context.fillStyle = ink.text;
-        context.fillText(shown[place], entry.x + 15, entry.y + 20, WIDTH - 24);
-        context.font = fonts.below;
-        context.fillStyle = entry.kind === "missing" ? ink.alarm : ink.faint;
-        context.fillText(shownType[place], entry.x + 15, entry.y + 36, WIDTH - 24);
-      }
-      context.globalAlpha = 1;
+      const isDim = middle >= 0 ? !near.has(place)
+        : (hits !== null && !hits.has(place)) || (changed.size > 0 && change === undefined);
+      const edge = isOpen || place === reached ? "accent" : change || (isAlarm ? "alarm" : "line");
+      looks.push({ place, isOpen, isStrong, isDim: isDim && place !== reached, edge });
     }
+    // The lines of the open entry pass over those that have nothing to do with it.
+    drawLines(middle, box, false);
+    looks.filter(look => look.isDim).forEach(drawEntry);
+    if (middle >= 0) drawLines(middle, box, true);
+    looks.filter(look => !look.isDim).forEach(drawEntry);
   }
 
   function resize() {
@@ -479,7 +508,7 @@
 
   // Brings an entry into view, large enough to be read.
   function reveal(place) {
-    const { x, y } = entries[place], scale = Math.max(view.scale, 0.7);
+    const { x, y } = entries[place], scale = Math.max(view.scale, 0.85);
     const isSeen = scale === view.scale && x * scale + view.x > 20 && (x + WIDTH) * scale + view.x < size.width - 20
       && y * scale + view.y > 20 && (y + HEIGHT) * scale + view.y < size.height - 20;
     if (!isSeen) view = { scale, x: size.width / 2 - (x + WIDTH / 2) * scale, y: size.height / 2 - (y + HEIGHT / 2) * scale };
