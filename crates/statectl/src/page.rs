@@ -109,8 +109,8 @@ struct Field {
     after: Option<String>,
 }
 
-/// Which members of which entries are secret, from every mark that the page knows of. A value that was not marked when it was
-/// written, and is today, is masked in the whole history.
+/// Which members of which entries are secret, from every mark of the state and every mark that came or went in its history. Such a
+/// member is masked wherever the page shows it, so also where its value is older than the mark.
 #[derive(Default)]
 struct Marks(HashMap<(String, &'static str), HashSet<String>>);
 
@@ -122,6 +122,7 @@ impl Page {
         for (node, (x, y)) in graph.nodes.iter().zip(places) {
             cards.push(Card::of(node, state.find(&node.address), x, y)?);
         }
+        let outputs = members(state.outputs.as_ref(), |_| true)?;
         Ok(Self {
             stack: stack.to_owned(),
             revision: revision.to_owned(),
@@ -130,10 +131,7 @@ impl Page {
             unfinished: None,
             size: (WIDTH, HEIGHT),
             entries: cards,
-            outputs: members(state.outputs.as_ref(), |_| true)?
-                .into_iter()
-                .map(|field| field.name)
-                .collect(),
+            outputs: outputs.into_iter().map(|output| output.name).collect(),
             history: Vec::new(),
             is_cut: false,
         })
@@ -141,12 +139,21 @@ impl Page {
 
     /// Adds what happened, newest first, with the secrets of all revisions masked in each.
     pub(crate) fn with_history(mut self, state: &State, mut history: Vec<(Moment, Option<Diff>)>) -> Self {
-        let marks = Marks::of(state, history.iter().filter_map(|(_, diff)| diff.as_ref()));
+        let diffs: Vec<&Diff> = history.iter().filter_map(|(_, diff)| diff.as_ref()).collect();
+        let marks = Marks::of(state, &diffs);
         for (moment, diff) in &mut history {
             if let Some(diff) = diff.take() {
                 moment.counts = Some(diff.counts);
                 moment.document = diff.document.iter().map(Field::of).collect();
                 moment.entries = diff.entries.into_iter().map(|entry| marks.mask(entry)).collect();
+            }
+        }
+        for card in &mut self.entries {
+            for (list, values) in [("inputs", &mut card.inputs), ("outputs", &mut card.outputs)] {
+                let names = marks.of_entry(&card.address, list);
+                for value in values {
+                    value.text.take_if(|_| is_sensitive(&value.name, &names));
+                }
             }
         }
         self.history = history.into_iter().map(|(moment, _)| moment).collect();
@@ -307,14 +314,14 @@ impl Field {
 }
 
 impl Marks {
-    fn of<'d>(state: &State, diffs: impl Iterator<Item = &'d Diff>) -> Self {
+    /// `diffs` are newest first.
+    fn of(state: &State, diffs: &[&Diff]) -> Self {
         let mut marks = Self::default();
         for entry in state.entries() {
             marks.add(&entry.address, "inputs", &entry.sensitive_inputs);
             marks.add(&entry.address, "outputs", &entry.sensitive_outputs);
         }
-        // Newest first: an entry that was moved had another address before.
-        for entry in diffs.flat_map(|diff| &diff.entries) {
+        for entry in diffs.iter().flat_map(|diff| &diff.entries) {
             for field in &entry.fields {
                 let list = match field.path.split(['[', '.']).next() {
                     Some("sensitive-inputs") => "inputs",
@@ -327,10 +334,15 @@ impl Marks {
                     marks.add(&entry.address, list, &names.unwrap_or_default());
                 }
             }
-            if let Some(from) = &entry.from {
+        }
+        // An entry that was moved had another address before: back to the oldest, and forward again.
+        for diff in diffs.iter().chain(diffs.iter().rev()) {
+            for entry in &diff.entries {
+                let Some(from) = &entry.from else { continue };
                 for list in ["inputs", "outputs"] {
-                    let names = marks.of_entry(&entry.address, list);
+                    let names = [marks.of_entry(&entry.address, list), marks.of_entry(from, list)].concat();
                     marks.add(from, list, &names);
+                    marks.add(&entry.address, list, &names);
                 }
             }
         }
@@ -502,6 +514,12 @@ mod tests {
                 state("a", &[], &value("2")),
                 state("a", marked, &value("2")),
                 state("a", &[], &json!({})),
+            ],
+            vec![
+                state("a", marked, &value("1")),
+                state("a", &[], &value("1")),
+                state("b", &[], &value("1")),
+                state("b", &[], &value("2")),
             ],
         ] {
             let html = page(&states);

@@ -25,13 +25,8 @@ pub(crate) struct Browser {
 /// Whether a program that a test needs is here. In CI it must be.
 #[expect(clippy::print_stderr, reason = "a test that was skipped must say so")]
 pub(crate) fn has(program: &str) -> bool {
-    let mut command = Command::new(program);
-    let is_here = command
-        .arg("-V")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_here = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
     let is_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
     assert!(is_here || !is_ci, "CI must not skip: {program} is not installed");
     if !is_here {

@@ -191,6 +191,25 @@ fn page_goes_back_as_far_as_it_was_told() {
     assert_eq!(messages, ["third", "second", "first"]);
 }
 
+#[test]
+fn page_begins_with_unfinished_changes() {
+    let (sandbox, rev) = crate::unfinished::left(2);
+    let run = sandbox.run(&["graph", PROD, "--html", "page.html"]).expect(0);
+    run.says(&["unfinished"]);
+    let page = data_of(&fs::read_to_string(sandbox.path("page.html")).unwrap());
+    assert!(
+        page["unfinished"].as_str().unwrap().contains("2 changes"),
+        "{page}"
+    );
+    assert_eq!(page["entries"].as_array().unwrap().len(), 5);
+    let history = page["history"].as_array().unwrap();
+    assert_eq!(
+        (&history[0]["revision"], &history[0]["counts"]["added"]),
+        (&Value::Null, &2.into())
+    );
+    assert_eq!(history[1]["revision"], rev.as_str());
+}
+
 /// Nothing that is marked is in the file, in no revision; nor are the outputs of the stack, which cannot be marked.
 #[test]
 fn page_has_no_secret_in_it() {
