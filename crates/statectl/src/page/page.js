@@ -16,7 +16,8 @@
   // Characters that have no shape of their own, or turn the direction of writing, are shown as escapes.
   const plain = text => text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, sign => "\\u{" + sign.codePointAt(0).toString(16) + "}");
   const lines = text => text.split("\n").map(plain).join("\n");
-  const count = (number, one, many) => number.toLocaleString("en") + " " + (number === 1 ? one : many);
+  const figure = number => number.toLocaleString("en");
+  const count = (number, one, many) => figure(number) + " " + (number === 1 ? one : many);
   const time = text => text ? text.slice(0, 16).replace("T", " ") + " UTC" : "";
 
   function make(tag, attributes, ...children) {
@@ -99,8 +100,8 @@
     const all = haystacks[tab].length;
     const what = tab === "entries" ? count(found.length, "entry", "entries") : count(found.length, "revision", "revisions");
     status.textContent = found.length === 0 ? "Nothing is found"
-      : found.length > ROWS ? `The first ${ROWS} of ${what}: search for the others`
-      : isSearching ? `${what} of ${all}` : tab === "history" && data["is-cut"] ? `${what}, older ones left out` : what;
+      : found.length > ROWS ? `${what}, of which ${figure(ROWS)} are listed`
+      : isSearching ? `${what} of ${figure(all)}` : tab === "history" && data["is-cut"] ? `${what}, older ones left out` : what;
     mark();
   }
 
@@ -238,7 +239,7 @@
       heading(plain(data.stack)),
       facts([["revision", make("span", { class: "mono" }, data.revision)], ["page made", time(data["made-at"])], ["by", data["made-by"]]]),
       data.unfinished ? make("p", { class: "note" }, plain(data.unfinished)) : null,
-      ...section("Entries", [facts(kinds.filter(([, number]) => number > 0).map(([kind, number]) => [kind, String(number)]))]),
+      ...section("Entries", [facts(kinds.filter(([, number]) => number > 0).map(([kind, number]) => [kind, figure(number)]))]),
       ...section("Missing", gone), ...section("In a cycle", cycle),
       ...section("Outputs of the stack", outputs.length > 0 ? [make("dl", {}, ...outputs)] : []),
       ...section("Keys", [make("dl", {}, ...key("/", "search"), ...key("↑ ↓", "choose"), ...key("Enter", "open"),
@@ -426,7 +427,8 @@
       context.stroke();
       if (isGone) context.setLineDash([]);
     }
-    shape(entry.x, isReadable ? 5 : 14, [7, 0, 0, 7]);
+    // From afar, what was found is a block of its colour.
+    shape(entry.x, isReadable ? 5 : look.isHit ? WIDTH : 14, [7, 0, 0, 7]);
     context.fillStyle = ink[entry.kind] || ink.resource;
     context.fill();
     if (isReadable) {
@@ -461,7 +463,8 @@
       const isDim = middle >= 0 ? !near.has(place)
         : (hits !== null && !hits.has(place)) || (changed.size > 0 && change === undefined);
       const edge = isOpen || place === reached ? "accent" : change || (isAlarm ? "alarm" : "line");
-      looks.push({ place, isOpen, isStrong, isDim: isDim && place !== reached, edge });
+      const isHit = hits !== null && hits.has(place);
+      looks.push({ place, isOpen, isStrong, isHit, isDim: isDim && place !== reached, edge });
     }
     // The lines of the open entry pass over those that have nothing to do with it.
     drawLines(middle, box, false);
@@ -632,8 +635,8 @@
   const alarms = [missing > 0 ? count(missing, "missing", "missing") : null, cyclic > 0 ? cyclic + " in a cycle" : null].filter(Boolean);
   byId("summary").append([count(entries.length - missing, "entry", "entries"), count(edges, "need", "needs"),
     data.revision].join(" · "), ...(alarms.length > 0 ? [" · ", make("span", { class: "alarm" }, alarms.join(", "))] : []));
-  byId("tab-entries").querySelector("span").textContent = entries.length;
-  byId("tab-history").querySelector("span").textContent = history.length + (data["is-cut"] ? "+" : "");
+  byId("tab-entries").querySelector("span").textContent = figure(entries.length);
+  byId("tab-history").querySelector("span").textContent = figure(history.length) + (data["is-cut"] ? "+" : "");
   const kinds = Object.keys(KINDS).filter(kind => entries.some(entry => entry.kind === kind));
   byId("legend").append(...kinds.map(kind => make("li", { class: kind }, KINDS[kind])), make("li", { class: "arrow" }, "needs"));
   canvas.setAttribute("aria-label", `Graph of ${count(entries.length, "entry", "entries")}. The list has the same entries.`);
