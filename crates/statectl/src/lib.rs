@@ -47,6 +47,7 @@
 //! * Standard output carries only the answer; notices, warnings and errors go to standard error.
 //! * A command that reads creates nothing. A command that changes a stack holds its lock.
 //! * No value of a snapshot, no byte of a key and no secret of an address appears in a notice or an error.
+//! * `prune` removes no revision that is current, pinned or unreadable, and none while it cannot read the pins.
 //! * The exit code says what went wrong: see [`main`].
 //!
 //! # Limitations
@@ -61,8 +62,8 @@
 
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what a
 // document holds (members, sensitive, masked, document, fields, diff), the stack, its revisions, its lock and its recipients (stack,
-// history, comparing, selector, held, holder, unfinished, rekeying), pictures of it (graph, layout, page), other programs (child,
-// editor), and the commands.
+// history, comparing, selector, held, holder, unfinished, rekeying), which revisions stay (rules, retention, settings, pruning),
+// pictures (graph, layout, page), other programs (child, editor), and the commands.
 mod child;
 mod commands;
 mod comparing;
@@ -85,9 +86,13 @@ mod output;
 mod page;
 mod place;
 mod progress;
+mod pruning;
 mod rekeying;
+mod retention;
+mod rules;
 mod selector;
 mod sensitive;
+mod settings;
 mod stack;
 mod table;
 mod text;

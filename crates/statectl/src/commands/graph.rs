@@ -1,3 +1,4 @@
+use super::log::settings_for_display;
 use crate::comparing;
 use crate::diff::Diff;
 use crate::document::Document;
@@ -178,7 +179,10 @@ impl GraphCommand {
             let diff = Diff::between(&before, &after);
             history.push((Moment::unfinished(None), Some(diff)));
         }
-        let mut way = Way::back_from(stack.store(), found.revision.clone())?;
+        // As in `log`, what is in the trash is not shown.
+        let settings = settings_for_display(stack);
+        let way = Way::back_from(stack.store(), found.revision.clone())?;
+        let mut way = way.filter(|node| settings.trashed(&node.step.revision).is_none());
         let steps: Vec<Node> = way.by_ref().take(self.limit.unwrap_or(REVISIONS)).collect();
         page.is_cut = way.next().is_some();
         let diffs = comparing::diffs(stack, &steps);

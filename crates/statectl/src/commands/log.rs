@@ -5,6 +5,7 @@ use crate::history::{self, Node, Way};
 use crate::output::Answer;
 use crate::progress::Progress;
 use crate::selector::parse_time;
+use crate::settings::Settings;
 use crate::stack::{Context, Stack};
 use crate::table::{MARK, Table};
 use crate::text::{age, now, plain, size};
@@ -32,7 +33,7 @@ pub(crate) struct Log {
     pub(super) stack: String,
     /// Only what happened to the entry with this address
     address: Option<String>,
-    /// Every stored revision, also those that the current one does not follow
+    /// Every stored revision, also those that the current one does not follow, and those in the trash
     #[arg(long, conflicts_with = "address")]
     all: bool,
     /// At most so many revisions
@@ -102,11 +103,15 @@ impl Query<'_> {
         };
         let unfinished = current.as_ref().and_then(|_| stack.unfinished());
         let opener = self.opener(context)?;
+        let settings = opener
+            .as_ref()
+            .map_or_else(Settings::default, settings_for_display);
+        let is_hidden = |node: &Node| !self.is_everything && settings.trashed(&node.step.revision).is_some();
         let nodes: Box<dyn Iterator<Item = Node>> = match &current {
             Some(current) if !self.is_everything => Box::new(Way::back_from(stack.store(), current.clone())?),
             current => Box::new(history::all(stack.store(), current.as_ref())?),
         };
-        let mut nodes = nodes.filter(|node| self.wants(node));
+        let mut nodes = nodes.filter(|node| self.wants(node) && !is_hidden(node));
         let mut history = History {
             stack: self.stack.to_owned(),
             address: self.address.map(str::to_owned),
@@ -132,6 +137,7 @@ impl Query<'_> {
             let mut rows = self.rows(&stack, opener.as_ref(), page, current.as_ref(), &mut unknown);
             drop(progress);
             rows.truncate(left);
+            rows.iter_mut().for_each(|row| row.mark(&settings));
             left -= rows.len();
             match context.output().is_json() {
                 true => history.revisions.extend(rows),
@@ -214,6 +220,17 @@ impl Query<'_> {
             }
         }
     }
+}
+
+/// The settings of the stack, or none with a warning.
+pub(super) fn settings_for_display(stack: &Stack<'_>) -> Settings {
+    Settings::of(stack).unwrap_or_else(|failure| {
+        if let Failure::Told(told) = failure {
+            let output = stack.context().output();
+            output.warning(format_args!("pins and the trash are not shown: {}", told.message));
+        }
+        Settings::default()
+    })
 }
 
 /// The revisions that could not be compared.

@@ -11,7 +11,9 @@ mod keygen;
 mod lock;
 mod lock_status;
 mod log;
+mod marks;
 mod outputs;
+mod prune;
 mod pull;
 mod push;
 mod recover;
@@ -79,6 +81,11 @@ pub(crate) enum Command {
     Rollback(rollback::Rollback),
     Recover(recover::Recover),
     Delete(revisions::Delete),
+    Prune(prune::Prune),
+    Pin(marks::PinCommand),
+    Unpin(marks::Unpin),
+    Restore(marks::Restore),
+    Policy(marks::Policy),
     Stacks(stacks::Stacks),
     Lock(lock::LockCommand),
     LockStatus(lock_status::LockStatusCommand),
@@ -110,6 +117,11 @@ impl Command {
             Self::Rollback(command) => command.run(context),
             Self::Recover(command) => command.run(context),
             Self::Delete(command) => command.run(context),
+            Self::Prune(command) => command.run(context),
+            Self::Pin(command) => command.run(context),
+            Self::Unpin(command) => command.run(context),
+            Self::Restore(command) => command.run(context),
+            Self::Policy(command) => command.run(context),
             Self::Stacks(command) => command.run(context),
             Self::Lock(command) => return command.run(context),
             Self::LockStatus(command) => command.run(context),
@@ -142,6 +154,14 @@ impl Command {
             Self::Rollback(command) => Some(&command.stack),
             Self::Recover(command) => Some(&command.stack),
             Self::Delete(command) => Some(&command.stack),
+            Self::Pin(command) => Some(&command.stack),
+            Self::Unpin(command) => Some(&command.stack),
+            Self::Restore(command) => Some(&command.stack),
+            Self::Policy(command) => Some(&command.stack),
+            Self::Prune(command) => match &command.stacks[..] {
+                [stack] => Some(stack),
+                _ => None,
+            },
             Self::Lock(command) => Some(&command.stack),
             Self::LockStatus(command) => Some(&command.stack),
             Self::ForceUnlock(command) => Some(&command.stack),

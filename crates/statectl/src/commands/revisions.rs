@@ -5,6 +5,7 @@ use crate::held;
 use crate::history::{Node, Step};
 use crate::output::Answer;
 use crate::selector::RevisionArgument;
+use crate::settings::{Pin, Settings};
 use crate::stack::{Context, Stack};
 use crate::text::{first_line, plain};
 use clap::Args;
@@ -69,6 +70,9 @@ pub(super) struct Row {
     tool: Option<String>,
     run: Option<String>,
     message: Option<String>,
+    pin: Option<Pin>,
+    /// Since when it is in the trash.
+    trashed: Option<String>,
     /// What is wrong with the file.
     problem: Option<String>,
     #[serde(skip)]
@@ -198,15 +202,29 @@ impl Row {
         }
     }
 
-    /// The message, or what is wrong.
+    /// Notes what the settings say about it.
+    pub(super) fn mark(&mut self, settings: &Settings) {
+        self.pin = settings.pins.get(&self.revision).cloned();
+        let trashed = settings.trash.get(&self.revision);
+        self.trashed = trashed.and_then(|trashed| trashed.since.format(&Rfc3339).ok());
+    }
+
+    /// The message after what is noted about the revision, or what is wrong.
     pub(super) fn text(&self) -> String {
-        let message = first_line(self.message.as_deref().unwrap_or_default());
-        match (&self.problem, self.envelope_version) {
-            (Some(problem), _) => format!("! {}", plain(problem)),
+        let text = match (&self.problem, self.envelope_version) {
+            (Some(problem), _) => return format!("! {}", plain(problem)),
             (None, Some(1)) => "(envelope version 1)".into(),
             _ if self.is_genesis => "(empty: the first run began here)".into(),
-            _ if self.abandoned => format!("(abandoned) {message}").trim_end().to_owned(),
-            _ => message,
+            _ => first_line(self.message.as_deref().unwrap_or_default()),
+        };
+        let notes = [
+            self.abandoned.then(|| "abandoned".to_owned()),
+            self.trashed.as_ref().map(|_| "in the trash".to_owned()),
+            self.pin.as_ref().map(|pin| plain(&pin.describe())),
+        ];
+        match notes.into_iter().flatten().collect::<Vec<_>>() {
+            notes if notes.is_empty() => text,
+            notes => format!("({}) {text}", notes.join(", ")).trim_end().to_owned(),
         }
     }
 }

@@ -23,6 +23,7 @@ mod reading;
 mod recipients;
 mod refusals;
 mod repairing;
+mod retention;
 mod sandbox;
 mod schema;
 mod selecting;
