@@ -357,7 +357,7 @@ fn page_shows_the_history_and_follows_the_colour_scheme() {
     let Some(mut browser) = browse(&sandbox) else {
         return;
     };
-    let ground = "getComputedStyle(document.body).backgroundColor";
+    let ground = "getComputedStyle(document.body).getPropertyValue('background-color')";
     let pixel = "(() => { const copy = document.createElement('canvas').getContext('2d', { willReadFrequently: true }); \
         copy.drawImage(document.getElementById('graph'), 0, 0); \
         return [...copy.getImageData(2, 2, 1, 1).data].slice(0, 3).join(', '); })()";
