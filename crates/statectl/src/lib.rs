@@ -84,6 +84,7 @@ mod members;
 mod nearest;
 mod output;
 mod page;
+mod passphrase;
 mod place;
 mod progress;
 mod pruning;

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod age;
 mod browser;
 mod documentation;
 mod editing;
@@ -16,6 +17,7 @@ mod keys;
 mod locking;
 mod moving;
 mod outputs;
+mod passphrases;
 mod payloads;
 mod places;
 mod pushing;
