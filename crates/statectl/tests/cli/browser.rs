@@ -1,6 +1,7 @@
 //! A real browser, driven over a pipe with the DevTools protocol, so that the tests need no driver and no port.
 
 use crate::sandbox::skip;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -44,7 +45,7 @@ impl Browser {
         let mut child = Command::new("sh")
             .args([
                 "-c",
-                "exec timeout \"$@\" 3<&0 4>&1 0</dev/null 1>/dev/null",
+                "exec timeout --kill-after=5 \"$@\" 3<&0 4>&1 0</dev/null 1>/dev/null",
                 "sh",
                 PATIENCE,
                 PROGRAM,
@@ -203,8 +204,11 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Without its pipe, the browser ends.
         self.to = None;
+        // The closed pipe alone does not always end it. `timeout` passes the signal on, and kills it after a while.
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
         let _ = self.child.wait();
     }
 }
