@@ -62,8 +62,9 @@
 
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what a
 // document holds (members, sensitive, masked, document, fields, diff), the stack, its revisions, its lock and its recipients (stack,
-// history, comparing, selector, held, holder, unfinished, rekeying), which revisions stay (rules, retention, settings, pruning),
-// pictures (graph, layout, page), other programs (child, editor), and the commands.
+// history, comparing, selector, held, holder, unfinished, rekeying, check), which revisions stay (rules, retention, settings,
+// pruning), pictures (graph, layout, page), other programs (child, editor), and the commands.
+mod check;
 mod child;
 mod commands;
 mod comparing;

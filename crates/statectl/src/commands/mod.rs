@@ -1,6 +1,7 @@
 //! The command line, and its commands.
 
 mod addresses;
+mod check;
 mod current;
 mod diff;
 mod edit;
@@ -77,6 +78,7 @@ pub(crate) enum Command {
     Log(log::Log),
     Diff(diff::DiffCommand),
     Graph(graph::GraphCommand),
+    Check(check::CheckCommand),
     SetCurrent(current::SetCurrent),
     Rollback(rollback::Rollback),
     Recover(recover::Recover),
@@ -97,7 +99,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Runs it. The exit code is 0, except that of a command under `lock`, and of `diff --exit-code`.
+    /// Runs it. The exit code is 0, except that of a command under `lock`, of `diff --exit-code`, and of a `check` that found an error.
     pub(crate) fn run(&self, context: &Context) -> Result<u8, Failure> {
         match self {
             Self::Push(command) => command.run(context),
@@ -113,6 +115,7 @@ impl Command {
             Self::Log(command) => command.run(context),
             Self::Diff(command) => return command.run(context),
             Self::Graph(command) => command.run(context),
+            Self::Check(command) => return command.run(context),
             Self::SetCurrent(command) => command.run(context),
             Self::Rollback(command) => command.run(context),
             Self::Recover(command) => command.run(context),
@@ -150,6 +153,7 @@ impl Command {
             Self::Log(command) => Some(&command.stack),
             Self::Diff(command) => Some(&command.stack),
             Self::Graph(command) => Some(&command.stack),
+            Self::Check(command) => command.stack(),
             Self::SetCurrent(command) => Some(&command.stack),
             Self::Rollback(command) => Some(&command.stack),
             Self::Recover(command) => Some(&command.stack),

@@ -8,6 +8,7 @@
 
 mod age;
 mod browser;
+mod checking;
 mod documentation;
 mod editing;
 mod graph;
