@@ -7,9 +7,11 @@
 )]
 
 mod age;
+mod browser;
 mod checking;
 mod documentation;
 mod editing;
+mod graph;
 mod history;
 mod json;
 mod keys;
