@@ -113,6 +113,32 @@ fn revisions_are_pinned_pruned_and_restored() {
     assert!(!sandbox.answer(&["stacks"]).contains("settings"));
 }
 
+/// The commands of a team ask a backend for nothing that the contract does not have.
+#[test]
+fn a_teams_day_works_on_a_database() {
+    let sandbox = Sandbox::new();
+    sandbox.answer(&["keygen", "bob"]);
+    let first = sandbox.push("first", &[]);
+    let second = sandbox.push("second", &["--expect", &first]);
+    let run = |arguments: &[&str]| sandbox.answer(&[arguments, &["--encrypter", "age:bob"]].concat());
+
+    sandbox.answer(&["key", "add", "demo/prod", "age:bob"]);
+    assert!(run(&["diff", "demo/prod", "@-", "@"]).contains("note"));
+    assert!(run(&["log", "demo/prod", "resource.database"]).contains(&second));
+    sandbox.answer(&["rekey", "demo/prod", "--deep"]);
+
+    let back = run(&["rollback", "demo/prod", "@-", "-m", "undo", "--yes"]);
+    assert!(run(&["show", "demo/prod", "resource.database"]).contains("first"));
+    run(&["mv", "demo/prod", "resource.database", "resource.db"]);
+    assert!(run(&["graph", "demo/prod"]).contains("resource.db"));
+    run(&["stack", "copy", "demo/prod", "demo/copy"]);
+    run(&["stack", "rename", "demo/copy", "demo/staging"]);
+    assert!(run(&["log", "demo/staging"]).contains(&back));
+    run(&["stack", "rm", "demo/staging", "--force", "--yes"]);
+    run(&["stack", "restore", "demo/staging"]);
+    assert!(run(&["check", "--all"]).contains("nothing is wrong"));
+}
+
 /// `check` asks the contract alone, so it works here as in a directory.
 #[test]
 fn check_finds_damage_in_the_database() {
