@@ -45,6 +45,13 @@ enum Spec {
     Noop,
 }
 
+/// How a SPEC begins, and what it names.
+pub(crate) const KINDS: &[(&str, &str)] = &[
+    ("env-key:", "a key in a variable"),
+    ("key-file:", "a key file"),
+    ("noop", "no encryption"),
+];
+
 /// Why there is no keyring.
 #[derive(Debug)]
 pub(crate) enum NoRing {
@@ -100,6 +107,32 @@ impl KeyOptions {
             ring = ring.accept_v1(legacy)?;
         }
         Ok(ring)
+    }
+
+    /// The keys that can be had without asking anybody, to open with. A key that is missing is left out.
+    pub(crate) fn ring_at_hand(&self) -> Option<Keyring> {
+        let encrypters = given(&self.encrypters, "STATECTL_ENCRYPTER").ok()?;
+        let also_open = given(&self.also_open, "STATECTL_ALSO_OPEN").ok()?;
+        if encrypters.contains(&Spec::Noop) {
+            return self.plain_ring().ok();
+        }
+        let default = encrypters.is_empty().then(|| default_key().ok()).flatten();
+        let given = encrypters.iter().chain(&also_open);
+        let given = given.filter(|spec| spec.is_at_hand());
+        let mut keys = default
+            .into_iter()
+            .chain(given.filter_map(|spec| Key::open(spec).ok()));
+        let first = keys.next()?;
+        let mut legacy = first.legacy;
+        let mut ring = Keyring::from(first.encrypter);
+        for key in keys {
+            ring = ring.also_open(key.encrypter).ok()?;
+            legacy = legacy.or(key.legacy);
+        }
+        match legacy.filter(|_| self.accepts_v1()) {
+            Some(legacy) => ring.accept_v1(legacy).ok(),
+            None => Some(ring),
+        }
     }
 
     /// Makes the default key, once, and the keyring that needed it.
@@ -261,6 +294,11 @@ fn default_key() -> Result<Key, NoRing> {
 }
 
 impl Spec {
+    /// Whether it is opened without asking a person or a program.
+    fn is_at_hand(&self) -> bool {
+        matches!(self, Self::EnvKey(_) | Self::KeyFile(_))
+    }
+
     fn parse(text: &str) -> Option<Self> {
         match text.split_once(':') {
             Some(("env-key", variable)) if !variable.is_empty() => Some(Self::EnvKey(variable.into())),

@@ -61,9 +61,10 @@
 
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what an
 // entry holds (members, sensitive, masked), the stack and its lock (stack, held, holder, unfinished), its recipients (rekeying),
-// other programs (child, editor), and the commands.
+// other programs (child, editor), the commands, and what shells offer while one is typed (shell, completing).
 mod child;
 mod commands;
+mod completing;
 mod editor;
 mod environment;
 mod exit;
@@ -78,6 +79,7 @@ mod place;
 mod progress;
 mod rekeying;
 mod sensitive;
+mod shell;
 mod stack;
 mod table;
 mod text;
@@ -116,6 +118,10 @@ use std::process::ExitCode;
 /// number of the signal that ended it.
 #[must_use]
 pub fn main(registry: Registry) -> ExitCode {
+    if let Some(shell) = environment::text(shell::VARIABLE) {
+        completing::answer(&shell, registry, &command());
+        return ExitCode::SUCCESS;
+    }
     let parsed = command()
         .try_get_matches()
         .and_then(|matches| Arguments::from_arg_matches(&matches));

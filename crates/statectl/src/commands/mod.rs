@@ -1,6 +1,7 @@
 //! The command line, and its commands.
 
 mod addresses;
+mod completions;
 mod current;
 mod edit;
 mod entries;
@@ -17,8 +18,7 @@ mod stacks;
 
 use crate::exit::Failure;
 use crate::stack::{Context, Options};
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
-use clap_complete::Shell;
+use clap::{Parser, Subcommand};
 use sdk_state::{Error, Revision};
 use std::str::FromStr;
 
@@ -78,7 +78,7 @@ pub(crate) enum Command {
     Key(key::Key),
     Rekey(key::Rekey),
     Keygen(keygen::Keygen),
-    Completions(Completions),
+    Completions(completions::Completions),
 }
 
 impl Command {
@@ -132,24 +132,6 @@ impl Command {
             Self::Key(command) => command.stack(),
             Self::Rekey(_) | Self::Stacks(_) | Self::Keygen(_) | Self::Completions(_) => None,
         }
-    }
-}
-
-/// Print the completion script for a shell
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  statectl completions bash > ~/.local/share/bash-completion/completions/statectl"
-)]
-pub(crate) struct Completions {
-    /// The shell
-    shell: Shell,
-}
-
-impl Completions {
-    fn run(&self, context: &Context) -> Result<(), Failure> {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Arguments::command(), "statectl", &mut script);
-        context.output().verbatim(&script)
     }
 }
 
