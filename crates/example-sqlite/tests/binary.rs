@@ -88,6 +88,31 @@ fn snapshot(note: &str) -> String {
     )
 }
 
+/// Pins and the trash need nothing of a backend that it does not have.
+#[test]
+fn revisions_are_pinned_pruned_and_restored() {
+    let sandbox = Sandbox::new();
+    let first = sandbox.push("first", &["--expect", "none"]);
+    let second = sandbox.push("second", &["--expect", &first]);
+    let third = sandbox.push("third", &["--expect", &second]);
+    sandbox.answer(&["pin", "demo/prod", &first, "-m", "audit"]);
+    sandbox.answer(&["policy", "demo/prod", "--keep-last", "1"]);
+    sandbox.run(&["prune", "demo/prod"], 2);
+    let pruned = sandbox.answer(&["prune", "--all", "--yes"]);
+    assert!(
+        pruned.ends_with("demo/prod: 2 kept, 1 to the trash, 0 in the trash, 0 removed"),
+        "{pruned}"
+    );
+    assert_eq!(sandbox.answer(&["restore", "demo/prod", &second]), second);
+    sandbox.answer(&["prune", "demo/prod", "--yes", "--now"]);
+    let left = sandbox.answer(&["snapshots", "demo/prod"]);
+    assert!(
+        left.contains(&first) && !left.contains(&second) && left.contains(&third),
+        "{left}"
+    );
+    assert!(!sandbox.answer(&["stacks"]).contains("settings"));
+}
+
 #[test]
 fn snapshots_are_pushed_shown_moved_and_deleted() {
     let sandbox = Sandbox::new();

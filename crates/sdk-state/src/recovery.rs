@@ -123,7 +123,12 @@ impl<D: Snapshot> Store<D> {
             replaces: Some(base.clone())
                 .filter(|_| run_id.is_some() && head.mark.run_id == run_id || head.mark.is_genesis),
             run_id,
+            parent: None,
             is_genesis: false,
+        };
+        let parent = match &mark.replaces {
+            Some(_) => head.mark.parent.clone(),
+            None => Some(base.clone()),
         };
         let provenance = begun.map(|begun| begun.holder.provenance);
         let message = format!(
@@ -134,7 +139,8 @@ impl<D: Snapshot> Store<D> {
             &head.document,
             &Origin {
                 message: Some(&message),
-                parent: Some(&base),
+                parent: parent.as_ref(),
+                after: Some(&base),
                 mark: &mark,
                 recipients: head.recipients.as_deref(),
                 ..Origin::new(provenance.as_ref().unwrap_or(self.provenance()), self.now())

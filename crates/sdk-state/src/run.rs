@@ -108,6 +108,7 @@ impl<D: Snapshot> Store<D> {
                     pointer: head.pointer,
                     payload: head.document.payload().to_owned(),
                     recipients: head.recipients,
+                    parent: head.mark.parent,
                     is_genesis: head.mark.is_genesis,
                     digest: head.digest,
                     sealed_bytes: head.sealed_bytes,

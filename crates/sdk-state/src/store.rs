@@ -567,7 +567,7 @@ impl<D: Snapshot> Store<D> {
         self.encode(document).map(drop)
     }
 
-    /// Stores a document as a new revision, after `origin.parent`.
+    /// Stores a document as a new revision, after `origin.after`, or else `origin.parent`.
     pub(crate) fn write_as(&self, document: &D, origin: &Origin<'_>) -> Result<Written, Error> {
         let inner = &*self.inner;
         let origin = &Origin {
@@ -576,7 +576,7 @@ impl<D: Snapshot> Store<D> {
         };
         origin.provenance.check(origin.message)?;
         let plaintext = self.encode(document)?;
-        let candidate = Revision::first_candidate(origin.written_at, origin.parent)?;
+        let candidate = Revision::first_candidate(origin.written_at, origin.after.or(origin.parent))?;
         match inner.envelope {
             EnvelopeVersion::V1 => {
                 let file = envelope::seal_v1(self.legacy_cipher()?, document.payload(), plaintext)?;

@@ -60,6 +60,8 @@ pub(crate) struct Base {
     pub(crate) payload: String,
     /// Which the next revision gets too; `None` if it is of version 1, which has none.
     pub(crate) recipients: Option<Vec<Recipient>>,
+    /// The revision that it was made from.
+    pub(crate) parent: Option<Revision>,
     /// The next revision replaces it, whoever made it.
     pub(crate) is_genesis: bool,
     pub(crate) digest: Digest,
@@ -242,6 +244,7 @@ impl Writer {
         let mark = Mark {
             run_id: Some(self.run_id.clone()),
             replaces: self.own.clone().or(genesis),
+            parent: None,
             is_genesis: false,
         };
         self.write_current(owner, document, message, &mark)?;
@@ -267,6 +270,7 @@ impl Writer {
         let mark = Mark {
             run_id: Some(self.run_id.clone()),
             replaces: None,
+            parent: None,
             is_genesis: true,
         };
         self.write_current(owner, &D::fresh(owner.store.id()), None, &mark)?;
@@ -302,9 +306,18 @@ impl Writer {
         mark: &Mark,
     ) -> Result<(), Problem> {
         let base = self.base.as_ref().map(|base| base.pointer.clone());
+        let after = base.as_ref().map(|pointer| &pointer.revision);
+        // A parent that is about to be removed would cut the history.
+        let parent = match &mark.replaces {
+            Some(replaced) if after == Some(replaced) => {
+                self.base.as_ref().and_then(|base| base.parent.clone())
+            }
+            _ => after.cloned(),
+        };
         let origin = Origin {
             message,
-            parent: base.as_ref().map(|pointer| &pointer.revision),
+            parent: parent.as_ref(),
+            after,
             recipients: self.base.as_ref().and_then(|base| base.recipients.as_deref()),
             mark,
             ..Origin::new(owner.store.provenance(), owner.store.now())
@@ -342,6 +355,7 @@ impl Writer {
             pointer,
             payload: document.payload().to_owned(),
             recipients: written.recipients,
+            parent,
             is_genesis: mark.is_genesis,
             digest: written.digest,
             sealed_bytes: written.sealed_bytes,
@@ -371,6 +385,7 @@ impl Writer {
             pointer,
             payload: stored.document.payload().to_owned(),
             recipients: stored.recipients,
+            parent: stored.mark.parent,
             is_genesis: stored.mark.is_genesis,
             digest,
             sealed_bytes,

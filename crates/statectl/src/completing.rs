@@ -1,10 +1,10 @@
 //! What a shell offers for the word at its cursor. Nothing here writes, takes a lock, asks for a passphrase or prints an error:
 //! what cannot be read is not offered.
 
-use crate::keys;
 use crate::shell::{Offer, Shell, Typed};
 use crate::stack::{Context, Options};
 use crate::text::{age, first_line, now, plain};
+use crate::{keys, settings};
 use clap::{ArgMatches, FromArgMatches as _, ValueEnum as _};
 use clap_complete::engine::{self, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use sdk_state::{Registry, Revision, State, Store};
@@ -199,7 +199,8 @@ impl Line {
         match named {
             Named::Stack => {
                 let stacks = self.context.place().ok()?.catalog.stacks().ok()?;
-                let stacks = stacks.iter().map(ToString::to_string).collect();
+                let stacks = stacks.iter().filter(|id| settings::owner_of(id).is_none());
+                let stacks = stacks.map(ToString::to_string).collect();
                 Some(bounded(stacks, typed, "stacks", |_| None))
             }
             Named::Revision => self.revisions(typed, &[]),

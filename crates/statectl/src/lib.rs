@@ -47,6 +47,7 @@
 //! * Standard output carries only the answer; notices, warnings and errors go to standard error.
 //! * A command that reads creates nothing. A command that changes a stack holds its lock.
 //! * No value of a snapshot, no byte of a key and no secret of an address appears in a notice or an error.
+//! * `prune` removes no revision that is current, pinned or unreadable, and none while it cannot read the pins.
 //! * The exit code says what went wrong: see [`main`].
 //!
 //! # Limitations
@@ -59,16 +60,22 @@
 //!
 //! None. The crate enables `legacy-aes-gcm` of `sdk-state`, so that `--accept-v1` opens unobin's files.
 
-// From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what an
-// entry holds (members, sensitive, masked), the stack and its lock (stack, held, holder, unfinished), its recipients (rekeying),
-// other programs (child, editor), the commands, and what shells offer while one is typed (shell, completing).
+// From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what a
+// document holds (members, sensitive, masked, document, fields, diff), the stack, its revisions, its lock and its recipients (stack,
+// history, comparing, selector, held, holder, unfinished, rekeying), which revisions stay (rules, retention, settings, pruning), other
+// programs (child, editor), the commands, and what shells offer while one is typed (shell, completing).
 mod child;
 mod commands;
+mod comparing;
 mod completing;
+mod diff;
+mod document;
 mod editor;
 mod environment;
 mod exit;
+mod fields;
 mod held;
+mod history;
 mod holder;
 mod keys;
 mod masked;
@@ -77,8 +84,13 @@ mod nearest;
 mod output;
 mod place;
 mod progress;
+mod pruning;
 mod rekeying;
+mod retention;
+mod rules;
+mod selector;
 mod sensitive;
+mod settings;
 mod shell;
 mod stack;
 mod table;

@@ -77,15 +77,18 @@ impl Output {
     /// Prints the answer.
     pub(crate) fn answer<A: Answer>(&self, answer: &A) -> Result<(), Failure> {
         match self.format {
-            Format::Human => {
-                let mut page = Vec::new();
-                answer.human(&mut page)?;
-                let mut out = AutoStream::new(io::stdout().lock(), self.color);
-                out.write_all(&page)?;
-                Ok(out.flush()?)
-            }
+            Format::Human => self.part(|page| answer.human(page)),
             Format::Json => self.verbatim(document(A::KIND, answer)?.as_bytes()),
         }
+    }
+
+    /// Prints a part of an answer for people, who can read it while the next part is being made.
+    pub(crate) fn part(&self, human: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Result<(), Failure> {
+        let mut page = Vec::new();
+        human(&mut page)?;
+        let mut out = AutoStream::new(io::stdout().lock(), self.color);
+        out.write_all(&page)?;
+        Ok(out.flush()?)
     }
 
     /// Prints bytes as they are.
@@ -133,6 +136,18 @@ impl Output {
                 self.complain(&lines);
             }
         }
+    }
+
+    /// Shows people what they are about to be asked. A program finds it in the answer.
+    pub(crate) fn preview(&self, human: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Result<(), Failure> {
+        if !self.is_json() {
+            let mut page = Vec::new();
+            human(&mut page)?;
+            let mut err = AutoStream::new(io::stderr().lock(), self.color);
+            // If it cannot be shown, the question below says so.
+            let _ = err.write_all(&page);
+        }
+        Ok(())
     }
 
     /// Asks a question at the terminal.

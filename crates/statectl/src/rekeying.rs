@@ -3,6 +3,7 @@
 use crate::exit::{Failure, MISSING, USAGE};
 use crate::held::{self, Held};
 use crate::progress;
+use crate::settings;
 use crate::stack::Stack;
 use sdk_state::encrypt::{Encrypter, Keyring, Recipient};
 use sdk_state::{Depth, Error, ErrorKind, Raw, Revision, Store};
@@ -101,6 +102,8 @@ fn change_under(
     let revisions = store.list()?;
     let plan = Plan::new(&store, &current, &revisions, change)?;
     let verifier = verifier(&store, &ring, &plan)?;
+    // First, so that a repetition after an interruption finds what is left to do in the history.
+    settings::reseal(stack, &ring, &plan.target, extent.depth);
 
     let mut others: Vec<Revision> = revisions
         .into_iter()

@@ -180,6 +180,12 @@ impl Stack<'_> {
         &self.ring
     }
 
+    /// The store of another stack in the same place, with the same keys.
+    pub(crate) fn sibling(&self, id: &StackId) -> Result<Store, Error> {
+        let backend = self.place.catalog.open(id)?;
+        Ok(Store::new(backend, self.ring.clone()).with_provenance(provenance()))
+    }
+
     pub(crate) fn context(&self) -> &Context {
         self.context
     }

@@ -18,6 +18,7 @@ pub(crate) struct Table {
     /// The last column.
     texts: Vec<String>,
     width: Option<u16>,
+    has_headings: bool,
 }
 
 impl Table {
@@ -32,7 +33,15 @@ impl Table {
             table,
             texts: Vec::new(),
             width: terminal_size_of(io::stdout()).map(|(TerminalWidth(width), _)| width),
+            has_headings: true,
         }
+    }
+
+    /// More rows of a table whose headings were printed before.
+    pub(crate) fn without_headings<const COLUMNS: usize>() -> Self {
+        let mut table = Self::new([""; COLUMNS]);
+        table.has_headings = false;
+        table
     }
 
     /// No cell has more than one line.
@@ -51,7 +60,8 @@ impl Table {
     pub(crate) fn print(mut self, page: &mut Vec<u8>) -> io::Result<()> {
         let below = self.fit();
         let lines = self.table.trim_fmt();
-        for (index, line) in lines.lines().enumerate() {
+        let headings = usize::from(!self.has_headings);
+        for (index, line) in lines.lines().enumerate().skip(headings) {
             let style = match index {
                 0 => HEADING,
                 _ if line.starts_with(MARK) => GOOD,

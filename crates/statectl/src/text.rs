@@ -46,13 +46,15 @@ pub(crate) fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
-/// The time from which ages are counted.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the program's one look at the clock; nothing is decided by it"
-)]
+/// The time from which ages are counted, and how long a revision stays in the trash.
+#[expect(clippy::disallowed_methods, reason = "the program's one look at the clock")]
 pub(crate) fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
+}
+
+/// The same time without fractions, to be read by people.
+pub(crate) fn whole_seconds(time: OffsetDateTime) -> OffsetDateTime {
+    time.replace_nanosecond(0).unwrap_or(time)
 }
 
 /// How long ago `then` was.

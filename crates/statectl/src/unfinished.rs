@@ -1,11 +1,11 @@
 //! Shows the changes of a run that no revision holds yet, and commits those of a dead run.
 
 use crate::exit::Failure;
-use crate::held::Held;
+use crate::held::{self, Held};
 use crate::stack::Stack;
 use crate::text::{age, now};
 use sdk_state::{
-    Error, ErrorKind, Holder, Liveness, LockStatus, LockToken, Revision, State, Store, Unfinished,
+    Error, ErrorKind, Holder, Liveness, LockStatus, LockToken, Raw, Revision, Run, State, Store, Unfinished,
 };
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -137,6 +137,16 @@ pub(crate) fn commit(stack: &Stack<'_>, held: &Held, operation: &str) -> Result<
         );
     }
     Ok(Some(committed))
+}
+
+/// Takes the lock, commits a dead run's unfinished changes, and begins a run over the current document, whatever its type.
+pub(crate) fn begin_settled(stack: &Stack<'_>, operation: &str) -> Result<(Held, Run<Raw>), Failure> {
+    let held = held::take(stack, operation)?;
+    commit(stack, &held, operation)?;
+    let run = held
+        .begin::<Raw>(stack, operation)
+        .map_err(|error| stack.explain_head(error))?;
+    Ok((held, run))
 }
 
 /// Warns that moving `current` to `rev` discards unfinished changes.

@@ -131,6 +131,7 @@ impl Header {
         Mark {
             run_id: self.run_id.clone(),
             replaces: self.replaces.as_ref().and_then(|name| name.parse().ok()),
+            parent: self.parent.as_ref().and_then(|name| name.parse().ok()),
             is_genesis: self.genesis,
         }
     }
@@ -143,6 +144,8 @@ pub(crate) struct Mark {
     pub(crate) run_id: Option<String>,
     /// The run's previous revision, which is removed once this one is current.
     pub(crate) replaces: Option<Revision>,
+    /// Of an opened revision: the one that it was made from. An [`Origin`](super::Origin) names that of a new one.
+    pub(crate) parent: Option<Revision>,
     /// Whether it is the empty document with which the first run of a stack begins.
     pub(crate) is_genesis: bool,
 }
@@ -279,6 +282,7 @@ impl From<Header> for UnverifiedHeader {
         let Mark {
             run_id,
             replaces,
+            parent,
             is_genesis,
         } = header.mark();
         Self {
@@ -286,7 +290,7 @@ impl From<Header> for UnverifiedHeader {
             stack: Some(format!("{}/{}", header.factory, header.stack)),
             payload: Some(header.payload_type),
             revision: Some(header.revision),
-            parent: header.parent.and_then(|parent| parent.parse().ok()),
+            parent,
             length: Some(header.length),
             recipients: header.recipients.iter().map(WrappedKey::recipient).collect(),
             provenance: Provenance {

@@ -79,6 +79,8 @@ pub struct Origin<'a> {
     pub message: Option<&'a str>,
     /// The revision that it was made from.
     pub parent: Option<&'a Revision>,
+    /// The revision that its name follows, if that is not the parent.
+    pub(crate) after: Option<&'a Revision>,
     pub(crate) mark: &'a Mark,
     /// `None` for those of the keyring.
     pub(crate) recipients: Option<&'a [Recipient]>,
@@ -87,6 +89,7 @@ pub struct Origin<'a> {
 static NO_MARK: Mark = Mark {
     run_id: None,
     replaces: None,
+    parent: None,
     is_genesis: false,
 };
 
@@ -98,6 +101,7 @@ impl<'a> Origin<'a> {
             written_at,
             message: None,
             parent: None,
+            after: None,
             mark: &NO_MARK,
             recipients: None,
         }

@@ -158,6 +158,7 @@ fn sealing_gives_the_published_bytes() {
         let mark = Mark {
             run_id: header.run_id.clone(),
             replaces: header.replaces.clone(),
+            parent: None,
             is_genesis: header.is_genesis,
         };
         let origin = Origin {

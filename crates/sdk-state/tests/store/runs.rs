@@ -5,7 +5,7 @@ use crate::watched::{Method, Watched};
 use sdk_state::encrypt::{Keyring, Noop};
 use sdk_state::{
     Binding, Category, Change, Entry, EntryKind, EnvelopeVersion, Error, ErrorKind, Json, MemoryBackend,
-    Provenance, Run, Snapshot, StackId, Store, Wait,
+    Provenance, Revision, Run, Snapshot, StackId, Store, Wait,
 };
 use std::pin::pin;
 use std::slice;
@@ -284,6 +284,35 @@ fn a_run_keeps_the_last_revision_that_it_made() {
     );
     let header = store(&watched).header(&third.unwrap()).unwrap();
     assert_eq!(header.message.as_deref(), Some("third"));
+}
+
+/// A run removes its previous revision, and the first run its genesis. The next revision named that one as its parent, so that
+/// the history ended at every long run.
+#[test]
+fn a_parent_is_never_a_revision_that_is_replaced() {
+    let watched = Watched::fresh();
+    let parent = |rev: &Option<Revision>| store(&watched).header(rev.as_ref().unwrap()).unwrap().parent;
+    let run = begin(&watched);
+    run.apply(add("a")).unwrap();
+    let first = run.finish("first").unwrap();
+    assert_eq!(parent(&first), None);
+
+    let run = begin(&watched);
+    for text in ["b", "c", "d"] {
+        run.apply(add(text)).unwrap();
+        let committed = run.commit(text).unwrap();
+        assert_eq!(parent(&committed), first);
+    }
+    // It dies, and its journal continues its own revision.
+    run.apply(add("e")).unwrap();
+    drop(run);
+    let run = begin(&watched);
+    let recovered = run.base();
+    assert_eq!(parent(&recovered), first);
+    run.apply(add("f")).unwrap();
+    let last = run.finish("last").unwrap();
+    assert_eq!(parent(&last), recovered);
+    assert_eq!(head(&watched), note("abcdef"));
 }
 
 /// A journal of 1 MiB becomes a revision, which gets the message at the end.

@@ -2,6 +2,7 @@ use super::{Expected, parsed};
 use crate::exit::{Failure, MISSING, NOT_OPENED};
 use crate::held::{self, Held};
 use crate::output::Answer;
+use crate::selector::RevisionArgument;
 use crate::stack::{Context, Found, Stack};
 use crate::unfinished::{self, UnfinishedDocument};
 use clap::Args;
@@ -27,8 +28,8 @@ pub(crate) struct Current {
 pub(crate) struct SetCurrent {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// The revision to make current
-    rev: String,
+    #[command(flatten)]
+    rev: RevisionArgument,
     /// The revision that must be current now, or none if no revision may be current
     #[arg(long, value_name = "REV|none")]
     expect: Option<String>,
@@ -55,8 +56,8 @@ impl Current {
 
 impl SetCurrent {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let rev: Revision = self.rev.parse()?;
         let expected: Option<Expected> = parsed(self.expect.as_deref())?;
+        let rev = context.keyless(&self.stack)?.select(&self.rev)?;
         let stack = match self.unchecked {
             true => context.keyless(&self.stack)?,
             false => self.checked(context, &rev)?,

@@ -1,8 +1,8 @@
-use super::parsed;
 use crate::exit::{Failure, MISSING};
 use crate::masked::{self, Field};
 use crate::nearest::nearest;
 use crate::output::Answer;
+use crate::selector::RevisionOption;
 use crate::sensitive::is_sensitive;
 use crate::stack::Context;
 use crate::table::{Table, fields};
@@ -20,9 +20,8 @@ use time::OffsetDateTime;
 pub(crate) struct List {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// Use this revision instead of the current one
-    #[arg(long)]
-    rev: Option<String>,
+    #[command(flatten)]
+    revision: RevisionOption,
 }
 
 #[derive(serde::Serialize)]
@@ -51,8 +50,7 @@ struct Row {
 
 impl List {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let rev: Option<Revision> = parsed(self.rev.as_deref())?;
-        let stack = context.readable(&self.stack, rev.as_ref())?;
+        let (stack, rev) = context.readable_at(&self.stack, &self.revision)?;
         let found = stack.snapshot(rev.as_ref())?;
         let (rev, state) = (found.revision, found.document);
         if state.is_empty() {
@@ -138,9 +136,8 @@ pub(crate) struct Show {
     pub(super) stack: String,
     /// The entry's address
     address: String,
-    /// Use this revision instead of the current one
-    #[arg(long)]
-    rev: Option<String>,
+    #[command(flatten)]
+    revision: RevisionOption,
     /// Show sensitive fields too
     #[arg(long)]
     reveal: bool,
@@ -167,8 +164,7 @@ struct Parts {
 
 impl Show {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let rev: Option<Revision> = parsed(self.rev.as_deref())?;
-        let stack = context.readable(&self.stack, rev.as_ref())?;
+        let (stack, rev) = context.readable_at(&self.stack, &self.revision)?;
         let found = stack.snapshot(rev.as_ref())?;
         let (rev, state) = (found.revision, found.document);
         let Some(entry) = state.find(&self.address) else {

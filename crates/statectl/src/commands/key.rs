@@ -3,6 +3,7 @@ use crate::keys;
 use crate::output::Answer;
 use crate::progress;
 use crate::rekeying::{self, Change, Extent, Named, Rekeyed};
+use crate::settings;
 use crate::stack::{Context, Stack};
 use crate::table::{MARK, Table};
 use crate::text::plain;
@@ -280,7 +281,7 @@ fn stacks_and_texts<'a>(
 }
 
 fn every_stack(context: &Context) -> Result<Vec<String>, Failure> {
-    let stacks = context.place()?.catalog.stacks()?;
+    let stacks = settings::stacks_without_settings(&context.place()?)?;
     Ok(stacks.iter().map(ToString::to_string).collect())
 }
 

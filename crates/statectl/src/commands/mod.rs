@@ -3,17 +3,22 @@
 mod addresses;
 mod completions;
 mod current;
+mod diff;
 mod edit;
 mod entries;
 mod key;
 mod keygen;
 mod lock;
 mod lock_status;
+mod log;
+mod marks;
 mod outputs;
+mod prune;
 mod pull;
 mod push;
 mod recover;
 mod revisions;
+mod rollback;
 mod stacks;
 
 use crate::exit::Failure;
@@ -68,9 +73,17 @@ pub(crate) enum Command {
     Edit(edit::Edit),
     Mv(addresses::Mv),
     Rm(addresses::Rm),
+    Log(log::Log),
+    Diff(diff::DiffCommand),
     SetCurrent(current::SetCurrent),
+    Rollback(rollback::Rollback),
     Recover(recover::Recover),
     Delete(revisions::Delete),
+    Prune(prune::Prune),
+    Pin(marks::PinCommand),
+    Unpin(marks::Unpin),
+    Restore(marks::Restore),
+    Policy(marks::Policy),
     Stacks(stacks::Stacks),
     Lock(lock::LockCommand),
     LockStatus(lock_status::LockStatusCommand),
@@ -82,7 +95,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Runs it. The exit code is 0, except that of a command under `lock`.
+    /// Runs it. The exit code is 0, except that of a command under `lock`, and of `diff --exit-code`.
     pub(crate) fn run(&self, context: &Context) -> Result<u8, Failure> {
         match self {
             Self::Push(command) => command.run(context),
@@ -95,9 +108,17 @@ impl Command {
             Self::Edit(command) => command.run(context),
             Self::Mv(command) => command.run(context),
             Self::Rm(command) => command.run(context),
+            Self::Log(command) => command.run(context),
+            Self::Diff(command) => return command.run(context),
             Self::SetCurrent(command) => command.run(context),
+            Self::Rollback(command) => command.run(context),
             Self::Recover(command) => command.run(context),
             Self::Delete(command) => command.run(context),
+            Self::Prune(command) => command.run(context),
+            Self::Pin(command) => command.run(context),
+            Self::Unpin(command) => command.run(context),
+            Self::Restore(command) => command.run(context),
+            Self::Policy(command) => command.run(context),
             Self::Stacks(command) => command.run(context),
             Self::Lock(command) => return command.run(context),
             Self::LockStatus(command) => command.run(context),
@@ -123,9 +144,20 @@ impl Command {
             Self::Edit(command) => Some(&command.stack),
             Self::Mv(command) => Some(&command.stack),
             Self::Rm(command) => Some(&command.stack),
+            Self::Log(command) => Some(&command.stack),
+            Self::Diff(command) => Some(&command.stack),
             Self::SetCurrent(command) => Some(&command.stack),
+            Self::Rollback(command) => Some(&command.stack),
             Self::Recover(command) => Some(&command.stack),
             Self::Delete(command) => Some(&command.stack),
+            Self::Pin(command) => Some(&command.stack),
+            Self::Unpin(command) => Some(&command.stack),
+            Self::Restore(command) => Some(&command.stack),
+            Self::Policy(command) => Some(&command.stack),
+            Self::Prune(command) => match &command.stacks[..] {
+                [stack] => Some(stack),
+                _ => None,
+            },
             Self::Lock(command) => Some(&command.stack),
             Self::LockStatus(command) => Some(&command.stack),
             Self::ForceUnlock(command) => Some(&command.stack),

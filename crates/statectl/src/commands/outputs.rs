@@ -1,8 +1,8 @@
-use super::parsed;
 use crate::exit::{FAILED, Failure, MISSING};
 use crate::masked::{self, Field};
 use crate::nearest::nearest;
 use crate::output::Answer;
+use crate::selector::RevisionOption;
 use crate::stack::Context;
 use crate::unfinished::UnfinishedDocument;
 use clap::Args;
@@ -23,9 +23,8 @@ pub(crate) struct Outputs {
     pub(super) stack: String,
     /// Only this output
     name: Option<String>,
-    /// Use this revision instead of the current one
-    #[arg(long)]
-    rev: Option<String>,
+    #[command(flatten)]
+    revision: RevisionOption,
     /// Show the values
     #[arg(long)]
     reveal: bool,
@@ -56,8 +55,7 @@ impl Outputs {
                 "--raw prints a value that may be secret: pass --reveal too",
             ));
         }
-        let rev: Option<Revision> = parsed(self.rev.as_deref())?;
-        let stack = context.readable(&self.stack, rev.as_ref())?;
+        let (stack, rev) = context.readable_at(&self.stack, &self.revision)?;
         let found = stack.snapshot(rev.as_ref())?;
         let rev = found.revision;
         let mut fields = masked::members(found.document.outputs.as_ref(), |_| !self.reveal)?;

@@ -1,9 +1,9 @@
-use super::parsed;
 use crate::exit::Failure;
 use crate::progress::Progress;
+use crate::selector::RevisionOption;
 use crate::stack::Context;
 use clap::Args;
-use sdk_state::{Error, ErrorKind, Json, Raw, Revision, Snapshot as _, State};
+use sdk_state::{Error, ErrorKind, Json, Raw, Snapshot as _, State};
 
 /// Print a snapshot as JSON, secrets included
 ///
@@ -14,9 +14,8 @@ use sdk_state::{Error, ErrorKind, Json, Raw, Revision, Snapshot as _, State};
 pub(crate) struct Pull {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// Use this revision instead of the current one
-    #[arg(long)]
-    rev: Option<String>,
+    #[command(flatten)]
+    revision: RevisionOption,
     /// Print the document unchanged, whatever its type
     #[arg(long)]
     raw: bool,
@@ -24,8 +23,7 @@ pub(crate) struct Pull {
 
 impl Pull {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let rev: Option<Revision> = parsed(self.rev.as_deref())?;
-        let stack = context.readable(&self.stack, rev.as_ref())?;
+        let (stack, rev) = context.readable_at(&self.stack, &self.revision)?;
         let output = context.output();
         let progress = Progress::of_steps("reading the snapshot");
         let found = stack.document(rev.as_ref())?;

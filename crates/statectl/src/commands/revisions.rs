@@ -1,13 +1,14 @@
+use super::log::Query;
+use crate::diff::{Counts, EntryChange};
 use crate::exit::Failure;
 use crate::held;
+use crate::history::{Node, Step};
 use crate::output::Answer;
-use crate::progress;
+use crate::selector::RevisionArgument;
+use crate::settings::{Pin, Settings};
 use crate::stack::{Context, Stack};
-use crate::table::{MARK, Table};
-use crate::text::{age, first_line, now, plain, size};
-use crate::unfinished::UnfinishedDocument;
+use crate::text::{first_line, plain};
 use clap::Args;
-use sdk_state::Revision;
 use sdk_state::encrypt::Recipient;
 use sdk_state::envelope::UnverifiedHeader;
 use serde::Serialize;
@@ -15,28 +16,15 @@ use std::io;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// List every revision, oldest first; * marks the current one
+/// List every stored revision, newest first; * marks the current one
 ///
-/// This needs no key, because it shows what each file says about itself. None of that is verified: anybody who can write to
-/// the store can forge authors, messages and times.
+/// This is `log --all` without the changes, so it needs no key: it shows what each file says about itself. None of that is
+/// verified: anybody who can write to the store can forge authors, messages and times.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  statectl snapshots network/prod")]
 pub(crate) struct Snapshots {
     /// FACTORY/STACK
     pub(super) stack: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct Listing {
-    stack: String,
-    current: Option<String>,
-    /// A reminder for programs: no header is authenticated.
-    headers: &'static str,
-    unfinished: Option<UnfinishedDocument>,
-    snapshots: Vec<Row>,
-    #[serde(skip)]
-    now: OffsetDateTime,
 }
 
 /// Delete a stored revision, which must not be the current one
@@ -47,8 +35,8 @@ struct Listing {
 pub(crate) struct Delete {
     /// FACTORY/STACK
     pub(super) stack: String,
-    /// The revision to delete
-    rev: String,
+    #[command(flatten)]
+    rev: RevisionArgument,
 }
 
 #[derive(Serialize)]
@@ -62,11 +50,17 @@ struct Deleted {
 /// One stored file, as far as it can be read without a key.
 #[derive(Serialize, Default)]
 #[serde(rename_all = "kebab-case")]
-struct Row {
-    revision: String,
-    current: bool,
+pub(super) struct Row {
+    pub(super) revision: String,
+    pub(super) current: bool,
+    /// Whether the current revision does not follow it.
+    abandoned: bool,
+    /// How many entries it changed.
+    pub(super) changes: Option<Counts>,
+    /// What it changed in the entry that was asked for.
+    pub(super) entry: Option<EntryChange>,
     written_at: Option<String>,
-    stored_bytes: Option<u64>,
+    pub(super) stored_bytes: Option<u64>,
     length: Option<u64>,
     envelope_version: Option<u32>,
     parent: Option<String>,
@@ -76,10 +70,13 @@ struct Row {
     tool: Option<String>,
     run: Option<String>,
     message: Option<String>,
+    pin: Option<Pin>,
+    /// Since when it is in the trash.
+    trashed: Option<String>,
     /// What is wrong with the file.
     problem: Option<String>,
     #[serde(skip)]
-    time: Option<OffsetDateTime>,
+    pub(super) time: Option<OffsetDateTime>,
     /// The empty document with which the first run of a stack begins.
     #[serde(skip)]
     is_genesis: bool,
@@ -87,35 +84,23 @@ struct Row {
 
 impl Snapshots {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let stack = context.keyless(&self.stack)?;
-        stack.demand_snapshot()?;
-        // The repair of a damaged `current` begins with this list.
-        let current = match stack.current() {
-            Ok(rev) => Some(rev),
-            Err(Failure::Told(told)) => {
-                context.output().warning(&told.message);
-                None
-            }
-            Err(Failure::Quiet) => None,
+        let everything = Query {
+            stack: &self.stack,
+            address: None,
+            is_everything: true,
+            is_compared: false,
+            limit: usize::MAX,
+            since: None,
+            author: None,
         };
-        let revisions = stack.store().list()?;
-        context.output().answer(&Listing {
-            stack: self.stack.clone(),
-            current: current.as_ref().map(Revision::to_string),
-            headers: "unverified",
-            unfinished: current.as_ref().and_then(|_| stack.unfinished()),
-            snapshots: progress::each("revisions", revisions, |rev| {
-                Row::of(&stack, &rev, current.as_ref() == Some(&rev))
-            }),
-            now: now(),
-        })
+        everything.run(context)
     }
 }
 
 impl Delete {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let rev: Revision = self.rev.parse()?;
         let stack = context.keyless(&self.stack)?;
+        let rev = stack.select(&self.rev)?;
         stack.demand_snapshot()?;
         let existed = stack.store().list()?.contains(&rev);
         match held::join(&stack)? {
@@ -152,21 +137,26 @@ impl Answer for Deleted {
 }
 
 impl Row {
-    fn of(stack: &Stack<'_>, rev: &Revision, is_current: bool) -> Self {
+    pub(super) fn of(stack: &Stack<'_>, node: Node, is_current: bool) -> Self {
+        let Step {
+            revision: rev,
+            header,
+        } = node.step;
         let row = Self {
             revision: rev.to_string(),
             current: is_current,
+            abandoned: node.is_abandoned,
             time: rev.time(),
             ..Self::default()
         };
-        let row = match stack.store().backend().read_prefix(rev, 0) {
+        let row = match stack.store().backend().read_prefix(&rev, 0) {
             Ok(stored) => Self {
                 stored_bytes: Some(stored.stored_bytes),
                 ..row
             },
             Err(error) => return row.with_problem(&error),
         };
-        match stack.store().header(rev) {
+        match header {
             Ok(header) => row.with_header(stack, header),
             Err(error) => row.with_problem(&error),
         }
@@ -204,7 +194,7 @@ impl Row {
         }
     }
 
-    fn author_and_host(&self) -> String {
+    pub(super) fn author_and_host(&self) -> String {
         match (&self.author, &self.host) {
             (Some(author), Some(host)) => format!("{}@{}", first_line(author), first_line(host)),
             (Some(name), None) | (None, Some(name)) => first_line(name),
@@ -212,33 +202,29 @@ impl Row {
         }
     }
 
-    /// The message, or what is wrong.
-    fn text(&self) -> String {
-        match (&self.problem, self.envelope_version) {
-            (Some(problem), _) => format!("! {}", plain(problem)),
+    /// Notes what the settings say about it.
+    pub(super) fn mark(&mut self, settings: &Settings) {
+        self.pin = settings.pins.get(&self.revision).cloned();
+        let trashed = settings.trash.get(&self.revision);
+        self.trashed = trashed.and_then(|trashed| trashed.since.format(&Rfc3339).ok());
+    }
+
+    /// The message after what is noted about the revision, or what is wrong.
+    pub(super) fn text(&self) -> String {
+        let text = match (&self.problem, self.envelope_version) {
+            (Some(problem), _) => return format!("! {}", plain(problem)),
             (None, Some(1)) => "(envelope version 1)".into(),
             _ if self.is_genesis => "(empty: the first run began here)".into(),
             _ => first_line(self.message.as_deref().unwrap_or_default()),
+        };
+        let notes = [
+            self.abandoned.then(|| "abandoned".to_owned()),
+            self.trashed.as_ref().map(|_| "in the trash".to_owned()),
+            self.pin.as_ref().map(|pin| plain(&pin.describe())),
+        ];
+        match notes.into_iter().flatten().collect::<Vec<_>>() {
+            notes if notes.is_empty() => text,
+            notes => format!("({}) {text}", notes.join(", ")).trim_end().to_owned(),
         }
-    }
-}
-
-impl Answer for Listing {
-    const KIND: &'static str = "snapshots";
-
-    fn human(&self, page: &mut Vec<u8>) -> io::Result<()> {
-        let mut table = Table::new(["", "REVISION", "AGE", "SIZE", "AUTHOR", "MESSAGE"]);
-        for row in &self.snapshots {
-            table.row([
-                if row.current { MARK.into() } else { String::new() },
-                plain(&row.revision),
-                row.time.map_or("-".into(), |time| age(time, self.now)),
-                row.stored_bytes.map_or("-".into(), size),
-                row.author_and_host(),
-                row.text(),
-            ]);
-        }
-        table.align_right(3);
-        table.print(page)
     }
 }

@@ -2,6 +2,7 @@ use crate::exit::Failure;
 use crate::holder::HolderDocument;
 use crate::output::Answer;
 use crate::progress;
+use crate::settings;
 use crate::stack::Context;
 use crate::table::Table;
 use crate::text::{plain, size};
@@ -39,7 +40,7 @@ struct Row {
 impl Stacks {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
         let place = context.place()?;
-        let ids = place.catalog.stacks()?;
+        let ids = settings::stacks_without_settings(&place)?;
         if ids.is_empty() {
             context.output().notice(match place.searched() {
                 Some(directory) => format!(

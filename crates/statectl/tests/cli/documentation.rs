@@ -112,7 +112,7 @@ fn command_names(sandbox: &Sandbox) -> Vec<String> {
 fn help_of_every_command_has_an_example() {
     let sandbox = Sandbox::new();
     let names = command_names(&sandbox);
-    assert!(names.len() >= 17, "{names:?}");
+    assert!(names.len() >= 22, "{names:?}");
     for name in names {
         let help = help_of(&sandbox, &name);
         assert!(help.contains("Example:\n  statectl "), "{help}");

@@ -6,7 +6,7 @@ const PROD: &str = "demo/prod";
 
 fn fingerprint_of_default(sandbox: &Sandbox) -> String {
     let snapshots = sandbox.document(&["snapshots", PROD]);
-    let sealed_for = snapshots["snapshots"][0]["sealed-for"][0].as_str().unwrap();
+    let sealed_for = snapshots["revisions"][0]["sealed-for"][0].as_str().unwrap();
     sealed_for.strip_prefix("key-file ").unwrap().to_owned()
 }
 
@@ -145,7 +145,7 @@ fn first_push_chooses_the_recipients() {
     command.env("STATECTL_ALSO_OPEN", &b);
     Run::of(command.output().unwrap()).expect(0);
     let listing = sandbox.document(&["snapshots", PROD]);
-    assert_eq!(listing["snapshots"][0]["sealed-for"].as_array().unwrap().len(), 2);
+    assert_eq!(listing["revisions"][0]["sealed-for"].as_array().unwrap().len(), 2);
 }
 
 #[test]

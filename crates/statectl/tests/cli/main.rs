@@ -9,6 +9,7 @@
 mod completing;
 mod documentation;
 mod editing;
+mod history;
 mod json;
 mod keys;
 mod locking;
@@ -21,7 +22,9 @@ mod reading;
 mod recipients;
 mod refusals;
 mod repairing;
+mod retention;
 mod sandbox;
 mod schema;
+mod selecting;
 mod unfinished;
 mod unobin;

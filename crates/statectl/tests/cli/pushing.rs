@@ -48,7 +48,7 @@ fn equal_snapshot_is_stored_only_with_force() {
     let forced = sandbox.answer(&["push", PROD, "pulled.json", "--force"]);
     assert_ne!(forced, rev);
     assert_eq!(
-        sandbox.document(&["snapshots", PROD])["snapshots"]
+        sandbox.document(&["snapshots", PROD])["revisions"]
             .as_array()
             .unwrap()
             .len(),
@@ -146,7 +146,7 @@ fn push_onto_an_unexpected_revision_stores_nothing() {
             .says(&[&second, "pull"]);
     }
     assert_eq!(
-        sandbox.document(&["snapshots", PROD])["snapshots"]
+        sandbox.document(&["snapshots", PROD])["revisions"]
             .as_array()
             .unwrap()
             .len(),
@@ -163,7 +163,7 @@ fn snapshots_show_parent_message_and_author() {
         &["--expect", &first, "--message", "open port 443\nfor the shop"],
     );
     let listing = sandbox.document(&["snapshots", PROD]);
-    let second = &listing["snapshots"][1];
+    let second = &listing["revisions"][0];
     assert_eq!(second["parent"], json!(first));
     assert_eq!(second["message"], json!("open port 443\nfor the shop"));
     assert_eq!(second["author"], json!("alice"));

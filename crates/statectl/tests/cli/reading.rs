@@ -11,6 +11,9 @@ fn reading_commands_create_nothing() {
         (&["pull", PROD, "--rev", "2026-07-10T12:00:00Z"], 3),
         (&["current", PROD], 3),
         (&["snapshots", PROD], 3),
+        (&["log", PROD], 3),
+        (&["diff", PROD], 3),
+        (&["rollback", PROD, "@-", "--yes"], 3),
         (&["list", PROD], 3),
         (&["show", PROD, "resource.database"], 3),
         (&["output", PROD], 3),
@@ -117,7 +120,7 @@ fn damaged_files_are_listed_and_hide_nothing() {
     )
     .unwrap();
     let listing = sandbox.document(&["snapshots", PROD]);
-    let problems: Vec<(&str, bool)> = listing["snapshots"]
+    let problems: Vec<(&str, bool)> = listing["revisions"]
         .as_array()
         .unwrap()
         .iter()
@@ -126,10 +129,10 @@ fn damaged_files_are_listed_and_hide_nothing() {
     assert_eq!(
         problems,
         [
-            ("2026-07-10T12:00:00Z", true),
-            ("2026-07-11T12:00:00Z", true),
+            ("not-a-revision", true),
             (&rev, false),
-            ("not-a-revision", true)
+            ("2026-07-11T12:00:00Z", true),
+            ("2026-07-10T12:00:00Z", true)
         ]
     );
     assert_eq!(sandbox.answer(&["snapshots", PROD]).matches(" ! ").count(), 3);

@@ -85,7 +85,7 @@ fn push_that_cannot_keep_a_recipient_is_refused() {
         "statectl key remove",
     ]);
     let listing = sandbox.document(&["snapshots", PROD]);
-    assert_eq!(listing["snapshots"].as_array().unwrap().len(), revisions.len());
+    assert_eq!(listing["revisions"].as_array().unwrap().len(), revisions.len());
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn delete_spares_the_current_revision() {
         .expect(0)
         .says(&["there was no revision", &first]);
     assert_eq!(
-        sandbox.document(&["snapshots", PROD])["snapshots"]
+        sandbox.document(&["snapshots", PROD])["revisions"]
             .as_array()
             .unwrap()
             .len(),

@@ -1,6 +1,7 @@
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
-use std::fs;
-use std::io::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
@@ -22,6 +23,11 @@ pub(crate) struct Run {
 impl Sandbox {
     pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory where the system has a directory for that: flushes cost nothing there, and a large history is made at once.
+    pub(crate) fn in_memory() -> Self {
+        Self(tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap()))
     }
 
     /// With this snapshot as the current one of demo/prod.
@@ -188,4 +194,30 @@ pub(crate) fn with_input(command: &mut Command, input: &[u8]) -> Run {
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     Run::of(child.wait_with_output().unwrap())
+}
+
+/// Runs a command that asks at the terminal. Once it has asked, `meanwhile` happens, and then this is typed.
+pub(crate) fn at_a_terminal(command: &mut Command, meanwhile: impl FnOnce(), typed: &str) -> Run {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+    let keyboard = OpenOptions::new().read(true).write(true).open(name).unwrap();
+    command
+        .stdin(keyboard)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut error = child.stderr.take().unwrap();
+    let mut asked = Vec::new();
+    let mut byte = [0];
+    while !asked.ends_with(b"[y/N] ") && error.read(&mut byte).unwrap() == 1 {
+        asked.push(byte[0]);
+    }
+    meanwhile();
+    File::from(terminal).write_all(typed.as_bytes()).unwrap();
+    error.read_to_end(&mut asked).unwrap();
+    let mut output = child.wait_with_output().unwrap();
+    output.stderr = asked;
+    Run::of(output)
 }

@@ -52,7 +52,9 @@ pub(crate) fn left(count: usize) -> (Sandbox, String) {
 
 pub(crate) fn revisions(sandbox: &Sandbox) -> Vec<Value> {
     let listing = sandbox.document(&["snapshots", PROD]);
-    listing["snapshots"].as_array().unwrap().clone()
+    let mut oldest_first = listing["revisions"].as_array().unwrap().clone();
+    oldest_first.reverse();
+    oldest_first
 }
 
 /// Changes one byte of the record with this number.
@@ -514,4 +516,38 @@ fn run_that_dies() {
     let run = store.begin("apply", Duration::ZERO).unwrap();
     put(&run, 2);
     std::process::abort();
+}
+
+#[test]
+fn rollback_commits_what_a_dead_run_left() {
+    let (sandbox, first) = left(2);
+    let diff = sandbox.document(&["diff", PROD, &first]);
+    assert_eq!(diff["diff"]["counts"]["added"], 2);
+    assert_unfinished(&diff["unfinished"], 2, false);
+    let run = sandbox.run(&["rollback", PROD, &first, "--yes"]).expect(0);
+    assert!(!sandbox.answer(&["pull", PROD]).contains("resource.1"));
+    let rows = revisions(&sandbox);
+    assert_eq!(rows.len(), 3);
+    let recovered = rows[1]["revision"].as_str().unwrap();
+    assert_eq!(rows[2]["parent"], recovered);
+    assert!(
+        sandbox
+            .answer(&["pull", PROD, "--rev", recovered])
+            .contains("resource.1")
+    );
+    run.says(&[
+        "- resource.1",
+        "committed 2 unfinished changes of alice on build-7",
+    ]);
+}
+
+/// The changes of a run that goes on are shown, and cannot be taken back.
+#[test]
+fn rollback_waits_for_a_run_that_goes_on() {
+    let (sandbox, first) = Sandbox::with_snapshot("first");
+    let run = begin(&sandbox);
+    put(&run, 2);
+    sandbox.run(&["rollback", PROD, &first, "--yes"]).expect(4);
+    run.finish("two").unwrap();
+    sandbox.run(&["rollback", PROD, &first, "--yes"]).expect(0);
 }

@@ -101,7 +101,7 @@ fn edit_is_written_for_unobin_only_with_write_v1() {
             .expect(0)
             .out;
         let listing: serde_json::Value = serde_json::from_str(&listing).unwrap();
-        let rows = listing["snapshots"].as_array().unwrap().clone();
+        let rows = listing["revisions"].as_array().unwrap().clone();
         rows.into_iter().find(|row| row["current"] == true).unwrap()["envelope-version"].clone()
     };
     assert_eq!(push("one.json", "--write-v1"), 1);
