@@ -452,14 +452,20 @@ mod tests {
     /// Whoever adds an argument decides what is offered for it.
     #[test]
     fn every_argument_is_completed_or_free_text() {
-        let mut free = Vec::new();
-        undecided(&Arguments::command(), &mut free);
-        free.sort();
-        free.dedup();
-        assert_eq!(free, ["backend", "message", "payload", "token", "wait"]);
+        const ADDRESSES: &[&str] = &["backend", "to_address"];
+        const NUMBERS: &[&str] = &["limit", "read_data"];
+        const TEXTS: &[&str] = &["author", "message", "payload", "token"];
+        const TIMES: &[&str] = &["at", "since", "wait"];
+        let mut undecided = Vec::new();
+        add_undecided(&Arguments::command(), &mut undecided);
+        undecided.retain(|id| {
+            let free = [ADDRESSES, NUMBERS, TEXTS, TIMES].concat();
+            !free.contains(&id.as_str()) && !id.starts_with("keep_")
+        });
+        assert_eq!(undecided, [""; 0]);
     }
 
-    fn undecided(command: &clap::Command, free: &mut Vec<String>) {
+    fn add_undecided(command: &clap::Command, undecided: &mut Vec<String>) {
         for argument in command.get_arguments() {
             let id = argument.get_id().as_str();
             let is_known = !argument.get_action().takes_values()
@@ -467,11 +473,11 @@ mod tests {
                 || argument.get_value_hint() != ValueHint::Unknown
                 || argument.get_value_parser().possible_values().is_some();
             if !is_known {
-                free.push(id.to_owned());
+                undecided.push(id.to_owned());
             }
         }
         for below in command.get_subcommands() {
-            undecided(below, free);
+            add_undecided(below, undecided);
         }
     }
 }
