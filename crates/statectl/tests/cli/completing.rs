@@ -171,6 +171,8 @@ fn complete_in(arguments: &[&str], setup: &str, shows_help: bool) {
     let answer = shell.answer(&sandbox, "statectl curr\tdemo/p\t");
     assert_eq!(answer.trim_end(), second);
     shell.offers("statectl pull demo/", &[PROD, "demo/dev"]);
+    let answer = shell.answer(&sandbox, "STATECTL_WAIT=1s statectl curr\tdemo/p\t");
+    assert_eq!(answer.trim_end(), second);
     // In the store that is typed; a directory is completed too.
     let answer = shell.answer(&sandbox, "statectl stacks --root oth\t --json");
     assert!(answer.contains("network/prod"), "{answer}");
