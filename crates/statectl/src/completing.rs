@@ -80,7 +80,7 @@ fn offers(
     let last = typed.words.len().checked_sub(1)?;
     let here = env::current_dir().ok();
     let candidates = engine::complete(&mut command, typed.words.clone(), last, here.as_deref()).ok()?;
-    let mut offers: Vec<(bool, Offer)> = candidates.into_iter().filter_map(offer).collect();
+    let mut offers: Vec<(bool, Offer)> = candidates.iter().filter_map(offer).collect();
     // Options are offered once a dash is typed, or where nothing else can follow.
     if typed.last().is_empty() && offers.iter().any(|(is_option, _)| !is_option) {
         offers.retain(|(is_option, _)| !is_option);
@@ -89,7 +89,7 @@ fn offers(
 }
 
 /// What is offered of a candidate, and whether it is an option. Nothing that could steer the terminal is offered.
-fn offer(candidate: CompletionCandidate) -> Option<(bool, Offer)> {
+fn offer(candidate: &CompletionCandidate) -> Option<(bool, Offer)> {
     let value = candidate.get_value().to_str()?;
     let id = candidate.get_id().map_or("", String::as_str);
     let help = candidate.get_help().map(|help| first_line(&help.to_string()));
@@ -236,6 +236,9 @@ impl Line {
     fn revisions(&self, typed: &str, others: &[(&str, &'static str)]) -> Option<Vec<CompletionCandidate>> {
         let store = self.store()?;
         let mut names: Vec<String> = store.list().ok()?.iter().map(ToString::to_string).collect();
+        if names.is_empty() {
+            return None;
+        }
         names.reverse();
         let help = |name: &str| match self.shows_help {
             true => described(&store, &name.parse().ok()?),

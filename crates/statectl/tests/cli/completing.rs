@@ -27,7 +27,6 @@ impl Shell {
     fn start(sandbox: &Sandbox, arguments: &[&str], setup: &str) -> Option<Self> {
         if Command::new(arguments[0]).arg("--version").output().is_err() {
             assert!(std::env::var_os("CI").is_none(), "CI needs {}", arguments[0]);
-            eprintln!("skipped: {} is missing", arguments[0]);
             return None;
         }
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
@@ -162,37 +161,34 @@ fn stores() -> (Sandbox, [String; 2]) {
     (sandbox, [first, second])
 }
 
-fn complete_in(arguments: &[&str], setup: &str, shows_help: bool) {
-    let (sandbox, [first, second]) = stores();
-    let Some(mut shell) = Shell::start(&sandbox, arguments, setup) else {
-        return;
-    };
+fn complete_in(shell: &mut Shell, stores: &(Sandbox, [String; 2]), shows_help: bool) {
+    let (sandbox, [first, second]) = stores;
     // Commands and stacks.
-    let answer = shell.answer(&sandbox, "statectl curr\tdemo/p\t");
+    let answer = shell.answer(sandbox, "statectl curr\tdemo/p\t");
     assert_eq!(answer.trim_end(), second);
     shell.offers("statectl pull demo/", &[PROD, "demo/dev"]);
-    let answer = shell.answer(&sandbox, "STATECTL_WAIT=1s statectl curr\tdemo/p\t");
+    let answer = shell.answer(sandbox, "STATECTL_WAIT=1s statectl curr\tdemo/p\t");
     assert_eq!(answer.trim_end(), second);
     // In the store that is typed; a directory is completed too.
-    let answer = shell.answer(&sandbox, "statectl stacks --root oth\t --json");
+    let answer = shell.answer(sandbox, "statectl stacks --root oth\t --json");
     assert!(answer.contains("network/prod"), "{answer}");
-    let answer = shell.answer(&sandbox, "statectl current --root other netw\t");
+    let answer = shell.answer(sandbox, "statectl current --root other netw\t");
     assert!(!answer.is_empty());
     // A revision, across its colons.
     let beginning = &first[..first.len() - 2];
-    let answer = shell.answer(&sandbox, &format!("statectl pull {PROD} --rev {beginning}\t"));
+    let answer = shell.answer(sandbox, &format!("statectl pull {PROD} --rev {beginning}\t"));
     assert!(answer.contains("first"), "{answer}");
-    let answer = shell.answer(&sandbox, &format!("statectl pull {PROD} --rev={beginning}\t"));
+    let answer = shell.answer(sandbox, &format!("statectl pull {PROD} --rev={beginning}\t"));
     assert!(answer.contains("first"), "{answer}");
-    let answer = shell.answer(&sandbox, &format!("statectl pull {PROD} --rev '{beginning}\t"));
+    let answer = shell.answer(sandbox, &format!("statectl pull {PROD} --rev '{beginning}\t"));
     assert!(answer.contains("first"), "{answer}");
-    let mut texts = vec!["latest", "@-", &first, &second];
+    let mut texts = vec!["latest", "@-", first, second];
     if shows_help {
         texts.push("open port 443");
     }
     shell.offers(&format!("statectl pull {PROD} --rev "), &texts);
     // Addresses, options, kinds of keys, files.
-    let answer = shell.answer(&sandbox, &format!("statectl show {PROD} resource.d\t"));
+    let answer = shell.answer(sandbox, &format!("statectl show {PROD} resource.d\t"));
     assert!(answer.contains("resource.database"), "{answer}");
     shell.offers(
         &format!("statectl show {PROD} "),
@@ -201,7 +197,7 @@ fn complete_in(arguments: &[&str], setup: &str, shows_help: bool) {
     shell.offers("statectl push --for", &["--force", "--format"]);
     shell.offers("statectl list --encrypter ", &["env-key:", "key-file:", "noop"]);
     let answer = shell.answer(
-        &sandbox,
+        sandbox,
         &format!("statectl list --encrypter key-file:config/statectl/k\t{PROD}"),
     );
     assert!(answer.contains("resource.database"), "{answer}");
@@ -210,20 +206,32 @@ fn complete_in(arguments: &[&str], setup: &str, shows_help: bool) {
 
 #[test]
 fn bash_completes_at_a_terminal() {
+    let stores = stores();
     let setup = "source <(statectl completions bash)";
-    complete_in(&["bash", "--norc", "--noprofile", "-i"], setup, false);
+    match Shell::start(&stores.0, &["bash", "--norc", "--noprofile", "-i"], setup) {
+        Some(mut shell) => complete_in(&mut shell, &stores, false),
+        None => eprintln!("skipped: bash is missing"),
+    }
 }
 
 #[test]
 fn zsh_completes_at_a_terminal() {
+    let stores = stores();
     let setup = "autoload -Uz compinit; compinit -u -D; source <(statectl completions zsh)";
-    complete_in(&["zsh", "-f", "-i"], setup, true);
+    match Shell::start(&stores.0, &["zsh", "-f", "-i"], setup) {
+        Some(mut shell) => complete_in(&mut shell, &stores, true),
+        None => eprintln!("skipped: zsh is missing"),
+    }
 }
 
 #[test]
 fn fish_completes_at_a_terminal() {
+    let stores = stores();
     let setup = "statectl completions fish | source";
-    complete_in(&["fish", "--no-config", "--private", "-i"], setup, true);
+    match Shell::start(&stores.0, &["fish", "--no-config", "--private", "-i"], setup) {
+        Some(mut shell) => complete_in(&mut shell, &stores, true),
+        None => eprintln!("skipped: fish is missing"),
+    }
 }
 
 /// What the script of fish is told for the last of these words.
@@ -258,7 +266,7 @@ fn completion_changes_nothing_and_needs_no_key() {
         [second.as_str()]
     );
     assert_eq!(of(&["pull", PROD, "--rev", "nothing"]), [""; 0]);
-    assert_eq!(of(&["pull", "demo/gone", "--rev", "2"]), [""; 0]);
+    assert_eq!(of(&["pull", "demo/gone", "--rev", ""]), [""; 0]);
     assert_eq!(of(&["pull", "--root", "nowhere", "demo/"]), [""; 0]);
     assert_eq!(of(&["pull", "--backend", "nowhere:x", "demo/"]), [""; 0]);
     assert_eq!(everything_in(&sandbox.path("")), before);
