@@ -25,7 +25,7 @@ use std::time::Instant;
 #[derive(Args)]
 pub struct Options {
     /// One of envelope_v2, envelope_v1, snapshot, revision, current, lock_marker, change, journal_file,
-    /// journal_records, store; all of them by default
+    /// journal_records, key_text, store; all of them by default
     #[arg(value_parser = TARGETS)]
     target: Option<String>,
     /// How long each target runs; 0 only repeats what earlier runs found
@@ -33,7 +33,7 @@ pub struct Options {
     seconds: u64,
 }
 
-const TARGETS: [&str; 10] = [
+const TARGETS: [&str; 11] = [
     "envelope_v2",
     "envelope_v1",
     "snapshot",
@@ -43,6 +43,7 @@ const TARGETS: [&str; 10] = [
     "change",
     "journal_file",
     "journal_records",
+    "key_text",
     "store",
 ];
 /// What `cargo-fuzz` passes, without a sanitizer. All of it is stable.

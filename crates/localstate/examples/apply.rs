@@ -23,7 +23,7 @@ struct Options {
     /// The directory that holds the stacks
     #[arg(long)]
     root: PathBuf,
-    /// A key file; without one, nothing is encrypted
+    /// A key file, of age or of 32 bytes; without one, nothing is encrypted
     #[arg(long)]
     key: Option<PathBuf>,
     /// FACTORY/STACK
@@ -44,7 +44,7 @@ fn main() -> Result<(), Trouble> {
     let options = Options::parse();
     let (factory, stack) = (options.stack.factory(), options.stack.stack());
     let store: Store = match &options.key {
-        Some(key) => localstate::open(&options.root, factory, stack, KeyFile::open(key)?)?,
+        Some(key) => localstate::open(&options.root, factory, stack, KeyFile::open_any(key)?)?,
         None => localstate::open(&options.root, factory, stack, Noop)?,
     };
     let run = store.begin("apply", Duration::from_secs(60))?;

@@ -1,5 +1,4 @@
-use crate::{Encrypter, Error, ErrorKind, Fingerprint, MasterKey, Recipient};
-use std::env;
+use crate::{Encrypter, Error, ErrorKind, Fingerprint, MasterKey, Recipient, environment};
 use zeroize::Zeroizing;
 
 /// A key from an environment variable that holds 32 bytes as base64.
@@ -28,29 +27,8 @@ impl EnvKey {
     /// when it holds no key or its name is not allowed.
     pub fn from_env(variable: impl Into<String>) -> Result<Self, Error> {
         let variable = variable.into();
-        let is_name = !variable.is_empty()
-            && variable.len() <= 256
-            && !variable.starts_with(|first: char| first.is_ascii_digit())
-            && variable
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if !is_name {
-            // The message does not repeat the text, because somebody may have pasted the key instead of the name.
-            return Err(Error::new(
-                ErrorKind::InvalidKey,
-                "this is not the name of an environment variable (letters, digits and _): give the name, not the key",
-            ));
-        }
-        let text = env::var_os(&variable).map(|value| Zeroizing::new(value.into_encoded_bytes()));
-        let Some(text) = text.filter(|value| !value.is_empty()) else {
-            return Err(Error::new(
-                ErrorKind::MissingKey,
-                format!("${variable} is not set: it must hold the key, base64 of 32 bytes"),
-            ));
-        };
-        let key = std::str::from_utf8(&text)
-            .ok()
-            .and_then(|text| MasterKey::from_base64(text).ok());
+        let text = environment::read(&variable, "the key, base64 of 32 bytes")?;
+        let key = text.and_then(|text| MasterKey::from_base64(&text).ok());
         match key {
             Some(key) => Ok(Self::new(variable, key)),
             None => Err(Error::new(

@@ -96,11 +96,12 @@ impl Keyring {
     }
 
     /// Wraps `data_key` for `recipient`, which need not be one of [`recipients`](Keyring::recipients); `None` if no key of
-    /// the keyring can.
+    /// the keyring can. For a public key of age, which the recipient itself holds, nobody needs a key.
     ///
     /// # Errors
     ///
-    /// Those of [`Encrypter::wrap`], if no other key of the keyring can either.
+    /// Those of [`Encrypter::wrap`], if no other key of the keyring can either, and
+    /// [`InvalidKey`](ErrorKind::InvalidKey) for a recipient `age` without a public key.
     pub fn wrap(
         &self,
         recipient: &Recipient,
@@ -114,6 +115,10 @@ impl Keyring {
                 Err(error) => failure = Some(error),
                 wrapped => return wrapped,
             }
+        }
+        #[cfg(feature = "age")]
+        if let Some(public) = crate::AgeRecipient::from_recipient(recipient)? {
+            return public.wrap(recipient, data_key, associated_data);
         }
         failure.map_or(Ok(None), Err)
     }

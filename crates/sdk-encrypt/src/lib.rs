@@ -30,10 +30,12 @@
 //!
 //! | to | see |
 //! |---|---|
-//! | take a key from the environment or a file | [`EnvKey`], `KeyFile` |
-//! | make a key | [`MasterKey::generate`], `KeyFile::create` |
+//! | use the keys of `age-keygen`, and seal for colleagues' public keys | `Age`, `AgeRecipient` |
+//! | take 32 bytes from the environment or a file | [`EnvKey`], `KeyFile` |
+//! | make a key | `AgeKey::generate`, `Age::create`, [`MasterKey::generate`], `KeyFile::create` |
 //! | seal for several keys, or replace a key | [`Keyring::also_seal_for`], [`Keyring::also_open`] |
-//! | use a key service or a device | [`Encrypter`], and the example `implement_encrypter` |
+//! | use a passphrase | `Passphrase` |
+//! | use a key service or a device | [`Encrypter`], and the example `implement_encrypter`; or `KeyProgram`, without Rust |
 //! | read the files of envelope version 1 | [`LegacyCipher`], [`Keyring::accept_v1`] |
 //! | encrypt nothing | [`Noop`] |
 //!
@@ -48,35 +50,62 @@
 //!
 //! * This crate cannot protect keys in swap, core dumps, processor registers and the environment of the process.
 //! * A key cannot be revoked: it opens every copy of every file that was sealed for it.
-//! * `KeyFile` exists on Unix only.
+//! * Keys in files exist on Unix only.
 //! * Every recipient of a file can also write one: recipients do not sign.
 //!
 //! # Features
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `key-file` | yes | `KeyFile`, on Unix: keys in files that only their owner can read |
+//! | `age` | yes | `Age` and `AgeRecipient`: keys in age's format, wrapped for with HPKE (RFC 9180) |
+//! | `key-file` | yes | `KeyFile`, on Unix, and the files of `Age`: keys in files that only their owner can read |
+//! | `command` | no | `KeyProgram`: a program that keeps the key |
+//! | `passphrase` | no | `Passphrase`: Argon2id (RFC 9106) |
 //! | `legacy-aes-gcm` | no | `EnvKey::legacy`: the AES-256-GCM of envelope version 1 (NIST SP 800-38D) |
 
+#[cfg(feature = "age")]
+mod age;
+#[cfg(feature = "age")]
+mod age_key;
 mod encrypter;
 mod env_key;
+mod environment;
 mod error;
 #[cfg(all(unix, feature = "key-file"))]
 mod key_file;
+#[cfg(feature = "command")]
+mod key_program;
 mod keyring;
 mod legacy;
 mod master_key;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod memory_tests;
 mod noop;
+#[cfg(feature = "passphrase")]
+mod passphrase;
+#[cfg(all(unix, feature = "key-file"))]
+mod private_file;
 mod recipient;
 
+#[cfg(feature = "age")]
+pub use age::Age;
+#[cfg(feature = "age")]
+pub use age_key::{AgeKey, AgeRecipient};
 pub use encrypter::Encrypter;
 pub use env_key::EnvKey;
 pub use error::{Error, ErrorKind};
 #[cfg(all(unix, feature = "key-file"))]
-pub use key_file::{KeyFile, Published};
+pub use key_file::KeyFile;
+#[cfg(feature = "command")]
+pub use key_program::KeyProgram;
 pub use keyring::Keyring;
 pub use legacy::LegacyCipher;
 pub use master_key::{Fingerprint, MasterKey};
 pub use noop::Noop;
+#[cfg(feature = "passphrase")]
+pub use passphrase::Passphrase;
+#[cfg(all(unix, feature = "key-file"))]
+pub use private_file::Published;
 pub use recipient::{Recipient, RecipientBody};
 pub use zeroize::Zeroizing;

@@ -33,11 +33,22 @@ impl Recipient {
         self.body.text("fingerprint")
     }
 
-    /// Whether both stand for the same key: equal kinds and fingerprints, or equal bodies where there is no fingerprint. The
-    /// same 32 bytes are the same key in a variable and in a file.
+    #[cfg(feature = "passphrase")]
+    pub(crate) fn with_number(mut self, member: &str, value: u32) -> Self {
+        self.body.0.insert(member.into(), value.into());
+        self
+    }
+
+    /// What tells the key from others of its kind: its public key or its fingerprint, where the encrypter records one.
+    pub fn identity(&self) -> Option<&str> {
+        self.body.text("public-key").or_else(|| self.fingerprint())
+    }
+
+    /// Whether both stand for the same key: equal kinds and [identities](Recipient::identity), or equal bodies where there is
+    /// no identity. The same 32 bytes are the same key in a variable and in a file.
     pub fn is_same_key(&self, other: &Self) -> bool {
         self.kind() == other.kind()
-            && match (self.fingerprint(), other.fingerprint()) {
+            && match (self.identity(), other.identity()) {
                 (Some(mine), Some(theirs)) => mine == theirs,
                 (None, None) => self.body == other.body,
                 _ => false,
@@ -52,7 +63,7 @@ impl Recipient {
         }
     }
 
-    /// Describes this recipient in error messages: its name and, where recorded, its fingerprint and its environment
+    /// Describes this recipient in error messages: its name and, where recorded, its identity and its environment
     /// variable, each cut after 64 characters, because they may come from a file that is not authenticated yet.
     pub fn describe(&self) -> String {
         let shown = |text: &str| {
@@ -62,8 +73,8 @@ impl Recipient {
                 .collect::<String>()
         };
         let mut description = shown(&self.name);
-        if let Some(fingerprint) = self.fingerprint() {
-            description.push_str(&format!(" {}", shown(fingerprint)));
+        if let Some(identity) = self.identity() {
+            description.push_str(&format!(" {}", shown(identity)));
         }
         if let Some(variable) = self.body.text("env-var") {
             description.push_str(&format!(" (${})", shown(variable)));
@@ -81,6 +92,11 @@ impl RecipientBody {
     /// The text of `member`, if it is a string.
     pub fn text(&self, member: &str) -> Option<&str> {
         self.0.get(member)?.as_str()
+    }
+
+    #[cfg(feature = "passphrase")]
+    pub(crate) fn number(&self, member: &str) -> Option<u64> {
+        self.0.get(member)?.as_u64()
     }
 
     /// Whether the object has no members.

@@ -70,7 +70,9 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
+//! | `age` | yes | `encrypt::Age`: keys in age's format |
 //! | `key-file` | yes | `encrypt::KeyFile`, on Unix: keys in files that only their owner can read |
+//! | `command`, `passphrase` | no | `encrypt::KeyProgram` and `encrypt::Passphrase`: see `sdk-encrypt` |
 //! | `legacy-aes-gcm` | no | the AES-256-GCM of envelope version 1: see `sdk-encrypt` |
 
 mod backend;

@@ -1,7 +1,7 @@
 //! Compares the revisions of a history with those that they follow, on several threads.
 
 use crate::diff::{Counts, Diff, EntryChange};
-use crate::document::{Document, candidates, text_of};
+use crate::document::{Document, candidates, text_in_layout};
 use crate::exit::Failure;
 use crate::history::{Base, Node};
 use crate::stack::Stack;
@@ -32,7 +32,7 @@ pub(crate) fn changes_of(
     let open = |rev: &Revision, _: &String| {
         let found = stack.document(Some(rev))?;
         let Raw { bytes, .. } = stack.state_of(rev, found.document)?;
-        Ok(text_of(bytes)?)
+        Ok(text_in_layout(bytes)?)
     };
     let compare = |old: &String, new: &String| {
         // Most revisions leave most entries as they are: that is seen without splitting the documents.

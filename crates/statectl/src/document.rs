@@ -9,6 +9,8 @@ use std::ops::Range;
 
 /// So many entries may be missing from a document that is split like another one, before entries are parsed that both have.
 const LOOK_AHEAD: usize = 16;
+/// How an encoded document begins.
+const BEGINNING: &str = "{\"format-version\":1,\"factory\":{\"name\":";
 /// How an encoded entry begins.
 const ADDRESS: &str = "{\"address\":\"";
 
@@ -24,7 +26,17 @@ pub(crate) struct Document {
     others: Vec<(String, Range<usize>)>,
 }
 
-pub(crate) fn text_of(bytes: Vec<u8>) -> Result<String, Error> {
+/// The text of a document, for [`candidates`].
+pub(crate) fn text_in_layout(bytes: Vec<u8>) -> Result<String, Error> {
+    let text = text_of(bytes)?;
+    match text.starts_with(BEGINNING) {
+        true => Ok(text),
+        // Another tool may have written it in another layout.
+        false => text_of(State::decode(text.as_bytes())?.encode()?),
+    }
+}
+
+fn text_of(bytes: Vec<u8>) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8"))
 }
 
@@ -374,6 +386,9 @@ mod tests {
                 "binding": {"alias": "aws", "kind": "vm"} } ] }"#;
         let document = Document::split(text.into()).unwrap();
         assert_eq!((document.len(), document.address(0)), (1, "a"));
+        let text = text_in_layout(text.into()).unwrap();
+        assert!(text.starts_with(BEGINNING));
+        assert_eq!(candidates(&text, "a"), [document.entry(0)]);
     }
 
     #[test]

@@ -3,23 +3,26 @@
 use crate::environment;
 use crate::exit::{Failure, NOT_OPENED};
 use crate::output::Output;
+use crate::passphrase::{self, Asked};
+use crate::text;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use etcetera::BaseStrategy as _;
 use sdk_state::encrypt::{
-    self, Encrypter, EnvKey, ErrorKind, Fingerprint, KeyFile, Keyring, LegacyCipher, MasterKey, Noop,
-    Published, Recipient,
+    self, Age, AgeKey, AgeRecipient, Encrypter, EnvKey, ErrorKind, KeyFile, KeyProgram, Keyring,
+    LegacyCipher, Noop, Passphrase, Published, Recipient,
 };
 use sdk_state::envelope::UnverifiedHeader;
 use sdk_state::{EnvelopeVersion, StackId};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Which keys seal and open.
 #[derive(Debug, Args)]
 pub(crate) struct KeyOptions {
-    /// A key to seal for and to open with: env-key:VAR, key-file:PATH, or noop alone for no encryption. May be repeated
-    /// [env: STATECTL_ENCRYPTER, comma-separated] [default: the key file statectl/key in your configuration directory]
+    /// A key to seal for and to open with: age:PATH, age-env:VAR, passphrase, env-key:VAR, key-file:PATH, command:PROGRAM, a
+    /// public key age1…, which only seals, or noop alone for no encryption. May be repeated [env: STATECTL_ENCRYPTER,
+    /// comma-separated] [default: the key file statectl/key in your configuration directory]
     #[arg(long = "encrypter", global = true, value_name = "SPEC")]
     encrypters: Vec<String>,
 
@@ -35,20 +38,32 @@ pub(crate) struct KeyOptions {
     /// Write files that unobin can open, with the first env-key of --encrypter or with noop; implies --accept-v1
     #[arg(long, global = true)]
     write_v1: bool,
+
+    #[arg(skip)]
+    passphrase: Asked,
 }
 
 /// Where a key is, as the operator gives it.
 #[derive(Debug, PartialEq)]
 enum Spec {
+    Age(PathBuf),
+    AgeEnv(String),
+    AgeRecipient(Box<AgeRecipient>),
+    Command(PathBuf),
     EnvKey(String),
     KeyFile(PathBuf),
     Noop,
+    Passphrase,
 }
 
 /// How a SPEC begins, and what it names.
 pub(crate) const KINDS: &[(&str, &str)] = &[
-    ("env-key:", "a key in a variable"),
-    ("key-file:", "a key file"),
+    ("age:", "a file with keys of age"),
+    ("age-env:", "a key of age in a variable"),
+    ("passphrase", "a passphrase"),
+    ("env-key:", "32 bytes in a variable"),
+    ("key-file:", "a file with 32 bytes"),
+    ("command:", "a program that has the key"),
     ("noop", "no encryption"),
 ];
 
@@ -77,23 +92,29 @@ impl KeyOptions {
                 .into()),
             };
         }
+        if also_open.iter().any(|spec| matches!(spec, Spec::AgeRecipient(_))) {
+            return Err(Failure::usage(
+                "a public key opens nothing: give --also-open the secret key, as age:PATH or age-env:VAR",
+            )
+            .into());
+        }
         let (first, others) = match encrypters.split_first() {
             None => (default_key()?, Vec::new()),
-            Some((first, others)) => (Key::open(first)?, Key::open_all(others)?),
+            Some((first, others)) => (self.open(first)?, self.open_all(others)?),
         };
-        let mut seen = vec![first.identity];
         let mut legacy = first.legacy;
         let mut ring = Keyring::from(first.encrypter);
+        let mut seen = vec![first.identity];
         for key in others {
-            if seen.contains(&key.identity) {
-                let (name, fingerprint) = key.identity;
-                return Err(Failure::usage(format!("the key {name} {fingerprint} is given twice")).into());
+            if seen.iter().any(|known| known.is_same_key(&key.identity)) {
+                let message = format!("the key {} is given twice", key.identity.describe());
+                return Err(Failure::usage(message).into());
             }
             seen.push(key.identity);
             ring = ring.also_seal_for(key.encrypter)?;
             legacy = legacy.or(key.legacy);
         }
-        for key in Key::open_all(&also_open)? {
+        for key in self.open_all(&also_open)? {
             ring = ring.also_open(key.encrypter)?;
             // The same cipher opens and writes version 1, and nothing is written for a key that only opens.
             if !self.write_v1 {
@@ -140,15 +161,16 @@ impl KeyOptions {
         let NoRing::NoDefault { path, .. } = missing else {
             return Err(missing.into());
         };
-        let key = MasterKey::generate()?;
-        if KeyFile::create(&path, &key)? == Published::Now {
-            output.notice(format_args!(
-                "made the key {} (fingerprint {}); back it up: if you lose it, you lose what it seals",
-                path.display(),
-                key.fingerprint()
-            ));
+        let key = AgeKey::generate()?;
+        if Age::create(&path, &key, text::now())? == Published::Now {
+            output.notice(made(&path, &key.public().to_string()));
         }
         Ok(self.ring()?)
+    }
+
+    /// Asks a second time for a passphrase that nothing is sealed for yet.
+    pub(crate) fn confirm_passphrase(&self) -> Result<(), Failure> {
+        self.passphrase.confirm()
     }
 
     pub(crate) fn accepts_v1(&self) -> bool {
@@ -194,6 +216,22 @@ impl KeyOptions {
         .any(|spec| spec == Spec::EnvKey(name.into()))
     }
 
+    fn open(&self, spec: &Spec) -> Result<Key, NoRing> {
+        match spec {
+            // Its salt is not known before a file is opened, so its recipient is not asked for.
+            Spec::Passphrase => Ok(Key {
+                encrypter: self.passphrase.key()?,
+                identity: Recipient::new(Passphrase::NAME),
+                legacy: None,
+            }),
+            _ => Key::open(spec),
+        }
+    }
+
+    fn open_all(&self, specs: &[Spec]) -> Result<Vec<Key>, NoRing> {
+        specs.iter().map(|spec| self.open(spec)).collect()
+    }
+
     fn plain_ring(&self) -> Result<Keyring, NoRing> {
         let ring = Keyring::from(Noop);
         match self.accepts_v1() {
@@ -236,6 +274,9 @@ fn option_for(recipient: &Recipient) -> String {
             format!("--encrypter env-key:{}", variable_of(recipient).unwrap_or("VAR"))
         }
         KeyFile::NAME => "--encrypter key-file:PATH".into(),
+        Age::NAME => "--encrypter age:PATH".into(),
+        Passphrase::NAME => "--encrypter passphrase".into(),
+        KeyProgram::NAME => "--encrypter command:PROGRAM".into(),
         _ => format!("the key {}", recipient.describe()),
     }
 }
@@ -260,18 +301,27 @@ fn given(options: &[String], variable: &str) -> Result<Vec<Spec>, Failure> {
         .iter()
         .map(String::as_str)
         .chain(of_environment)
-        .map(|spec| {
-            Spec::parse(spec)
-                .ok_or_else(|| Failure::usage("a key is given as env-key:VAR, key-file:PATH or noop"))
-        })
+        .map(Spec::parse)
         .collect()
 }
 
-/// The key of a recipient, as the operator names it. A text that names no key is not repeated: it may be the key itself.
+/// The key of a new recipient, as the operator names it. A text that names no key is not repeated: it may be the key itself.
 pub(crate) fn encrypter(text: &str) -> Result<Arc<dyn Encrypter>, Failure> {
-    let spec = Spec::parse(text)
-        .ok_or_else(|| Failure::usage("a recipient is given as env-key:VAR or key-file:PATH"))?;
-    Ok(Key::open(&spec)?.encrypter)
+    Ok(Key::open(&Spec::parse(text)?)?.encrypter)
+}
+
+/// The recipient that the operator names by its key; `None` for other names, and for a passphrase, which nobody is asked for.
+pub(crate) fn recipient(text: &str) -> Option<Recipient> {
+    let spec = Spec::parse(text).ok().filter(|spec| *spec != Spec::Passphrase)?;
+    Some(Key::open(&spec).ok()?.identity)
+}
+
+/// What is said about a new key.
+pub(crate) fn made(path: &Path, name: &str) -> String {
+    format!(
+        "made the key {} ({name}); back it up: if you lose it, you lose what it seals",
+        path.display()
+    )
 }
 
 fn default_key() -> Result<Key, NoRing> {
@@ -282,7 +332,7 @@ fn default_key() -> Result<Key, NoRing> {
         })?
         .config_dir()
         .join("statectl/key");
-    KeyFile::open(&path)
+    KeyFile::open_any(&path)
         .map(Key::from)
         .map_err(|error| match error.kind() {
             ErrorKind::MissingKey => NoRing::NoDefault {
@@ -296,15 +346,28 @@ fn default_key() -> Result<Key, NoRing> {
 impl Spec {
     /// Whether it is opened without asking a person or a program.
     fn is_at_hand(&self) -> bool {
-        matches!(self, Self::EnvKey(_) | Self::KeyFile(_))
+        matches!(
+            self,
+            Self::Age(_) | Self::AgeEnv(_) | Self::EnvKey(_) | Self::KeyFile(_)
+        )
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Result<Self, Failure> {
         match text.split_once(':') {
-            Some(("env-key", variable)) if !variable.is_empty() => Some(Self::EnvKey(variable.into())),
-            Some(("key-file", path)) if !path.is_empty() => Some(Self::KeyFile(path.into())),
-            None if text == Noop::NAME => Some(Self::Noop),
-            _ => None,
+            Some(("age", path)) if !path.is_empty() => Ok(Self::Age(path.into())),
+            Some(("age-env", variable)) if !variable.is_empty() => Ok(Self::AgeEnv(variable.into())),
+            Some(("command", program)) if !program.is_empty() => Ok(Self::Command(program.into())),
+            Some(("env-key", variable)) if !variable.is_empty() => Ok(Self::EnvKey(variable.into())),
+            Some(("key-file", path)) if !path.is_empty() => Ok(Self::KeyFile(path.into())),
+            None if text == Noop::NAME => Ok(Self::Noop),
+            None if text == Passphrase::NAME => Ok(Self::Passphrase),
+            None if text.starts_with("age1") => match text.parse() {
+                Ok(recipient) => Ok(Self::AgeRecipient(Box::new(recipient))),
+                Err(problem) => Err(Failure::from(problem).into_usage()),
+            },
+            _ => Err(Failure::usage(
+                "a key is given as age:PATH, age-env:VAR, age1…, passphrase, env-key:VAR, key-file:PATH, command:PROGRAM or noop",
+            )),
         }
     }
 }
@@ -313,36 +376,41 @@ impl Spec {
 struct Key {
     encrypter: Arc<dyn Encrypter>,
     /// Two recipients of one file differ in this.
-    identity: (&'static str, Fingerprint),
+    identity: Recipient,
     legacy: Option<LegacyCipher>,
 }
 
 impl Key {
     fn open(spec: &Spec) -> Result<Self, NoRing> {
         match spec {
+            Spec::Age(path) => Ok(Self::sealing(Age::open(path)?)),
+            Spec::AgeEnv(variable) => Ok(Self::sealing(Age::from_env(variable)?)),
+            Spec::AgeRecipient(recipient) => Ok(Self::sealing(AgeRecipient::clone(recipient))),
+            Spec::Command(program) => Ok(Self::sealing(KeyProgram::open(program)?)),
+            Spec::Passphrase => Ok(Self::from(passphrase::new()? as Arc<dyn Encrypter>)),
             Spec::EnvKey(variable) => {
                 let key = EnvKey::from_env(variable)?;
                 Ok(Self {
                     legacy: Some(key.legacy()),
-                    identity: (EnvKey::NAME, key.fingerprint()),
+                    identity: key.recipient().clone(),
                     encrypter: Arc::new(key),
                 })
             }
-            Spec::KeyFile(path) => Ok(KeyFile::open(path)?.into()),
+            Spec::KeyFile(path) => Ok(Self::sealing(KeyFile::open(path)?)),
             Spec::Noop => Err(Failure::usage("noop cannot be combined with keys").into()),
         }
     }
 
-    fn open_all(specs: &[Spec]) -> Result<Vec<Self>, NoRing> {
-        specs.iter().map(Self::open).collect()
+    fn sealing(key: impl Encrypter + 'static) -> Self {
+        Self::from(Arc::new(key) as Arc<dyn Encrypter>)
     }
 }
 
-impl From<KeyFile> for Key {
-    fn from(key: KeyFile) -> Self {
+impl From<Arc<dyn Encrypter>> for Key {
+    fn from(encrypter: Arc<dyn Encrypter>) -> Self {
         Self {
-            identity: (KeyFile::NAME, key.fingerprint()),
-            encrypter: Arc::new(key),
+            identity: encrypter.recipient().clone(),
+            encrypter,
             legacy: None,
         }
     }

@@ -82,6 +82,7 @@ mod masked;
 mod members;
 mod nearest;
 mod output;
+mod passphrase;
 mod place;
 mod progress;
 mod pruning;

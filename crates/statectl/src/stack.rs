@@ -150,7 +150,13 @@ impl Context {
         let keyless = self.keyless(name)?;
         let keys = &self.options.keys;
         let ring = match keys.ring() {
-            Ok(ring) => ring,
+            Ok(ring) => {
+                // Only a first revision is sealed for the keys that are given.
+                if matches!(keyless.store().current(), Ok(None)) {
+                    keys.confirm_passphrase()?;
+                }
+                ring
+            }
             Err(NoRing::Other(failure)) => return Err(failure),
             Err(missing) => match keyless.newest_header()? {
                 None => keys.ring_with_new_default(missing, &self.output)?,

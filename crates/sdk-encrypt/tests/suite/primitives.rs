@@ -221,3 +221,26 @@ fn aes_256_gcm_matches_its_test_cases_13_to_16() {
         check::<aes_gcm::Aes256Gcm>(key, nonce, associated_data, plaintext, sealed);
     }
 }
+
+/// Section 5.3: Argon2id with a secret and associated data, which the encrypters do not use.
+#[cfg(feature = "passphrase")]
+#[test]
+fn argon2id_matches_rfc_9106() {
+    use argon2::{Algorithm, Argon2, AssociatedData, ParamsBuilder, Version};
+    let mut parameters = ParamsBuilder::new();
+    parameters.m_cost(32).t_cost(3).p_cost(4).output_len(32);
+    parameters.data(AssociatedData::new(&[4; 12]).unwrap());
+    let argon2 = Argon2::new_with_secret(
+        &[3; 8],
+        Algorithm::Argon2id,
+        Version::V0x13,
+        parameters.build().unwrap(),
+    );
+    let mut tag = [0; 32];
+    argon2
+        .unwrap()
+        .hash_password_into(&[1; 32], &[2; 16], &mut tag)
+        .unwrap();
+    let expected = "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659";
+    assert_eq!(tag.as_slice(), hex(expected));
+}

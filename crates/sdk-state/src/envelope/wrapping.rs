@@ -83,7 +83,6 @@ pub(super) fn unwrap(keyring: &Keyring, recipients: &[WrappedKey], context: &[u8
     let mut failure = None;
     let mut named = None;
     for encrypter in keyring.openers() {
-        let own = encrypter.recipient();
         for wrapped in recipients {
             let bound_to = recipient_context(context, &wrapped.name);
             let recipient = wrapped.recipient();
@@ -93,7 +92,7 @@ pub(super) fn unwrap(keyring: &Keyring, recipients: &[WrappedKey], context: &[u8
                         return Ok(data_key);
                     }
                 }
-                Ok(None) if own.is_same_key(&recipient) => named = Some(encrypter),
+                Ok(None) if encrypter.recipient().is_same_key(&recipient) => named = Some(encrypter),
                 Ok(None) => {}
                 Err(error) => failure = Some(error),
             }

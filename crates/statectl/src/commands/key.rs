@@ -227,7 +227,7 @@ impl Remove {
         let (stacks, texts) = stacks_and_texts(context, &self.arguments, self.all)?;
         let names = texts.iter().map(|text| Named {
             text: text.clone(),
-            key: keys::encrypter(text).ok().map(|key| key.recipient().clone()),
+            key: keys::recipient(text),
         });
         let change = Change::Remove(names.collect());
         let extent = Extent {

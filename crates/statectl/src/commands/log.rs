@@ -1,3 +1,4 @@
+use super::push::keep_large_blocks;
 use super::revisions::Row;
 use crate::comparing;
 use crate::exit::{Failure, NOT_OPENED};
@@ -107,6 +108,7 @@ impl Query<'_> {
             .as_ref()
             .map_or_else(Settings::default, settings_for_display);
         let is_hidden = |node: &Node| !self.is_everything && settings.trashed(&node.step.revision).is_some();
+        keep_large_blocks();
         let nodes: Box<dyn Iterator<Item = Node>> = match &current {
             Some(current) if !self.is_everything => Box::new(Way::back_from(stack.store(), current.clone())?),
             current => Box::new(history::all(stack.store(), current.as_ref())?),
@@ -143,6 +145,11 @@ impl Query<'_> {
                 true => history.revisions.extend(rows),
                 false => context.output().part(|page| lines.print(page, &rows))?,
             }
+        }
+        if let Some(address) = self.address.filter(|_| left == self.limit && left > 0) {
+            context
+                .output()
+                .notice(format_args!("no revision changed an entry {address:?}"));
         }
         unknown.warn(context);
         match context.output().is_json() {
@@ -256,13 +263,13 @@ impl Unknown {
 
     fn warn(&self, context: &Context) {
         if let Some(first) = &self.first {
-            let more = match self.count {
-                1 => String::new(),
-                count => format!(", and of {} others", count - 1),
+            let revisions = match self.count {
+                1 => "1 revision".to_owned(),
+                count => format!("{count} revisions"),
             };
             context
                 .output()
-                .warning(format_args!("changes are not known{more} of {first}"));
+                .warning(format_args!("the changes of {revisions} are not known: {first}"));
         }
     }
 }

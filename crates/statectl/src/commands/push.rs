@@ -348,7 +348,7 @@ pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Progress), Failure> {
 /// Lets the allocator reuse the memory of large documents. glibc gives a freed block back to the kernel, and every page of the
 /// next one faults again, until it has seen a block of that size freed (mallopt(3), `M_MMAP_THRESHOLD`). Nothing is touched
 /// here. A push of 10,000 entries has 5,400 page faults then instead of 6,700.
-fn keep_large_blocks() {
+pub(super) fn keep_large_blocks() {
     drop(black_box(Vec::<u8>::with_capacity(LARGEST_KEPT_BLOCK)));
 }
 

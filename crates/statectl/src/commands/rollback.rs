@@ -1,4 +1,4 @@
-use super::push::{after_storing, demand_short};
+use super::push::{after_storing, demand_short, warn_if_lost};
 use crate::diff::Diff;
 use crate::exit::{FAILED, Failure};
 use crate::held;
@@ -114,6 +114,7 @@ impl Rollback {
             Some(message) => message.clone(),
             None => format!("rolled back to {rev}"),
         };
+        warn_if_lost(stack, self.message.as_deref());
         let stored = run.save(wanted, message).map_err(after_storing)?;
         drop(run);
         held.give_back_after_change(stack);

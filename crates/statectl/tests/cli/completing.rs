@@ -195,10 +195,13 @@ fn complete_in(shell: &mut Shell, stores: &(Sandbox, [String; 2]), shows_help: b
         &["resource.database", "action.migrate"],
     );
     shell.offers("statectl push --for", &["--force", "--format"]);
-    shell.offers("statectl list --encrypter ", &["env-key:", "key-file:", "noop"]);
+    shell.offers(
+        "statectl list --encrypter ",
+        &["age:", "env-key:", "passphrase", "noop"],
+    );
     let answer = shell.answer(
         sandbox,
-        &format!("statectl list --encrypter key-file:config/statectl/k\t{PROD}"),
+        &format!("statectl list --encrypter age:config/statectl/k\t{PROD}"),
     );
     assert!(answer.contains("resource.database"), "{answer}");
     shell.run("statectl push network/prod stat\t--root other --message done");
@@ -297,9 +300,39 @@ fn completion_reads_the_store_that_is_named() {
     );
     let key = &sandbox.key("new-key");
     assert_eq!(of("STATECTL_ENCRYPTER", key, &["show", PROD, "res"]), [""; 0]);
-    let key = &format!("key-file:{}", sandbox.default_key().display());
+    let key = &format!("age:{}", sandbox.default_key().display());
     let shown = of("STATECTL_ENCRYPTER", key, &["show", PROD, "res"]);
     assert_eq!(shown, ["resource.database\taws.database"]);
+}
+
+/// A key that a person or a program must be asked for is none at the tab key.
+#[test]
+fn completion_asks_neither_people_nor_programs() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (sandbox, _) = stores();
+    let program = sandbox.path("program");
+    fs::write(&program, "#!/bin/sh\ntouch asked\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    for key in ["passphrase", "command:./program"] {
+        let mut command = sandbox.command(&[]);
+        command.env("STATECTL_PASSPHRASE_COMMAND", "./program");
+        let addresses = offered(&mut command, &["--encrypter", key, "show", PROD, "res"]);
+        assert_eq!(addresses, [""; 0], "{key}");
+    }
+    assert!(!sandbox.path("asked").exists());
+    // Another key that is given beside them opens.
+    let key = format!("age:{}", sandbox.default_key().display());
+    let words = [
+        "--encrypter",
+        "passphrase",
+        "--also-open",
+        &key,
+        "show",
+        PROD,
+        "res",
+    ];
+    assert_eq!(offered(&mut sandbox.command(&[]), &words).len(), 1);
 }
 
 #[test]

@@ -171,10 +171,9 @@ fn log_of_an_entry_shows_who_changed_it_and_how() {
     assert!(shown.contains("inputs.note: \"second\" → \"third\""), "{shown}");
     assert!(shown.contains("inputs.password: (sensitive), changed"), "{shown}");
     assert!(!shown.contains(SECRET), "{shown}");
-    assert_eq!(
-        revisions(&sandbox.document(&["log", PROD, "resource.nosuch"])),
-        [""; 0]
-    );
+    let none = sandbox.run(&["log", PROD, "resource.nosuch"]).expect(0);
+    let none = none.says(&["no revision changed an entry \"resource.nosuch\""]);
+    assert_eq!(none.out, "");
 }
 
 #[test]
@@ -267,7 +266,7 @@ fn revision_that_does_not_open_hides_no_other() {
         .map(|row| row["changes"].is_object())
         .collect();
     assert_eq!(known, [true, false, false, true]);
-    run.says(&["changes are not known, and of 1 others", &third]);
+    run.says(&["the changes of 2 revisions are not known", &third]);
 }
 
 /// More revisions than are compared at a time, and each with its own count.

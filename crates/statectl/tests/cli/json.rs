@@ -49,6 +49,7 @@ fn every_document_follows_its_schema() {
         ("unlocked", &["force-unlock", PROD, "--yes"]),
         ("key", &["keygen"]),
         ("key", &["keygen", "key"]),
+        ("key", &["keygen", "--base64"]),
         // With a holder.
         ("stacks", &["lock", PROD, "--", STATECTL, "stacks"]),
         (

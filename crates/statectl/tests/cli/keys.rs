@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 
 const PROD: &str = "demo/prod";
 
-fn fingerprint_of_default(sandbox: &Sandbox) -> String {
+fn name_of_default(sandbox: &Sandbox) -> String {
     let snapshots = sandbox.document(&["snapshots", PROD]);
     let sealed_for = snapshots["revisions"][0]["sealed-for"][0].as_str().unwrap();
-    sealed_for.strip_prefix("key-file ").unwrap().to_owned()
+    sealed_for.strip_prefix("age ").unwrap().to_owned()
 }
 
 #[test]
@@ -15,7 +15,7 @@ fn first_push_makes_the_default_key_and_says_so() {
     let sandbox = Sandbox::new();
     sandbox.write("state.json", &snapshot("prod", "first"));
     let run = sandbox.run(&["push", PROD, "state.json"]).expect(0);
-    run.says(&["made the key", "back it up", &fingerprint_of_default(&sandbox)]);
+    run.says(&["made the key", "back it up", &name_of_default(&sandbox)]);
     let mode = fs::metadata(sandbox.default_key()).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o600);
     let directory = sandbox.path("config/statectl");
@@ -54,7 +54,7 @@ fn racing_first_pushes_share_one_new_key() {
 #[test]
 fn missing_key_beside_snapshots_is_not_replaced() {
     let (sandbox, rev) = Sandbox::with_snapshot("first");
-    let fingerprint = fingerprint_of_default(&sandbox);
+    let fingerprint = name_of_default(&sandbox);
     fs::rename(sandbox.default_key(), sandbox.path("saved")).unwrap();
     sandbox.write("dev.json", &snapshot("dev", "first"));
     for arguments in [
@@ -65,7 +65,7 @@ fn missing_key_beside_snapshots_is_not_replaced() {
         &["show", PROD, "resource.database"],
     ] {
         let run = sandbox.run(arguments).expect(5);
-        run.says(&[&fingerprint, "config/statectl/key", "--encrypter key-file:PATH"]);
+        run.says(&[&fingerprint, "config/statectl/key", "--encrypter age:PATH"]);
         assert!(!sandbox.default_key().exists());
     }
     // What needs no key still works, and what does not exist is still told.
@@ -80,7 +80,7 @@ fn missing_key_beside_snapshots_is_not_replaced() {
             "pull",
             PROD,
             "--encrypter",
-            &format!("key-file:{}", sandbox.path("saved").display()),
+            &format!("age:{}", sandbox.path("saved").display()),
         ])
         .expect(0);
 }
@@ -89,7 +89,7 @@ fn missing_key_beside_snapshots_is_not_replaced() {
 fn another_key_writes_only_with_new_key() {
     let (sandbox, first) = Sandbox::with_snapshot("first");
     let other = sandbox.key("other");
-    let fingerprint = fingerprint_of_default(&sandbox);
+    let fingerprint = name_of_default(&sandbox);
     sandbox
         .run(&["pull", PROD, "--encrypter", &other])
         .expect(5)
@@ -151,7 +151,7 @@ fn first_push_chooses_the_recipients() {
 #[test]
 fn env_key_seals_opens_and_is_named_when_missing() {
     let sandbox = Sandbox::new();
-    let key = sandbox.answer(&["keygen"]);
+    let key = sandbox.answer(&["keygen", "--base64"]);
     sandbox.write("state.json", &snapshot("prod", "first"));
     let run = |arguments: &[&str], key: Option<&str>| {
         let mut command = sandbox.command(arguments);
@@ -200,12 +200,20 @@ fn keygen_makes_a_private_file_and_replaces_none() {
         fs::metadata(sandbox.path("key")).unwrap().permissions().mode() & 0o7777,
         0o600
     );
-    assert_eq!(document["fingerprint"].as_str().unwrap().len(), 16);
-    assert!(!document.to_string().contains(content.trim()));
+    let public_key = document["public-key"].as_str().unwrap();
+    assert_eq!(
+        content.lines().nth(1),
+        Some(&*format!("# public key: {public_key}"))
+    );
+    assert!(!document.to_string().contains(content.lines().nth(2).unwrap()));
     sandbox.run(&["keygen", "key"]).expect(1);
     assert_eq!(fs::read_to_string(sandbox.path("key")).unwrap(), content);
-    assert_eq!(sandbox.answer(&["keygen"]).len(), 44);
+    assert!(sandbox.answer(&["keygen"]).starts_with("AGE-SECRET-KEY-1"));
     assert_ne!(sandbox.answer(&["keygen"]), sandbox.answer(&["keygen"]));
+    let base64 = sandbox.document(&["keygen", "--base64", "other"]);
+    assert_eq!(base64["fingerprint"].as_str().unwrap().len(), 16);
+    assert_eq!(fs::read_to_string(sandbox.path("other")).unwrap().len(), 45);
+    assert_eq!(sandbox.answer(&["keygen", "--base64"]).len(), 44);
 }
 
 #[test]

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod age;
 mod completing;
 mod documentation;
 mod editing;
@@ -15,6 +16,7 @@ mod keys;
 mod locking;
 mod moving;
 mod outputs;
+mod passphrases;
 mod payloads;
 mod places;
 mod pushing;

@@ -135,7 +135,7 @@ fn root_is_named_in_four_ways() {
 #[test]
 fn hint_names_the_stack_only_as_an_argument() {
     let sandbox = Sandbox::new();
-    let key = sandbox.answer(&["keygen"]);
+    let key = sandbox.answer(&["keygen", "--base64"]);
     let run = |arguments: &[&str]| {
         let mut command = sandbox.command(arguments);
         Run::of(command.env("STACK_KEY", &key).output().unwrap())

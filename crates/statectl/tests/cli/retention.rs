@@ -17,7 +17,7 @@ const STATECTL: &str = env!("CARGO_BIN_EXE_statectl");
 
 fn store_of(sandbox: &Sandbox, stack: &str) -> Store {
     let backend = LocalBackend::new(sandbox.path(".unobin/state"), stack.parse().unwrap());
-    Store::new(backend, KeyFile::open(sandbox.default_key()).unwrap())
+    Store::new(backend, KeyFile::open_any(sandbox.default_key()).unwrap())
 }
 
 fn time(text: &str) -> OffsetDateTime {
@@ -401,7 +401,7 @@ fn revision_that_was_not_shown_does_not_go() {
 #[test]
 fn files_of_unobin_are_pruned_too() {
     let sandbox = Sandbox::new();
-    let key = sandbox.answer(&["keygen"]);
+    let key = sandbox.answer(&["keygen", "--base64"]);
     let run = |arguments: &[&str]| {
         let options = ["--encrypter", "env-key:STATE_KEY", "--write-v1"];
         let mut command = sandbox.command(&[arguments, &options].concat());
@@ -676,7 +676,7 @@ fn damaged_settings_do_not_keep_a_key_from_being_removed() {
 fn first_settings_are_sealed_for_the_recipients_of_the_stack() {
     let (sandbox, revs) = daily(1);
     let other = sandbox.key("other");
-    let default = format!("key-file:{}", sandbox.default_key().display());
+    let default = format!("age:{}", sandbox.default_key().display());
     sandbox
         .run(&[
             "pin",

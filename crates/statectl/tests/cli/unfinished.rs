@@ -24,7 +24,7 @@ const KEY: &str = "STATECTL_TEST_KEY";
 fn store_in(root: &Path, key: &Path) -> Store {
     let backend = LocalBackend::new(root, PROD.parse().unwrap());
     let provenance = Provenance::new().with_author("alice").with_host("build-7");
-    Store::new(backend, KeyFile::open(key).unwrap()).with_provenance(provenance)
+    Store::new(backend, KeyFile::open_any(key).unwrap()).with_provenance(provenance)
 }
 
 pub(crate) fn begin(sandbox: &Sandbox) -> Run {

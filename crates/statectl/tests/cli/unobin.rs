@@ -123,7 +123,7 @@ fn unobin_files_know_no_key_file() {
 #[test]
 fn wrong_key_for_a_unobin_file_names_its_variable() {
     let sandbox = sandbox();
-    let other = sandbox.answer(&["keygen"]);
+    let other = sandbox.answer(&["keygen", "--base64"]);
     let pull = ["pull", "network/prod", "--accept-v1", "--encrypter"];
     for (variable, hint) in [
         ("OTHER", "pass --encrypter env-key:UB_STATE_KEY"),
