@@ -1,7 +1,8 @@
 use crate::database::{Database, Fallible};
 use rusqlite::{OptionalExtension as _, Row, Transaction, TransactionBehavior as Access};
 use sdk_state::{
-    Appended, Backend, Created, Error, ErrorKind, Expect, Holder, Liveness, LockInfo, LockStatus,
+    Appended, Backend, Created, Error, ErrorKind, Expect, Holder, Irregularity, Liveness, LockInfo,
+    LockStatus,
 };
 use sdk_state::{LockToken, MAX_RECORD_BYTES, Pointer, Prefix, Revision, StackId, TryLock};
 
@@ -103,6 +104,10 @@ impl Backend for SqliteBackend {
     fn list(&self) -> Result<Vec<Revision>, Error> {
         self.database
             .names("SELECT revision FROM snapshots WHERE stack = ?1", [&self.stack])
+    }
+
+    fn inspect(&self) -> Result<Vec<Irregularity>, Error> {
+        self.locks.inspect()
     }
 
     fn current(&self) -> Result<Option<Pointer>, Error> {

@@ -113,6 +113,28 @@ fn revisions_are_pinned_pruned_and_restored() {
     assert!(!sandbox.answer(&["stacks"]).contains("settings"));
 }
 
+/// `check` asks the contract alone, so it works here as in a directory.
+#[test]
+fn check_finds_damage_in_the_database() {
+    let sandbox = Sandbox::new();
+    let first = sandbox.push("first", &[]);
+    let second = sandbox.push("second", &[]);
+    let sound = sandbox.answer(&["check", "--all"]);
+    assert_eq!(sound, "demo/prod: 2 revisions, 2 opened: nothing is wrong");
+    let database = rusqlite::Connection::open(sandbox.path("state.db")).unwrap();
+    let cut = "UPDATE snapshots SET sealed = substr(sealed, 1, length(sealed) - 9) WHERE revision = ?1";
+    assert_eq!(database.execute(cut, [&first]).unwrap(), 1);
+    database
+        .execute("UPDATE pointers SET revision = '?'", [])
+        .unwrap();
+    let (out, _) = sandbox.run(&["check", "demo/prod"], 5);
+    assert!(out.contains(&format!("revision-damaged: {first}: ")), "{out}");
+    assert!(
+        out.contains("current-damaged: ") && out.contains(&second),
+        "{out}"
+    );
+}
+
 #[test]
 fn snapshots_are_pushed_shown_moved_and_deleted() {
     let sandbox = Sandbox::new();
@@ -139,6 +161,27 @@ fn snapshots_are_pushed_shown_moved_and_deleted() {
         !String::from_utf8_lossy(&database).contains("resource.database"),
         "sealed"
     );
+}
+
+/// Completions are those of the program's own name and backend.
+#[test]
+fn stacks_are_completed_and_no_database_is_made() {
+    let sandbox = Sandbox::new();
+    let offered = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        let output = command.env("STATECTL_COMPLETE", "fish").output().unwrap();
+        assert_eq!(output.stderr, b"");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let words = ["--", "statectl-sqlite", "pull", "demo"];
+    assert_eq!(offered(&words), "");
+    assert!(!sandbox.path("state.db").exists());
+    sandbox.push("first", &[]);
+    assert_eq!(offered(&words), "demo/prod\n");
+    let words = ["--", "statectl-sqlite", "show", "demo/prod", "res"];
+    assert!(offered(&words).starts_with("resource.database\t"));
+    let script = sandbox.answer(&["completions", "bash"]);
+    assert!(script.contains("_statectl_sqlite statectl-sqlite"), "{script}");
 }
 
 #[test]

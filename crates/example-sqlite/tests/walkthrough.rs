@@ -46,14 +46,14 @@ fn every_link_to_the_example_leads_to_what_it_names() {
 
 /// The page says so.
 #[test]
-fn the_backend_has_less_than_330_lines_of_code() {
+fn the_backend_has_less_than_340_lines_of_code() {
     let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
     let count = |file: &str| read(file).lines().filter(is_code).count();
     let total = ["src/lib.rs", "src/database.rs", "src/backend.rs", "src/main.rs"]
         .map(count)
         .iter()
         .sum::<usize>();
-    assert!(total < 330, "{total}");
+    assert!(total < 340, "{total}");
 }
 
 /// The page names rules; the kit has them.

@@ -2,11 +2,11 @@ use crate::appender::{Addition, Appender};
 use crate::failure::Failure;
 use crate::snapshots::{self, Flushes};
 use crate::stack::StackDirectory;
-use crate::{journal, lock, pointer};
+use crate::{inspection, journal, lock, pointer};
 use rustix::io::Errno;
 use sdk_state::{
-    Appended, Backend, Created, Error, Expect, Holder, LockInfo, LockStatus, LockToken, MAX_RECORD_BYTES,
-    Pointer, Prefix, Revision, StackId, TryLock,
+    Appended, Backend, Created, Error, Expect, Holder, Irregularity, LockInfo, LockStatus, LockToken,
+    MAX_RECORD_BYTES, Pointer, Prefix, Revision, StackId, TryLock,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -265,6 +265,10 @@ impl Backend for LocalBackend {
 
     fn list(&self) -> Result<Vec<Revision>, Error> {
         self.in_existing(|| Ok(Vec::new()), |directory| snapshots::list(directory))
+    }
+
+    fn inspect(&self) -> Result<Vec<Irregularity>, Error> {
+        self.in_existing(|| Ok(Vec::new()), |directory| inspection::inspect(directory))
     }
 
     fn current(&self) -> Result<Option<Pointer>, Error> {

@@ -285,6 +285,11 @@ impl Directory {
         Filesystem::of(&self.handle).map_err(|errno| self.own_failure("look at the filesystem of", errno))
     }
 
+    /// The status of the directory itself.
+    pub(crate) fn own_stat(&self) -> Result<Stat, Failure> {
+        stat(&self.handle).map_err(|errno| self.own_failure("look at", errno))
+    }
+
     pub(crate) fn is_plain(stat: &Stat) -> bool {
         FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
     }

@@ -94,6 +94,7 @@ mod directory;
 mod failure;
 mod filesystem;
 mod flock;
+mod inspection;
 mod journal;
 mod layout;
 mod lock;

@@ -251,6 +251,18 @@ pub(crate) fn remove_stale(
     Ok(())
 }
 
+/// Returns whether nobody works on a temporary file any more. Where no flock tells, only an old one is abandoned.
+pub(crate) fn is_abandoned(directory: &Directory, filesystem: Filesystem, name: &str) -> bool {
+    let Ok(file) = directory.try_open_file(name) else {
+        return false;
+    };
+    let is_unused = match filesystem.is_trusted() {
+        true => flock::is_free(&file).unwrap_or(false),
+        false => is_old(&file),
+    };
+    is_unused && directory.leads_to(name, &file).unwrap_or(false)
+}
+
 fn is_old(file: &File) -> bool {
     #[expect(
         clippy::disallowed_methods,

@@ -1,6 +1,6 @@
 use sdk_state::{
-    Appended, Backend, Created, Error, ErrorKind, Expect, Holder, Lock, LockInfo, LockStatus, LockToken,
-    Pointer, Prefix, Revision, StackId, TryLock, Wait,
+    Appended, Backend, Created, Error, ErrorKind, Expect, Holder, Irregularity, Lock, LockInfo, LockStatus,
+    LockToken, Pointer, Prefix, Revision, StackId, TryLock, Wait,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -174,6 +174,10 @@ impl<B: Backend> Backend for Faulty<B> {
         let listed = go(Method::List, fault.as_deref(), None, || self.inner.list())?;
         self.plan.state().listed.clone_from(&listed);
         Ok(listed)
+    }
+
+    fn inspect(&self) -> Result<Vec<Irregularity>, Error> {
+        self.inner.inspect()
     }
 
     fn current(&self) -> Result<Option<Pointer>, Error> {

@@ -65,6 +65,8 @@ pub(crate) fn opening_and_reading_create_nothing(place: &Place) -> Check {
     // What they answer is for other rules.
     let _ = backend.list();
     is_absent(place, "list")?;
+    let _ = backend.inspect();
+    is_absent(place, "inspect")?;
     let _ = backend.current();
     is_absent(place, "current")?;
     let _ = backend.lock_status();
@@ -146,6 +148,23 @@ pub(crate) fn a_damaged_snapshot_hides_no_other(place: &Place) -> Check {
         lists(&*place.open()?, &revs)?;
     }
     Ok(())
+}
+
+pub(crate) fn nothing_of_its_own_is_irregular(place: &Place) -> Check {
+    let backend = place.open()?;
+    let is_regular = |when: &str| {
+        let found = done("inspecting", backend.inspect())?;
+        equal(&format!("what is irregular {when}"), &found, &Vec::new())
+    };
+    is_regular("in an empty place")?;
+    let held = lock(&*backend, "push")?;
+    let revs = create_many(&*backend, 3)?;
+    point(&*backend, &revs[0], &held.token)?;
+    point(&*backend, &revs[1], &held.token)?;
+    is_regular("under a lock")?;
+    done("removing a revision", backend.remove(&revs[0], Some(&held.token)))?;
+    done("unlocking", held.lock.unlock())?;
+    is_regular("after moves and a removal")
 }
 
 fn is_absent(place: &Place, after: &str) -> Check {

@@ -132,6 +132,8 @@ macro_rules! __rules {
                     "every snapshot is listed exactly once, whatever the order of creation"
                 a_damaged_snapshot_hides_no_other "LIST-02"
                     "a damaged snapshot is listed, and so are all others"
+                nothing_of_its_own_is_irregular "LIST-03"
+                    "inspecting finds nothing in a stack that only the backend has changed"
             }
             pointer {
                 current_names_what_it_was_moved_to "POINTER-01"

@@ -3,8 +3,8 @@
 use crate::support::Memory;
 use sdk_conformance::{Fixture, Method, RULES, Rule, TransportFault, Violation};
 use sdk_state::{
-    Appended, Backend, Catalog, Created, Error, ErrorKind, Expect, Holder, Lock, LockInfo, LockStatus,
-    LockToken, MemoryBackend, Pointer, Prefix, Revision, StackId, TryLock, Wait,
+    Appended, Backend, Catalog, Created, Error, ErrorKind, Expect, Holder, Irregularity, Lock, LockInfo,
+    LockStatus, LockToken, MemoryBackend, Pointer, Prefix, Revision, StackId, TryLock, Wait,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -148,6 +148,10 @@ impl Backend for SlowBackend {
 
     fn list(&self) -> Result<Vec<Revision>, Error> {
         self.line.trip(|| self.inner.list())
+    }
+
+    fn inspect(&self) -> Result<Vec<Irregularity>, Error> {
+        self.line.trip(|| self.inner.inspect())
     }
 
     fn current(&self) -> Result<Option<Pointer>, Error> {

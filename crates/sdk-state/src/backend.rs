@@ -173,6 +173,19 @@ pub trait Backend: Send + Sync {
     /// A [backend error](Backend#backend-errors).
     fn list(&self) -> Result<Vec<Revision>, Error>;
 
+    /// Returns what is irregular in the place of the stack and shows in no other answer, for an operator who checks a store.
+    ///
+    /// # Contract
+    ///
+    /// A damaged snapshot or a dead holder's lock is not listed, because the other methods report it. Nothing is listed for a
+    /// stack that does not exist, nor for one that only this backend has changed, unless a process died while it did
+    /// (LIST-03). It opens no snapshot. A medium that has room for nothing else, such as a table, always returns an empty list.
+    ///
+    /// # Errors
+    ///
+    /// A [backend error](Backend#backend-errors).
+    fn inspect(&self) -> Result<Vec<Irregularity>, Error>;
+
     /// Returns the pointer, whether or not the revision that it names exists; `None` when there is no pointer.
     ///
     /// # Contract
@@ -365,6 +378,40 @@ impl fmt::Debug for Prefix {
     }
 }
 
+/// Something in the place of a stack that is not as the backend leaves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Irregularity {
+    /// What is wrong with it.
+    pub kind: IrregularityKind,
+    /// The file or object, for messages, without secrets.
+    pub name: String,
+}
+
+impl Irregularity {
+    /// Makes an irregularity.
+    pub fn new(kind: IrregularityKind, name: impl Into<String>) -> Self {
+        Self {
+            kind,
+            name: name.into(),
+        }
+    }
+}
+
+/// What is wrong with an [`Irregularity`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IrregularityKind {
+    /// A process that died left it, and nobody will use it. It may be removed by hand.
+    Leftover,
+    /// It is not part of the store: somebody else put it there.
+    Foreign,
+    /// Other users than its owner may read or write it.
+    Exposed,
+    /// It belongs to another user than the stack, whose owner may be unable to read or replace it.
+    OtherOwner,
+}
+
 /// Which revision is current, and by which move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -500,6 +547,9 @@ macro_rules! forward_backend {
             }
             fn list(&self) -> Result<Vec<Revision>, Error> {
                 (**self).list()
+            }
+            fn inspect(&self) -> Result<Vec<Irregularity>, Error> {
+                (**self).inspect()
             }
             fn current(&self) -> Result<Option<Pointer>, Error> {
                 (**self).current()

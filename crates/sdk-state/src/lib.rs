@@ -102,7 +102,10 @@ mod writer;
 #[doc = include_str!("guarantees.md")]
 pub mod guarantees {}
 
-pub use backend::{Appended, Backend, Created, Expect, MAX_RECORD_BYTES, Pointer, Prefix, TryLock};
+pub use backend::{
+    Appended, Backend, Created, Expect, Irregularity, IrregularityKind, MAX_RECORD_BYTES, Pointer, Prefix,
+    TryLock,
+};
 pub use catalog::{Address, Catalog, Registry};
 pub use error::{Error, ErrorKind};
 pub use json::Json;

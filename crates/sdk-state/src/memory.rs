@@ -1,6 +1,6 @@
 use crate::{
-    Appended, Backend, Catalog, Created, Error, ErrorKind, Expect, Holder, Liveness, Lock, LockInfo,
-    LockStatus, LockToken, Pointer, Prefix, Revision, StackId, TryLock,
+    Appended, Backend, Catalog, Created, Error, ErrorKind, Expect, Holder, Irregularity, Liveness, Lock,
+    LockInfo, LockStatus, LockToken, Pointer, Prefix, Revision, StackId, TryLock,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -220,6 +220,10 @@ impl Backend for MemoryBackend {
 
     fn list(&self) -> Result<Vec<Revision>, Error> {
         Ok(self.place().snapshots.keys().rev().cloned().collect())
+    }
+
+    fn inspect(&self) -> Result<Vec<Irregularity>, Error> {
+        Ok(Vec::new())
     }
 
     fn current(&self) -> Result<Option<Pointer>, Error> {

@@ -62,8 +62,10 @@
 
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what a
 // document holds (members, sensitive, masked, document, fields, diff), the stack, its revisions, its lock and its recipients (stack,
-// history, comparing, selector, held, holder, unfinished, rekeying), which revisions stay (rules, retention, settings, pruning), other
-// programs (child, editor), the commands, and what shells offer while one is typed (shell, completing).
+// history, comparing, selector, held, holder, unfinished, rekeying, check), which revisions stay (rules, retention, settings,
+// pruning), other programs (child, editor), the commands, and what shells offer while one is typed (shell,
+// completing).
+mod check;
 mod child;
 mod commands;
 mod comparing;

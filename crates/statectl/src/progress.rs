@@ -1,12 +1,16 @@
 //! Shows on the terminal what a command is doing, if that takes long.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::num::NonZero;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// A command that is done within this time shows nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Opening a revision keeps a processor busy, and takes as much memory as the document.
+const MOST_THREADS: usize = 4;
 const TICK: Duration = Duration::from_millis(100);
 const COUNTED: &str = "{wide_bar} {human_pos} of {human_len} {msg}, {eta} left";
 const UNCOUNTED: &str = "{spinner} {msg} ({elapsed})";
@@ -69,6 +73,35 @@ pub(crate) fn each<T, U>(what: &'static str, items: Vec<T>, look: impl FnMut(T) 
     each_shown_on(ProgressDrawTarget::stderr(), PATIENCE, what, items, look)
 }
 
+/// The same on a few threads, of which each looks at one item at a time, so that their number bounds the memory.
+pub(crate) fn each_in_parallel<T: Send, U: Send>(
+    what: &'static str,
+    items: Vec<T>,
+    look: impl Fn(T) -> U + Sync,
+) -> Vec<U> {
+    let progress = counted(ProgressDrawTarget::stderr(), PATIENCE, what, items.len());
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let queue = Mutex::new(items.into_iter().enumerate());
+    let results = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..processors.clamp(2, MOST_THREADS) {
+            scope.spawn(|| {
+                // A thread that panicked leaves both as they were.
+                let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                while let Some((position, item)) = next() {
+                    let looked = look(item);
+                    let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                    results.push((position, looked));
+                    progress.bar.inc(1);
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_unstable_by_key(|(position, _)| *position);
+    results.into_iter().map(|(_, looked)| looked).collect()
+}
+
 fn each_shown_on<T, U>(
     terminal: ProgressDrawTarget,
     patience: Duration,
@@ -76,9 +109,7 @@ fn each_shown_on<T, U>(
     items: Vec<T>,
     mut look: impl FnMut(T) -> U,
 ) -> Vec<U> {
-    let bar = ProgressBar::with_draw_target(Some(items.len() as u64), ProgressDrawTarget::hidden());
-    let progress = Progress::shown_on(terminal, patience, bar, COUNTED);
-    progress.step(what);
+    let progress = counted(terminal, patience, what, items.len());
     items
         .into_iter()
         .map(|item| {
@@ -89,10 +120,18 @@ fn each_shown_on<T, U>(
         .collect()
 }
 
+fn counted(terminal: ProgressDrawTarget, patience: Duration, what: &'static str, count: usize) -> Progress {
+    let bar = ProgressBar::with_draw_target(Some(count as u64), ProgressDrawTarget::hidden());
+    let progress = Progress::shown_on(terminal, patience, bar, COUNTED);
+    progress.step(what);
+    progress
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use indicatif::InMemoryTerm;
+    use std::sync::Barrier;
 
     fn terminal() -> (InMemoryTerm, ProgressDrawTarget) {
         let terminal = InMemoryTerm::new(4, 60);
@@ -127,5 +166,18 @@ mod tests {
             (pages, terminal.contents()),
             (vec![String::new(); 2], String::new())
         );
+    }
+
+    #[test]
+    fn parallel_work_keeps_the_order() {
+        let together = Barrier::new(2);
+        // The first item is done with the last.
+        let squares = each_in_parallel("items", (0..100_u64).collect(), |item| {
+            if [0, 99].contains(&item) {
+                together.wait();
+            }
+            item * item
+        });
+        assert_eq!(squares, (0..100).map(|item| item * item).collect::<Vec<_>>());
     }
 }

@@ -145,6 +145,23 @@ impl Context {
         }
     }
 
+    /// The stack for a command that opens every snapshot that there is. If there is none, no key is needed.
+    pub(crate) fn openable(&self, name: &str) -> Result<Stack<'_>, Failure> {
+        let keyless = self.keyless(name)?;
+        let missing = match self.options.keys.ring() {
+            Ok(ring) => return Ok(keyless.with_keys(ring)),
+            Err(NoRing::Other(failure)) => return Err(failure),
+            Err(missing) => missing,
+        };
+        let revisions = keyless.store.list().unwrap_or_default();
+        let mut headers = revisions.iter().rev().map(|rev| keyless.store.header(rev));
+        match headers.find_map(Result::ok) {
+            Some(header) => Err(missing.of(keyless.id(), &header, &self.options.keys)),
+            None if revisions.is_empty() => Ok(keyless),
+            None => Err(missing.into()),
+        }
+    }
+
     /// The stack for a command that seals a snapshot. Where no stack has a snapshot yet, the default key is made now.
     pub(crate) fn writable(&self, name: &str) -> Result<Stack<'_>, Failure> {
         let keyless = self.keyless(name)?;

@@ -66,6 +66,10 @@ impl UnfinishedDocument {
         })
     }
 
+    pub(crate) fn is_being_made(&self) -> bool {
+        self.being_made
+    }
+
     /// For a table.
     pub(crate) fn in_short(&self) -> String {
         let state = if self.being_made {

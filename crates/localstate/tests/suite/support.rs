@@ -3,8 +3,8 @@
 use localstate::LocalBackend;
 use sdk_state::encrypt::Noop;
 use sdk_state::{
-    Appended, Backend, Created, Error, Expect, Holder, Lock, LockInfo, LockStatus, LockToken, NoChange,
-    Pointer, Prefix, Revision, Snapshot, StackId, Store, TryLock, WriteOptions,
+    Appended, Backend, Created, Error, Expect, Holder, Irregularity, Lock, LockInfo, LockStatus, LockToken,
+    NoChange, Pointer, Prefix, Revision, Snapshot, StackId, Store, TryLock, WriteOptions,
 };
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -218,6 +218,10 @@ impl Backend for Watched {
 
     fn list(&self) -> Result<Vec<Revision>, Error> {
         self.inner.list()
+    }
+
+    fn inspect(&self) -> Result<Vec<Irregularity>, Error> {
+        self.inner.inspect()
     }
 
     fn current(&self) -> Result<Option<Pointer>, Error> {

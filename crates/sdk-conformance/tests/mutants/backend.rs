@@ -7,8 +7,8 @@ use super::mutation::Mutation;
 use super::place::{Place, Stack, Stacks, Transport, error};
 use sdk_conformance::Method;
 use sdk_state::{
-    Appended, Backend, Created, Error, ErrorKind, Expect, Holder, LockInfo, LockStatus, LockToken, Pointer,
-    Prefix, Revision, StackId, TryLock,
+    Appended, Backend, Created, Error, ErrorKind, Expect, Holder, Irregularity, IrregularityKind, LockInfo,
+    LockStatus, LockToken, Pointer, Prefix, Revision, StackId, TryLock,
 };
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -126,6 +126,16 @@ impl Backend for Mutant {
 
     fn list(&self) -> Result<Vec<Revision>, Error> {
         self.list_snapshots()
+    }
+
+    fn inspect(&self) -> Result<Vec<Irregularity>, Error> {
+        let files = if self.has(Mutation::InspectListsItsOwn) {
+            self.list_snapshots()?
+        } else {
+            Vec::new()
+        };
+        let foreign = |rev: Revision| Irregularity::new(IrregularityKind::Foreign, rev.to_string());
+        Ok(files.into_iter().map(foreign).collect())
     }
 
     fn current(&self) -> Result<Option<Pointer>, Error> {

@@ -62,6 +62,7 @@ mutants! {
     failing_to_list_what_does_not_exist: ListFailsWhenAbsent breaks ["READ-04" "CATALOG-02"];
     listing_and_creating: ListCreates breaks ["READ-05"];
     opening_what_is_listed: ListOpensSnapshots breaks ["LIST-02"];
+    inspecting_what_is_its_own: InspectListsItsOwn breaks ["LIST-03"];
     listing_one_page: ListsOnePage breaks ["LIST-01"];
     listing_what_was_there_before: ListIsStale breaks ["CREATE-01" "REMOVE-01"];
     listing_what_was_removed: ListsTheRemoved breaks ["REMOVE-01"];

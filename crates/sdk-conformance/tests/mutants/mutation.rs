@@ -49,6 +49,8 @@ pub(crate) enum Mutation {
     ListCreates,
     /// Opens every snapshot to list it, and fails at an empty one.
     ListOpensSnapshots,
+    /// Takes its own snapshots for foreign files.
+    InspectListsItsOwn,
     /// Lists a page of 64.
     ListsOnePage,
     /// Each handle goes on listing what it listed first.

@@ -1,8 +1,8 @@
 //! A backend in memory whose calls a test watches, refuses and interrupts.
 
 use sdk_state::{
-    Appended, Backend, Created, Error, ErrorKind, Expect, Holder, LockInfo, LockStatus, LockToken,
-    MemoryBackend, Pointer, Prefix, Revision, StackId, TryLock,
+    Appended, Backend, Created, Error, ErrorKind, Expect, Holder, Irregularity, LockInfo, LockStatus,
+    LockToken, MemoryBackend, Pointer, Prefix, Revision, StackId, TryLock,
 };
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -172,6 +172,10 @@ impl Backend for Watched {
 
     fn list(&self) -> Result<Vec<Revision>, Error> {
         self.call(Method::List, || self.backend.list())
+    }
+
+    fn inspect(&self) -> Result<Vec<Irregularity>, Error> {
+        self.backend.inspect()
     }
 
     fn current(&self) -> Result<Option<Pointer>, Error> {

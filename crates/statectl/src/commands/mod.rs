@@ -1,6 +1,7 @@
 //! The command line, and its commands.
 
 mod addresses;
+mod check;
 mod completions;
 mod current;
 mod diff;
@@ -75,6 +76,7 @@ pub(crate) enum Command {
     Rm(addresses::Rm),
     Log(log::Log),
     Diff(diff::DiffCommand),
+    Check(check::CheckCommand),
     SetCurrent(current::SetCurrent),
     Rollback(rollback::Rollback),
     Recover(recover::Recover),
@@ -95,7 +97,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Runs it. The exit code is 0, except that of a command under `lock`, and of `diff --exit-code`.
+    /// Runs it. The exit code is 0, except that of a command under `lock`, of `diff --exit-code`, and of a `check` that found an error.
     pub(crate) fn run(&self, context: &Context) -> Result<u8, Failure> {
         match self {
             Self::Push(command) => command.run(context),
@@ -110,6 +112,7 @@ impl Command {
             Self::Rm(command) => command.run(context),
             Self::Log(command) => command.run(context),
             Self::Diff(command) => return command.run(context),
+            Self::Check(command) => return command.run(context),
             Self::SetCurrent(command) => command.run(context),
             Self::Rollback(command) => command.run(context),
             Self::Recover(command) => command.run(context),
@@ -146,6 +149,7 @@ impl Command {
             Self::Rm(command) => Some(&command.stack),
             Self::Log(command) => Some(&command.stack),
             Self::Diff(command) => Some(&command.stack),
+            Self::Check(command) => command.stack(),
             Self::SetCurrent(command) => Some(&command.stack),
             Self::Rollback(command) => Some(&command.stack),
             Self::Recover(command) => Some(&command.stack),

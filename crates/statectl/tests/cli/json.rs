@@ -45,6 +45,7 @@ fn every_document_follows_its_schema() {
         ("pruned", &["prune", PROD, "--yes"]),
         ("restored", &["restore", PROD, &rev]),
         ("stacks", &["stacks"]),
+        ("checked", &["check", PROD]),
         ("lock-status", &["lock-status", PROD]),
         ("unlocked", &["force-unlock", PROD, "--yes"]),
         ("key", &["keygen"]),

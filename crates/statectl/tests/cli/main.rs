@@ -7,6 +7,7 @@
 )]
 
 mod age;
+mod checking;
 mod completing;
 mod documentation;
 mod editing;

@@ -8,6 +8,7 @@ const PROD: &str = "demo/prod";
 
 /// Every command that is about an existing stack. Where no STACK is written, it comes last.
 const COMMANDS: &[&str] = &[
+    "check",
     "current",
     "delete STACK 2026",
     "diff",
