@@ -47,7 +47,7 @@ const BASH: &str = r#"_FUNCTION() {
         COMPREPLY+=("$offer")
     done < <(VARIABLE=bash PROGRAM -- "${COMP_LINE:0:COMP_POINT}" "$COMP_WORDBREAKS" 2> /dev/null)
     if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[/:=] ]]; then
-        compopt -o nospace
+        compopt -o nospace 2> /dev/null
     fi
 }
 complete -o nosort -F _FUNCTION NAME 2> /dev/null || complete -F _FUNCTION NAME

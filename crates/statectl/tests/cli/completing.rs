@@ -227,6 +227,21 @@ fn zsh_completes_at_a_terminal() {
     }
 }
 
+/// A file of `$fpath` is the function itself, and is run at the first tab.
+#[test]
+fn zsh_completes_with_a_script_in_fpath() {
+    let (sandbox, [_, second]) = stores();
+    let setup = "mkdir functions; statectl completions zsh > functions/_statectl; fpath=($PWD/functions $fpath); \
+        autoload -Uz compinit; compinit -u -D";
+    match Shell::start(&sandbox, &["zsh", "-f", "-i"], setup) {
+        Some(mut shell) => {
+            let answer = shell.answer(&sandbox, "statectl curr\tdemo/p\t");
+            assert_eq!(answer.trim_end(), second);
+        }
+        None => eprintln!("skipped: zsh is missing"),
+    }
+}
+
 #[test]
 fn fish_completes_at_a_terminal() {
     let stores = stores();
