@@ -25,7 +25,10 @@ pub fn seal(keyring: &Keyring, subject: Subject<'_>, header: &str, body: &[u8], 
         Some(encrypter) => {
             let mut bound_to = context.clone();
             push_field(&mut bound_to, &encrypter.recipient().name);
-            let wrapped = encrypter.wrap(encrypter.recipient(), &DATA_KEY, &bound_to).expect("random bytes").expect("its own recipient");
+            let wrapped = encrypter
+                .wrap(encrypter.recipient(), &DATA_KEY, &bound_to)
+                .expect("random bytes")
+                .expect("its own recipient");
             header.replace("@key@", &STANDARD.encode(wrapped))
         }
         None => header,
@@ -88,7 +91,10 @@ pub fn seal_journal(
             ] {
                 push_field(&mut bound_to, field);
             }
-            let wrapped = encrypter.wrap(encrypter.recipient(), &DATA_KEY, &bound_to).expect("random bytes").expect("its own recipient");
+            let wrapped = encrypter
+                .wrap(encrypter.recipient(), &DATA_KEY, &bound_to)
+                .expect("random bytes")
+                .expect("its own recipient");
             header.replace("@key@", &STANDARD.encode(wrapped))
         }
         None => header,
