@@ -23,6 +23,13 @@ const CURSOR: &str = "\0";
 /// Marks a candidate in which more must follow.
 const OPEN: &str = "open::";
 
+/// Revisions that have another name from day to day.
+const SELECTORS: &[(&str, &str)] = &[
+    ("@", "the current revision"),
+    ("@-", "its parent"),
+    ("latest", "the newest revision"),
+];
+
 /// What an argument names.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Named {
@@ -203,7 +210,7 @@ impl Line {
                 let stacks = stacks.map(ToString::to_string).collect();
                 Some(bounded(stacks, typed, "stacks", |_| None))
             }
-            Named::Revision => self.revisions(typed, &[]),
+            Named::Revision => self.revisions(typed, SELECTORS),
             Named::Expected => self.revisions(typed, &[("none", "no revision may be current")]),
             Named::Address => {
                 let state = self.state()?;
@@ -232,8 +239,8 @@ impl Line {
         self.arguments.get_flag("all") || self.stack().is_some()
     }
 
-    /// Newest first, below the names that mean the same on every day.
-    fn revisions(&self, typed: &str, others: &[(&str, &'static str)]) -> Option<Vec<CompletionCandidate>> {
+    /// Other words for a revision, and the names, newest first.
+    fn revisions(&self, typed: &str, words: &[(&str, &'static str)]) -> Option<Vec<CompletionCandidate>> {
         let store = self.store()?;
         let mut names: Vec<String> = store.list().ok()?.iter().map(ToString::to_string).collect();
         if names.is_empty() {
@@ -244,17 +251,10 @@ impl Line {
             true => described(&store, &name.parse().ok()?),
             false => None,
         };
-        let selectors = others
-            .iter()
-            .chain(&[
-                ("@", "the current revision"),
-                ("@-", "its parent"),
-                ("latest", "the newest revision"),
-            ])
-            .filter(|(name, _)| name.starts_with(typed))
-            .map(|(name, help)| CompletionCandidate::new(*name).help(Some((*help).into())));
+        let words = words.iter().filter(|(word, _)| word.starts_with(typed));
+        let words = words.map(|(word, help)| CompletionCandidate::new(*word).help(Some((*help).into())));
         let revisions = bounded(names, typed, "revisions", help);
-        Some(ordered(selectors.chain(revisions)))
+        Some(ordered(words.chain(revisions)))
     }
 
     /// Those of the current revision.

@@ -284,6 +284,8 @@ fn completion_changes_nothing_and_needs_no_key() {
         [second.as_str()]
     );
     assert_eq!(of(&["pull", PROD, "--rev", "nothing"]), [""; 0]);
+    let expected = of(&["push", PROD, "--expect", ""]);
+    assert_eq!(values(&expected)[..2], ["none", &second]);
     assert_eq!(of(&["pull", "demo/gone", "--rev", ""]), [""; 0]);
     assert_eq!(of(&["pull", "--root", "nowhere", "demo/"]), [""; 0]);
     assert_eq!(of(&["pull", "--backend", "nowhere:x", "demo/"]), [""; 0]);
