@@ -1,10 +1,11 @@
 //! What a shell offers for the word at its cursor. Nothing here writes, takes a lock, asks for a passphrase or prints an error:
 //! what cannot be read is not offered.
 
+use crate::keys;
 use crate::shell::{Offer, Shell, Typed};
 use crate::stack::{Context, Options};
 use crate::text::{age, first_line, now, plain};
-use crate::{keys, settings};
+use crate::trashed::{self, Trashed};
 use clap::{ArgMatches, FromArgMatches as _, ValueEnum as _};
 use clap_complete::engine::{self, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use sdk_state::{Registry, Revision, State, Store};
@@ -34,6 +35,8 @@ const SELECTORS: &[(&str, &str)] = &[
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Named {
     Stack,
+    /// A stack in the trash.
+    TrashedStack,
     Revision,
     /// A revision, or `none`.
     Expected,
@@ -81,7 +84,7 @@ fn offers(
     shows_help: bool,
 ) -> Option<Vec<Offer>> {
     let mut command = match Line::read(registry, command, typed, shows_help) {
-        Some(line) => completed(command.clone(), &Arc::new(line)),
+        Some(line) => completed(command.clone(), "", &Arc::new(line)),
         None => command.clone(),
     };
     let last = typed.words.len().checked_sub(1)?;
@@ -115,32 +118,38 @@ fn shortened_help(help: String) -> String {
     }
 }
 
-/// The command with a completer at each argument that names something in a store.
-fn completed(command: clap::Command, line: &Arc<Line>) -> clap::Command {
-    let name = command.get_name().to_owned();
-    let with_completer = |argument: clap::Arg| match named(&name, argument.get_id().as_str()) {
+/// The command, which is below others of this name, with a completer at each argument that names something in a store.
+fn completed(command: clap::Command, name: &str, line: &Arc<Line>) -> clap::Command {
+    let with_completer = |argument: clap::Arg| match named(name, argument.get_id().as_str()) {
         Some(named) => argument.add(ArgValueCompleter::new(Completer {
             line: Arc::clone(line),
             named,
         })),
         None => argument,
     };
-    command
-        .mut_args(with_completer)
-        .mut_subcommands(|below| completed(below, line))
+    command.mut_args(with_completer).mut_subcommands(|below| {
+        let name = name_below(name, &below);
+        completed(below, &name, line)
+    })
+}
+
+/// Such as `key add`.
+fn name_below(name: &str, below: &clap::Command) -> String {
+    format!("{name} {}", below.get_name()).trim().to_owned()
 }
 
 /// What an argument of a command names. Files, directories and enumerated values are known to clap.
 fn named(command: &str, argument: &str) -> Option<Named> {
     Some(match (command, argument) {
         ("mv", "from" | "to") | (_, "address" | "addresses") => Named::Address,
+        ("stack restore", "stack") => Named::TrashedStack,
         (_, "stack" | "stacks" | "from" | "to") => Named::Stack,
         (_, "rev" | "revs" | "before" | "after") => Named::Revision,
         (_, "expect") => Named::Expected,
         ("output", "name") => Named::Output,
         (_, "encrypters" | "also_open") => Named::Key,
-        ("add", "arguments") => Named::StackAndKeys,
-        ("remove", "arguments") => Named::StackAndRecipients,
+        ("key add", "arguments") => Named::StackAndKeys,
+        ("key remove", "arguments") => Named::StackAndRecipients,
         _ => return None,
     })
 }
@@ -204,12 +213,8 @@ impl Line {
 
     fn offer(&self, named: Named, typed: &str) -> Option<Vec<CompletionCandidate>> {
         match named {
-            Named::Stack => {
-                let stacks = self.context.place().ok()?.catalog.stacks().ok()?;
-                let stacks = stacks.iter().filter(|id| settings::owner_of(id).is_none());
-                let stacks = stacks.map(ToString::to_string).collect();
-                Some(bounded(stacks, typed, "stacks", |_| None))
-            }
+            Named::Stack => self.stacks(typed, Option::is_none),
+            Named::TrashedStack => self.stacks(typed, Option::is_some),
             Named::Revision => self.revisions(typed, SELECTORS),
             Named::Expected => self.revisions(typed, &[("none", "no revision may be current")]),
             Named::Address => {
@@ -237,6 +242,18 @@ impl Line {
     /// Whether the cursor is after the stack in an argument that begins with one.
     fn is_after_stack(&self) -> bool {
         self.arguments.get_flag("all") || self.stack().is_some()
+    }
+
+    /// Those in the trash, or the others.
+    fn stacks(
+        &self,
+        typed: &str,
+        is_meant: impl Fn(&Option<Trashed>) -> bool,
+    ) -> Option<Vec<CompletionCandidate>> {
+        let stacks = trashed::stacks(&self.context.place().ok()?).ok()?.into_iter();
+        let stacks = stacks.filter(|(_, trashed)| is_meant(trashed));
+        let stacks = stacks.map(|(id, _)| id.to_string()).collect();
+        Some(bounded(stacks, typed, "stacks", |_| None))
     }
 
     /// Other words for a revision, and the names, newest first.
@@ -460,7 +477,7 @@ mod tests {
         const TEXTS: &[&str] = &["author", "message", "payload", "token"];
         const TIMES: &[&str] = &["at", "since", "wait"];
         let mut undecided = Vec::new();
-        add_undecided(&Arguments::command(), &mut undecided);
+        add_undecided(&Arguments::command(), "", &mut undecided);
         undecided.retain(|id| {
             let free = [ADDRESSES, NUMBERS, TEXTS, TIMES].concat();
             !free.contains(&id.as_str()) && !id.starts_with("keep_")
@@ -468,11 +485,11 @@ mod tests {
         assert_eq!(undecided, [""; 0]);
     }
 
-    fn add_undecided(command: &clap::Command, undecided: &mut Vec<String>) {
+    fn add_undecided(command: &clap::Command, name: &str, undecided: &mut Vec<String>) {
         for argument in command.get_arguments() {
             let id = argument.get_id().as_str();
             let is_known = !argument.get_action().takes_values()
-                || named(command.get_name(), id).is_some()
+                || named(name, id).is_some()
                 || argument.get_value_hint() != ValueHint::Unknown
                 || argument.get_value_parser().possible_values().is_some();
             if !is_known {
@@ -480,7 +497,7 @@ mod tests {
             }
         }
         for below in command.get_subcommands() {
-            add_undecided(below, undecided);
+            add_undecided(below, &name_below(name, below), undecided);
         }
     }
 }

@@ -239,6 +239,14 @@ fn told_by(kind: &ErrorKind) -> (u8, &'static str, Option<&'static str>) {
                 "`statectl snapshots STACK` lists the revisions, `statectl set-current STACK REV` makes an intact one current",
             ),
         ),
+        ErrorKind::OtherPayload { found } if found == crate::moving::PAYLOAD => (
+            NOT_OPENED,
+            "other-payload",
+            Some(
+                "the stack is being renamed or removed: `statectl snapshots STACK` shows to which name it moved, \
+                 and the same `statectl stack` command again completes that",
+            ),
+        ),
         ErrorKind::OtherPayload { .. } => (
             NOT_OPENED,
             "other-payload",

@@ -63,13 +63,14 @@
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what a
 // document holds (members, sensitive, masked, document, fields, diff), the stack, its revisions, its lock and its recipients (stack,
 // history, comparing, selector, held, holder, unfinished, rekeying, check), which revisions stay (rules, retention, settings,
-// pruning), other programs (child, editor), the commands, and what shells offer while one is typed (shell,
-// completing).
+// pruning), whole stacks (copying, moving, trashed), other programs (child, editor), the commands, and
+// what shells offer while one is typed (shell, completing).
 mod check;
 mod child;
 mod commands;
 mod comparing;
 mod completing;
+mod copying;
 mod diff;
 mod document;
 mod editor;
@@ -79,9 +80,12 @@ mod fields;
 mod held;
 mod history;
 mod holder;
+#[cfg(test)]
+mod interrupted;
 mod keys;
 mod masked;
 mod members;
+mod moving;
 mod nearest;
 mod output;
 mod passphrase;
@@ -98,6 +102,7 @@ mod shell;
 mod stack;
 mod table;
 mod text;
+mod trashed;
 mod unfinished;
 
 use clap::builder::Resettable;

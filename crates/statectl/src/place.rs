@@ -10,6 +10,7 @@ use std::env;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where a project keeps its store, below its top directory.
 const PROJECT_STORE: &str = ".unobin/state";
@@ -27,8 +28,9 @@ pub(crate) struct PlaceOptions {
 }
 
 /// The stacks of one address.
+#[derive(Clone)]
 pub(crate) struct Place {
-    pub(crate) catalog: Box<dyn Catalog>,
+    pub(crate) catalog: Arc<dyn Catalog>,
     /// The working directory, if no address was given and no store was found from there upward.
     searched: Option<PathBuf>,
 }
@@ -40,11 +42,8 @@ impl PlaceOptions {
             Some(address) => (address, None),
             None => project_store()?,
         };
-        match registry.open(&address) {
-            Ok(catalog) => Ok(Place { catalog, searched }),
-            Err(error) if error.kind() == &ErrorKind::Unsupported => Err(Failure::from(error).into_usage()),
-            Err(error) => Err(error.into()),
-        }
+        let place = Place::open(registry, &address)?;
+        Ok(Place { searched, ..place })
     }
 
     /// The address on the command line, or else in the environment.
@@ -72,6 +71,18 @@ impl PlaceOptions {
 }
 
 impl Place {
+    /// Opens the place at an address. Creates nothing.
+    pub(crate) fn open(registry: &Registry, address: &str) -> Result<Self, Failure> {
+        match registry.open(address) {
+            Ok(catalog) => Ok(Self {
+                catalog: catalog.into(),
+                searched: None,
+            }),
+            Err(error) if error.kind() == &ErrorKind::Unsupported => Err(Failure::from(error).into_usage()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The failure for a stack that is not among the known ones, with the name that may have been meant.
     pub(crate) fn unknown(&self, id: &StackId, known: &[StackId]) -> Failure {
         if let Some(directory) = self.searched.as_ref().filter(|_| known.is_empty()) {
@@ -126,7 +137,8 @@ fn project_store() -> Result<(String, Option<PathBuf>), Failure> {
     Ok((local(&here.join(PROJECT_STORE))?, Some(here)))
 }
 
-fn local(directory: &Path) -> Result<String, Failure> {
+/// The address of a directory.
+pub(crate) fn local(directory: &Path) -> Result<String, Failure> {
     match directory.to_str() {
         Some(directory) => Ok(format!("local:{directory}")),
         None => Err(Failure::usage(format!(

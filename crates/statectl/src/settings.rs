@@ -232,7 +232,8 @@ pub(crate) fn owner_of(id: &StackId) -> Option<StackId> {
     StackId::new(id.factory(), owner).ok()
 }
 
-fn id_for(id: &StackId) -> Result<StackId, Error> {
+/// The name of the stack with the settings of this one. A name that is too long has none.
+pub(crate) fn id_for(id: &StackId) -> Result<StackId, Error> {
     StackId::new(id.factory(), &format!("{}{SUFFIX}", id.stack()))
 }
 
@@ -283,6 +284,16 @@ pub(crate) fn stacks_without_settings(place: &Place) -> Result<Vec<StackId>, Err
         }
     }
     Ok(without)
+}
+
+/// The stack that holds the settings of this one, as far as its newest header says; an emptied one too.
+pub(crate) fn beside(place: &Place, id: &StackId) -> Result<Option<StackId>, Error> {
+    let Ok(settings) = id_for(id) else {
+        return Ok(None);
+    };
+    let exist = place.catalog.stacks()?.contains(&settings)
+        && is_of_settings(&Store::new(place.catalog.open(&settings)?, Noop));
+    Ok(exist.then_some(settings))
 }
 
 /// Whether the stack holds settings, as far as its newest header says, or nothing yet.

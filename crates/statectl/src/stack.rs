@@ -109,6 +109,11 @@ impl Context {
         self.options.place.open(&self.registry)
     }
 
+    /// The place at another address.
+    pub(crate) fn place_at(&self, address: &str) -> Result<Place, Failure> {
+        Place::open(&self.registry, address)
+    }
+
     /// The stack for a command that opens no snapshot: no key is asked for.
     pub(crate) fn keyless(&self, name: &str) -> Result<Stack<'_>, Failure> {
         let id: StackId = name.parse()?;
@@ -182,6 +187,26 @@ impl Context {
             },
         };
         Ok(keyless.with_keys(ring))
+    }
+}
+
+impl<'a> Stack<'a> {
+    /// Another stack of the same place, with the same keys.
+    pub(crate) fn beside(&self, id: &StackId) -> Result<Stack<'a>, Failure> {
+        self.elsewhere(self.place.clone(), id)
+    }
+
+    /// A stack of another place, with the same keys.
+    pub(crate) fn elsewhere(&self, place: Place, id: &StackId) -> Result<Stack<'a>, Failure> {
+        let backend: Arc<dyn Backend> = place.catalog.open(id)?.into();
+        let other = Stack {
+            context: self.context,
+            store: Store::new(Arc::clone(&backend), Noop),
+            ring: Noop.into(),
+            place,
+            backend,
+        };
+        Ok(other.with_keys(self.ring.clone()))
     }
 }
 

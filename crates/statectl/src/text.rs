@@ -46,7 +46,7 @@ pub(crate) fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
-/// The time from which ages are counted, and how long a revision stays in the trash.
+/// The time from which ages are counted, and how long something stays in the trash.
 #[expect(clippy::disallowed_methods, reason = "the program's one look at the clock")]
 pub(crate) fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()

@@ -20,6 +20,7 @@ mod push;
 mod recover;
 mod revisions;
 mod rollback;
+mod stack;
 mod stacks;
 
 use crate::exit::Failure;
@@ -86,6 +87,7 @@ pub(crate) enum Command {
     Unpin(marks::Unpin),
     Restore(marks::Restore),
     Policy(marks::Policy),
+    Stack(stack::StackCommand),
     Stacks(stacks::Stacks),
     Lock(lock::LockCommand),
     LockStatus(lock_status::LockStatusCommand),
@@ -122,6 +124,7 @@ impl Command {
             Self::Unpin(command) => command.run(context),
             Self::Restore(command) => command.run(context),
             Self::Policy(command) => command.run(context),
+            Self::Stack(command) => command.run(context),
             Self::Stacks(command) => command.run(context),
             Self::Lock(command) => return command.run(context),
             Self::LockStatus(command) => command.run(context),
@@ -166,6 +169,7 @@ impl Command {
             Self::LockStatus(command) => Some(&command.stack),
             Self::ForceUnlock(command) => Some(&command.stack),
             Self::Key(command) => command.stack(),
+            Self::Stack(command) => command.stack(),
             Self::Rekey(_) | Self::Stacks(_) | Self::Keygen(_) | Self::Completions(_) => None,
         }
     }

@@ -4,10 +4,11 @@ use crate::output::Answer;
 use crate::pruning::{History, Plan, Row};
 use crate::retention::{Fate, Trash};
 use crate::rules::Rules;
-use crate::settings::{self, Editor, Settings};
+use crate::settings::{Editor, Settings};
 use crate::stack::Context;
 use crate::table::{MARK, Table};
 use crate::text::{age, now, plain};
+use crate::trashed;
 use crate::unfinished;
 use clap::Args;
 use sdk_state::Revision;
@@ -84,6 +85,19 @@ enum Excuse {
 
 impl Prune {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
+        self.prune_revisions(context)?;
+        if self.all && !self.dry_run {
+            for id in trashed::remove_expired(&context.place()?, now())? {
+                context.output().notice(format_args!(
+                    "{id} was removed: it was in the trash for more than {} days",
+                    trashed::DAYS
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn prune_revisions(&self, context: &Context) -> Result<(), Failure> {
         let now = now();
         let names = self.names(context)?;
         let answer = |stacks, in_short| Pruned {
@@ -131,8 +145,9 @@ impl Prune {
         if !self.all {
             return Ok(self.stacks.clone());
         }
-        let ids = settings::stacks_without_settings(&context.place()?)?;
-        Ok(ids.iter().map(ToString::to_string).collect())
+        let stacks = trashed::stacks(&context.place()?)?.into_iter();
+        let others = stacks.filter(|(_, trashed)| trashed.is_none());
+        Ok(others.map(|(id, _)| id.to_string()).collect())
     }
 
     /// The part of the answer about one stack. Of several stacks, one that fails does not stop the others.

@@ -2,21 +2,26 @@ use crate::exit::Failure;
 use crate::holder::HolderDocument;
 use crate::output::Answer;
 use crate::progress;
-use crate::settings;
 use crate::stack::Context;
 use crate::table::Table;
 use crate::text::{plain, size};
+use crate::trashed;
 use crate::unfinished::UnfinishedDocument;
 use clap::Args;
 use sdk_state::encrypt::Noop;
 use sdk_state::{Error, Store};
 use serde::Serialize;
 use std::io;
+use time::format_description::well_known::Rfc3339;
 
 /// List every stack: number of revisions, current revision and its size, holder of the lock
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  statectl --root .unobin/state stacks")]
-pub(crate) struct Stacks {}
+#[command(after_help = "Example:\n  statectl --root .unobin/state stack list")]
+pub(crate) struct Stacks {
+    /// Also list the stacks in the trash
+    #[arg(long)]
+    all: bool,
+}
 
 #[derive(Serialize)]
 struct Listing {
@@ -33,6 +38,8 @@ struct Row {
     stored_bytes: Option<u64>,
     lock: Option<HolderDocument>,
     unfinished: Option<UnfinishedDocument>,
+    /// Since when it is in the trash.
+    trashed: Option<String>,
     /// Why this stack cannot be used as it is.
     problem: Option<String>,
 }
@@ -40,7 +47,8 @@ struct Row {
 impl Stacks {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
         let place = context.place()?;
-        let ids = settings::stacks_without_settings(&place)?;
+        let mut ids = trashed::stacks(&place)?;
+        ids.retain(|(_, trashed)| self.all || trashed.is_none());
         if ids.is_empty() {
             context.output().notice(match place.searched() {
                 Some(directory) => format!(
@@ -50,8 +58,13 @@ impl Stacks {
                 None => format!("there is no stack in {}", place.catalog.name()),
             });
         }
-        let stacks = progress::each("stacks", ids, |id| {
-            Ok(Row::of(&Store::new(place.catalog.open(&id)?, Noop)))
+        let stacks = progress::each("stacks", ids, |(id, trashed)| {
+            let row = Row::of(&Store::new(place.catalog.open(&id)?, Noop));
+            let since = trashed.and_then(|trashed| trashed.since.format(&Rfc3339).ok());
+            Ok(Row {
+                trashed: since,
+                ..row
+            })
         });
         let stacks = stacks.into_iter().collect::<Result<_, Error>>()?;
         context.output().answer(&Listing { stacks })
@@ -86,6 +99,7 @@ impl Row {
             stored_bytes: stored,
             lock: lock.map(HolderDocument::from),
             unfinished,
+            trashed: None,
             problem,
         }
     }
@@ -97,7 +111,11 @@ impl Row {
             .map(|problem| format!("! {}", plain(problem)));
         let lock = self.lock.as_ref().map(HolderDocument::in_short);
         let unfinished = self.unfinished.as_ref().map(UnfinishedDocument::in_short);
-        [lock, unfinished, problem]
+        let trashed = self
+            .trashed
+            .as_ref()
+            .map(|since| format!("in the trash since {since}"));
+        [trashed, lock, unfinished, problem]
             .into_iter()
             .flatten()
             .collect::<Vec<_>>()

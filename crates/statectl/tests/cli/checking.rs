@@ -53,7 +53,7 @@ impl Sound {
 
     fn store(&self) -> Store {
         let backend = LocalBackend::new(self.sandbox.path(".unobin/state"), PROD.parse().unwrap());
-        Store::new(backend, KeyFile::open(self.sandbox.default_key()).unwrap())
+        Store::new(backend, KeyFile::open_any(self.sandbox.default_key()).unwrap())
     }
 
     /// The changes of a run that ends without a commit.
@@ -530,7 +530,7 @@ fn check_needs_a_key_only_to_open() {
     let document = check(&sound.sandbox, &["--encrypter", &key], 5);
     assert_eq!(codes(&document), ["revision-wrong-key"]);
     assert_eq!(findings(&document)[0]["revisions"].as_array().unwrap().len(), 3);
-    assert_eq!(findings(&document)[0]["repair"], "pass --encrypter key-file:PATH");
+    assert_eq!(findings(&document)[0]["repair"], "pass --encrypter age:PATH");
 }
 
 #[test]

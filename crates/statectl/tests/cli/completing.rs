@@ -366,6 +366,20 @@ fn completion_offers_recipients_after_the_stack() {
     assert_eq!(variables, ["env-key:USER"]);
 }
 
+/// What is in the trash can be restored, and nothing else be done with it.
+#[test]
+fn completion_tells_stacks_from_the_trash() {
+    let (sandbox, _) = stores();
+    sandbox.answer(&["pin", PROD, "@"]);
+    sandbox.answer(&["stack", "rm", "demo/dev", "--force", "--yes"]);
+    let of = |words: &[&str]| offered(&mut sandbox.command(&[]), words);
+    assert_eq!(of(&["pull", ""]), [PROD]);
+    let trashed = of(&["stack", "restore", ""]);
+    assert!(trashed[0].starts_with("demo/dev.trash-"), "{trashed:?}");
+    assert_eq!(trashed.len(), 1);
+    assert_eq!(of(&["restore", ""]), [PROD]);
+}
+
 /// Many names are offered by their beginnings.
 #[test]
 fn completion_is_bounded() {

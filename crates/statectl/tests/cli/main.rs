@@ -29,5 +29,6 @@ mod retention;
 mod sandbox;
 mod schema;
 mod selecting;
+mod stacks;
 mod unfinished;
 mod unobin;

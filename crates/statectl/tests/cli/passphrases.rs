@@ -8,9 +8,9 @@ use std::process::Command;
 const PROD: &str = "demo/prod";
 const WORDS: &str = "correct horse battery staple";
 
-/// Runs the program on a terminal of its own, and types an answer to each prompt.
+/// Runs the program on a terminal of its own, and types an answer to each prompt once the terminal no longer echoes.
 const ON_A_TERMINAL: &str = r#"
-import os, pty, sys
+import os, pty, sys, termios, time
 program, *answers = sys.argv[1].split("\n")
 pid, terminal = pty.fork()
 if pid == 0:
@@ -25,6 +25,8 @@ while True:
         break
     seen += read
     if seen.endswith(b": ") and answers:
+        while termios.tcgetattr(terminal)[3] & termios.ECHO:
+            time.sleep(0.001)
         os.write(terminal, answers.pop(0).encode() + b"\n")
 sys.stdout.write(seen.decode())
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))

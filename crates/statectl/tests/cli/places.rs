@@ -36,6 +36,9 @@ const COMMANDS: &[&str] = &[
     "set-current STACK @",
     "show STACK a",
     "snapshots",
+    "stack copy STACK demo/copy",
+    "stack rename STACK demo/other",
+    "stack rm STACK --yes",
     "unpin STACK @",
 ];
 
