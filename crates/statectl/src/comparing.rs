@@ -12,14 +12,28 @@ use std::thread;
 /// A thread holds two documents: more threads than this would need much memory.
 const MOST_THREADS: usize = 8;
 
-/// Counts the changes of each revision. All documents are opened once, except at the seams between threads.
+/// Counts the changes of each revision.
 pub(crate) fn counts(stack: &Stack<'_>, nodes: &[Node]) -> Vec<Result<Option<Counts>, Failure>> {
+    of_documents(stack, nodes, |old, new| Diff::between(old, new).counts)
+}
+
+/// What each revision changed.
+pub(crate) fn diffs(stack: &Stack<'_>, nodes: &[Node]) -> Vec<Result<Option<Diff>, Failure>> {
+    of_documents(stack, nodes, Diff::between)
+}
+
+/// All documents are opened once, except at the seams between threads.
+fn of_documents<C: Send>(
+    stack: &Stack<'_>,
+    nodes: &[Node],
+    compare: impl Fn(&Document, &Document) -> C + Sync,
+) -> Vec<Result<Option<C>, Failure>> {
     let open = |rev: &Revision, near: &Document| {
         let found = stack.document(Some(rev))?;
         let Raw { bytes, .. } = stack.state_of(rev, found.document)?;
         Ok(Document::split_like(bytes, near)?)
     };
-    let compare = |old: &Document, new: &Document| Ok(Diff::between(old, new).counts);
+    let compare = |old: &Document, new: &Document| Ok(compare(old, new));
     in_parallel(nodes, &Document::default(), open, compare)
 }
 

@@ -182,7 +182,7 @@ impl Node {
 }
 
 /// Whether the history begins here. Files of unobin name no parents.
-fn is_first(header: &UnverifiedHeader) -> bool {
+pub(crate) fn is_first(header: &UnverifiedHeader) -> bool {
     header.parent.is_none() && header.version > 1
 }
 

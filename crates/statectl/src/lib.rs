@@ -63,8 +63,8 @@
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what a
 // document holds (members, sensitive, masked, document, fields, diff), the stack, its revisions, its lock and its recipients (stack,
 // history, comparing, selector, held, holder, unfinished, rekeying, check), which revisions stay (rules, retention, settings,
-// pruning), whole stacks (copying, moving, trashed), other programs (child, editor), the commands, and
-// what shells offer while one is typed (shell, completing).
+// pruning), whole stacks (copying, moving, trashed), pictures (graph, layout, page), other programs (child, editor), the
+// commands, and what shells offer while one is typed (shell, completing).
 mod check;
 mod child;
 mod commands;
@@ -77,17 +77,20 @@ mod editor;
 mod environment;
 mod exit;
 mod fields;
+mod graph;
 mod held;
 mod history;
 mod holder;
 #[cfg(test)]
 mod interrupted;
 mod keys;
+mod layout;
 mod masked;
 mod members;
 mod moving;
 mod nearest;
 mod output;
+mod page;
 mod passphrase;
 mod place;
 mod progress;

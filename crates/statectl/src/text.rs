@@ -4,6 +4,7 @@ use anstyle::{AnsiColor, Style};
 use bytesize::ByteSize;
 use std::fmt::Write as _;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use timeago::Formatter;
 
 pub(crate) const HEADING: Style = Style::new().bold();
@@ -50,6 +51,11 @@ pub(crate) fn size(bytes: u64) -> String {
 #[expect(clippy::disallowed_methods, reason = "the program's one look at the clock")]
 pub(crate) fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
+}
+
+/// For programs.
+pub(crate) fn rfc3339(time: OffsetDateTime) -> Option<String> {
+    time.format(&Rfc3339).ok()
 }
 
 /// The same time without fractions, to be read by people.

@@ -230,7 +230,7 @@ impl Query<'_> {
 }
 
 /// The settings of the stack, or none with a warning.
-fn settings_for_display(stack: &Stack<'_>) -> Settings {
+pub(super) fn settings_for_display(stack: &Stack<'_>) -> Settings {
     Settings::of(stack).unwrap_or_else(|failure| {
         if let Failure::Told(told) = failure {
             let output = stack.context().output();

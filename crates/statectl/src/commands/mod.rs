@@ -7,6 +7,7 @@ mod current;
 mod diff;
 mod edit;
 mod entries;
+mod graph;
 mod key;
 mod keygen;
 mod lock;
@@ -77,6 +78,7 @@ pub(crate) enum Command {
     Rm(addresses::Rm),
     Log(log::Log),
     Diff(diff::DiffCommand),
+    Graph(graph::GraphCommand),
     Check(check::CheckCommand),
     SetCurrent(current::SetCurrent),
     Rollback(rollback::Rollback),
@@ -114,6 +116,7 @@ impl Command {
             Self::Rm(command) => command.run(context),
             Self::Log(command) => command.run(context),
             Self::Diff(command) => return command.run(context),
+            Self::Graph(command) => command.run(context),
             Self::Check(command) => return command.run(context),
             Self::SetCurrent(command) => command.run(context),
             Self::Rollback(command) => command.run(context),
@@ -152,6 +155,7 @@ impl Command {
             Self::Rm(command) => Some(&command.stack),
             Self::Log(command) => Some(&command.stack),
             Self::Diff(command) => Some(&command.stack),
+            Self::Graph(command) => Some(&command.stack),
             Self::Check(command) => command.stack(),
             Self::SetCurrent(command) => Some(&command.stack),
             Self::Rollback(command) => Some(&command.stack),

@@ -28,6 +28,8 @@ fn every_document_follows_its_schema() {
         ("log", &["log", PROD, "resource.database"]),
         ("diff", &["diff", PROD]),
         ("diff", &["diff", PROD, "--file", "state.json"]),
+        ("graph", &["graph", PROD]),
+        ("page", &["graph", PROD, "--html", "page.html"]),
         ("rolled-back", &["rollback", PROD, "@-", "--yes"]),
         ("entries", &["list", PROD]),
         ("entry", &["show", PROD, "action.migrate"]),

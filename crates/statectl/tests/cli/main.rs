@@ -7,10 +7,12 @@
 )]
 
 mod age;
+mod browser;
 mod checking;
 mod completing;
 mod documentation;
 mod editing;
+mod graph;
 mod history;
 mod json;
 mod keys;

@@ -14,6 +14,7 @@ const COMMANDS: &[&str] = &[
     "diff",
     "edit",
     "force-unlock STACK --yes",
+    "graph",
     "key list",
     "key add STACK env-key:NEW",
     "key remove STACK env-key:NEW",
