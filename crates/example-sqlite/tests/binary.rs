@@ -189,6 +189,27 @@ fn snapshots_are_pushed_shown_moved_and_deleted() {
     );
 }
 
+/// Completions are those of the program's own name and backend.
+#[test]
+fn stacks_are_completed_and_no_database_is_made() {
+    let sandbox = Sandbox::new();
+    let offered = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        let output = command.env("STATECTL_COMPLETE", "fish").output().unwrap();
+        assert_eq!(output.stderr, b"");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let words = ["--", "statectl-sqlite", "pull", "demo"];
+    assert_eq!(offered(&words), "");
+    assert!(!sandbox.path("state.db").exists());
+    sandbox.push("first", &[]);
+    assert_eq!(offered(&words), "demo/prod\n");
+    let words = ["--", "statectl-sqlite", "show", "demo/prod", "res"];
+    assert!(offered(&words).starts_with("resource.database\t"));
+    let script = sandbox.answer(&["completions", "bash"]);
+    assert!(script.contains("_statectl_sqlite statectl-sqlite"), "{script}");
+}
+
 #[test]
 fn the_lock_excludes_processes_and_frees_itself_at_death() {
     let sandbox = Sandbox::new();

@@ -56,6 +56,17 @@ enum Spec {
     Passphrase,
 }
 
+/// How a SPEC begins, and what it names.
+pub(crate) const KINDS: &[(&str, &str)] = &[
+    ("age:", "a file with keys of age"),
+    ("age-env:", "a key of age in a variable"),
+    ("passphrase", "a passphrase"),
+    ("env-key:", "32 bytes in a variable"),
+    ("key-file:", "a file with 32 bytes"),
+    ("command:", "a program that has the key"),
+    ("noop", "no encryption"),
+];
+
 /// Why there is no keyring.
 #[derive(Debug)]
 pub(crate) enum NoRing {
@@ -117,6 +128,32 @@ impl KeyOptions {
             ring = ring.accept_v1(legacy)?;
         }
         Ok(ring)
+    }
+
+    /// The keys that can be had without asking anybody, to open with. A key that is missing is left out.
+    pub(crate) fn ring_at_hand(&self) -> Option<Keyring> {
+        let encrypters = given(&self.encrypters, "STATECTL_ENCRYPTER").ok()?;
+        let also_open = given(&self.also_open, "STATECTL_ALSO_OPEN").ok()?;
+        if encrypters.contains(&Spec::Noop) {
+            return self.plain_ring().ok();
+        }
+        let default = encrypters.is_empty().then(|| default_key().ok()).flatten();
+        let given = encrypters.iter().chain(&also_open);
+        let given = given.filter(|spec| spec.is_at_hand());
+        let mut keys = default
+            .into_iter()
+            .chain(given.filter_map(|spec| Key::open(spec).ok()));
+        let first = keys.next()?;
+        let mut legacy = first.legacy;
+        let mut ring = Keyring::from(first.encrypter);
+        for key in keys {
+            ring = ring.also_open(key.encrypter).ok()?;
+            legacy = legacy.or(key.legacy);
+        }
+        match legacy.filter(|_| self.accepts_v1()) {
+            Some(legacy) => ring.accept_v1(legacy).ok(),
+            None => Some(ring),
+        }
     }
 
     /// Makes the default key, once, and the keyring that needed it.
@@ -307,6 +344,14 @@ fn default_key() -> Result<Key, NoRing> {
 }
 
 impl Spec {
+    /// Whether it is opened without asking a person or a program.
+    fn is_at_hand(&self) -> bool {
+        matches!(
+            self,
+            Self::Age(_) | Self::AgeEnv(_) | Self::EnvKey(_) | Self::KeyFile(_)
+        )
+    }
+
     fn parse(text: &str) -> Result<Self, Failure> {
         match text.split_once(':') {
             Some(("age", path)) if !path.is_empty() => Ok(Self::Age(path.into())),

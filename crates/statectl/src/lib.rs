@@ -63,11 +63,13 @@
 // From the bottom up: output (text, table, exit, output, progress), places and keys (environment, nearest, place, keys), what a
 // document holds (members, sensitive, masked, document, fields, diff), the stack, its revisions, its lock and its recipients (stack,
 // history, comparing, selector, held, holder, unfinished, rekeying, check), which revisions stay (rules, retention, settings,
-// pruning), whole stacks (copying, moving, trashed), pictures (graph, layout, page), other programs (child, editor), and the commands.
+// pruning), whole stacks (copying, moving, trashed), pictures (graph, layout, page), other programs (child, editor), the
+// commands, and what shells offer while one is typed (shell, completing).
 mod check;
 mod child;
 mod commands;
 mod comparing;
+mod completing;
 mod copying;
 mod diff;
 mod document;
@@ -99,6 +101,7 @@ mod rules;
 mod selector;
 mod sensitive;
 mod settings;
+mod shell;
 mod stack;
 mod table;
 mod text;
@@ -138,6 +141,10 @@ use std::process::ExitCode;
 /// number of the signal that ended it.
 #[must_use]
 pub fn main(registry: Registry) -> ExitCode {
+    if let Some(shell) = environment::text(shell::VARIABLE) {
+        completing::answer(&shell, registry, &command());
+        return ExitCode::SUCCESS;
+    }
     let parsed = command()
         .try_get_matches()
         .and_then(|matches| Arguments::from_arg_matches(&matches));

@@ -4,12 +4,12 @@ use crate::output::Answer;
 use crate::progress;
 use crate::rekeying::{self, Change, Extent, Named, Rekeyed};
 use crate::settings;
-use crate::stack::{Context, Stack};
+use crate::stack::Context;
 use crate::table::{MARK, Table};
 use crate::text::plain;
 use clap::{Args, Subcommand};
-use sdk_state::Depth;
-use sdk_state::encrypt::Recipient;
+use sdk_state::encrypt::{Noop, Recipient};
+use sdk_state::{Depth, Store};
 use serde::Serialize;
 use std::io::{self, Write as _};
 
@@ -280,9 +280,17 @@ fn stacks_and_texts<'a>(
     }
 }
 
+/// Except those without a snapshot.
 fn every_stack(context: &Context) -> Result<Vec<String>, Failure> {
-    let stacks = settings::stacks_without_settings(&context.place()?)?;
-    Ok(stacks.iter().map(ToString::to_string).collect())
+    let place = context.place()?;
+    let mut stacks = Vec::new();
+    for id in settings::stacks_without_settings(&place)? {
+        let store: Store = Store::new(place.catalog.open(&id)?, Noop);
+        if !matches!(store.current(), Ok(None)) {
+            stacks.push(id.to_string());
+        }
+    }
+    Ok(stacks)
 }
 
 /// Changes one stack after the other. A stack that fails does not stop the others, and decides the exit code.
@@ -295,14 +303,14 @@ fn change_all(
     let is_one = stacks.len() == 1;
     let (mut changed, mut failed) = (Vec::new(), None);
     for name in stacks {
-        let result = context
-            .readable(&name, None)
-            .and_then(|stack| change_one(&stack, change, extent));
-        match result {
-            Ok(rekeyed) => changed.extend(rekeyed),
+        let result = context.readable(&name, None).and_then(|stack| {
+            stack.demand_snapshot()?;
+            rekeying::change(&stack, change, extent)
+        });
+        match result.map_err(|failure| failure.about(Some(&name))) {
+            Ok(rekeyed) => changed.push(rekeyed),
             Err(failure) if is_one => return Err(failure),
             Err(failure) => {
-                let failure = failure.about(Some(&name));
                 context.output().failure(&failure);
                 failed = Some(failure.code());
             }
@@ -328,17 +336,6 @@ fn change_all(
         .hint(
             "give the keys that they are sealed for with --also-open and repeat the command, or delete them",
         )),
-    }
-}
-
-/// `None` for a stack without a snapshot.
-fn change_one(stack: &Stack<'_>, change: &Change, extent: &Extent) -> Result<Option<Rekeyed>, Failure> {
-    match stack.store().current() {
-        Ok(None) => Ok(None),
-        _ => {
-            stack.demand_snapshot()?;
-            rekeying::change(stack, change, extent).map(Some)
-        }
     }
 }
 

@@ -2,7 +2,7 @@ use crate::child::{handled_signals, wait_for};
 use crate::exit::{Failure, LOCK_LOST};
 use crate::held::{self, GivenBack};
 use crate::stack::Context;
-use clap::Args;
+use clap::{Args, ValueHint};
 use signal_hook::iterator::Signals;
 use std::ffi::OsString;
 use std::io;
@@ -33,7 +33,7 @@ pub(crate) struct LockCommand {
     #[arg(long)]
     create: bool,
     /// The command and its arguments, after --
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(last = true, required = true, value_name = "CMD", value_hint = ValueHint::AnyPath)]
     command: Vec<OsString>,
 }
 

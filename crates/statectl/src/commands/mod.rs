@@ -2,6 +2,7 @@
 
 mod addresses;
 mod check;
+mod completions;
 mod current;
 mod diff;
 mod edit;
@@ -25,8 +26,7 @@ mod stacks;
 
 use crate::exit::Failure;
 use crate::stack::{Context, Options};
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
-use clap_complete::Shell;
+use clap::{Parser, Subcommand};
 use sdk_state::{Error, Revision};
 use std::str::FromStr;
 
@@ -97,7 +97,7 @@ pub(crate) enum Command {
     Key(key::Key),
     Rekey(key::Rekey),
     Keygen(keygen::Keygen),
-    Completions(Completions),
+    Completions(completions::Completions),
 }
 
 impl Command {
@@ -176,24 +176,6 @@ impl Command {
             Self::Stack(command) => command.stack(),
             Self::Rekey(_) | Self::Stacks(_) | Self::Keygen(_) | Self::Completions(_) => None,
         }
-    }
-}
-
-/// Print the completion script for a shell
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  statectl completions bash > ~/.local/share/bash-completion/completions/statectl"
-)]
-pub(crate) struct Completions {
-    /// The shell
-    shell: Shell,
-}
-
-impl Completions {
-    fn run(&self, context: &Context) -> Result<(), Failure> {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Arguments::command(), "statectl", &mut script);
-        context.output().verbatim(&script)
     }
 }
 

@@ -118,11 +118,3 @@ fn help_of_every_command_has_an_example() {
         assert!(help.contains("Example:\n  statectl "), "{help}");
     }
 }
-
-#[test]
-fn completions_know_the_commands() {
-    let sandbox = Sandbox::new();
-    for shell in ["bash", "zsh", "fish"] {
-        assert!(sandbox.answer(&["completions", shell]).contains("force-unlock"));
-    }
-}

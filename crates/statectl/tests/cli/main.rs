@@ -9,6 +9,7 @@
 mod age;
 mod browser;
 mod checking;
+mod completing;
 mod documentation;
 mod editing;
 mod graph;

@@ -6,9 +6,58 @@ use std::path::Path;
 
 const PROD: &str = "demo/prod";
 
+/// Every command that is about an existing stack. Where no STACK is written, it comes last.
+const COMMANDS: &[&str] = &[
+    "check",
+    "current",
+    "delete STACK 2026",
+    "diff",
+    "edit",
+    "force-unlock STACK --yes",
+    "graph",
+    "key list",
+    "key add STACK env-key:NEW",
+    "key remove STACK env-key:NEW",
+    "list",
+    "lock STACK -- true",
+    "lock-status",
+    "log",
+    "mv STACK a b",
+    "output",
+    "pin STACK @",
+    "policy",
+    "policy STACK --keep-last 2",
+    "prune STACK --keep-last 2 --yes",
+    "pull",
+    "recover",
+    "rekey",
+    "restore STACK @",
+    "rm STACK a",
+    "rollback STACK @- --yes",
+    "set-current STACK @",
+    "show STACK a",
+    "snapshots",
+    "stack copy STACK demo/copy",
+    "stack rename STACK demo/other",
+    "stack rm STACK --yes",
+    "unpin STACK @",
+];
+
 fn run_in(sandbox: &Sandbox, directory: &str, arguments: &[&str]) -> Run {
     let mut command = sandbox.command(arguments);
     Run::of(command.current_dir(sandbox.path(directory)).output().unwrap())
+}
+
+/// Runs one of the `COMMANDS` about this stack.
+fn run_about(sandbox: &Sandbox, command: &str, stack: &str) -> Run {
+    let command = match command.contains("STACK") {
+        true => command.replace("STACK", stack),
+        false => format!("{command} {stack}"),
+    };
+    let words: Vec<&str> = command.split(' ').collect();
+    let key = "c3dvcmRmaXNoLXN3b3JkZmlzaC1zd29yZGZpc2gtc3c=";
+    let mut command = sandbox.command(&words);
+    Run::of(command.env("NEW", key).env("EDITOR", "true").output().unwrap())
 }
 
 /// (N5) From a directory below, every stack was unknown, and a push made a second store without a word.
@@ -40,11 +89,12 @@ fn store_is_found_from_a_directory_below() {
 #[test]
 fn missing_store_is_told_with_where_it_was_looked_for() {
     let sandbox = Sandbox::new();
-    for command in ["pull", "list", "current", "snapshots"] {
-        sandbox.run(&[command, PROD]).expect(3).says(&[
+    for command in COMMANDS {
+        run_about(&sandbox, command, PROD).expect(3).says(&[
             "no store here",
             &sandbox.path("").canonicalize().unwrap().display().to_string(),
             "--root",
+            "push demo/prod FILE",
         ]);
     }
     sandbox.run(&["stacks"]).expect(0).says(&["no store here"]);
@@ -74,12 +124,13 @@ fn new_store_and_first_snapshot_are_announced_with_their_place() {
 #[test]
 fn mistyped_stack_suggests_the_nearest_name() {
     let (sandbox, _) = Sandbox::with_snapshot("first");
-    for command in ["pull", "list", "current", "snapshots", "lock-status"] {
-        sandbox
-            .run(&[command, "demo/prdo"])
+    let before = everything_in(&sandbox.path(""));
+    for command in COMMANDS {
+        run_about(&sandbox, command, "demo/prdo")
             .expect(3)
             .says(&["no stack demo/prdo", "did you mean demo/prod?"]);
     }
+    assert_eq!(everything_in(&sandbox.path("")), before);
     let other = sandbox.run(&["pull", "network/staging"]).expect(3);
     assert!(!other.err.contains("did you mean"), "{}", other.err);
 }
