@@ -1,4 +1,4 @@
-use crate::exit::{Failure, Told};
+use crate::exit::{FAILED, Failure, Told};
 use crate::text::{BAD, CAREFUL, FAINT, HEADING, plain};
 use anstream::AutoStream;
 use anstyle::Style;
@@ -6,7 +6,7 @@ use clap::{ColorChoice, ValueEnum};
 use sdk_state::Revision;
 use serde::Serialize;
 use std::fmt::Display;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 /// The version of the documents that `--format json` prints. `docs/json.md` describes them.
 const FORMAT_VERSION: u32 = 1;
@@ -148,6 +148,24 @@ impl Output {
             let _ = err.write_all(&page);
         }
         Ok(())
+    }
+
+    /// Fails unless somebody at the terminal agrees. `hint` says what to do without a terminal, and `refused` what did not
+    /// happen after a no.
+    pub(crate) fn confirm(&self, question: &str, hint: &str, refused: &str) -> Result<(), Failure> {
+        if !io::stdin().is_terminal() {
+            let message = "standard input is not a terminal, so nobody can be asked";
+            return Err(Failure::usage(message).hint(hint));
+        }
+        match self.ask(question) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Failure::new(
+                FAILED,
+                "cancelled",
+                format!("the answer was no, so {refused}"),
+            )),
+            Err(source) => Err(Failure::io("the answer cannot be read", &source)),
+        }
     }
 
     /// Asks a question at the terminal.

@@ -1,4 +1,4 @@
-use crate::exit::{FAILED, Failure};
+use crate::exit::Failure;
 use crate::holder::HolderDocument;
 use crate::output::Answer;
 use crate::stack::Context;
@@ -6,7 +6,7 @@ use crate::unfinished::UnfinishedDocument;
 use clap::Args;
 use sdk_state::{LockStatus, LockToken};
 use serde::Serialize;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 
 /// Show who holds the lock, since when, and whether the holder is alive
 #[derive(Debug, Args)]
@@ -113,21 +113,8 @@ impl ForceUnlock {
         let output = context.output();
         let holder = HolderDocument::from(status.clone());
         output.notice(format_args!("{} is {}", self.stack, holder.in_short()));
-        if !io::stdin().is_terminal() {
-            return Err(
-                Failure::usage("standard input is not a terminal, so nobody can be asked")
-                    .hint("pass --token TOKEN, which `statectl lock-status STACK` shows, or --yes"),
-            );
-        }
-        match output.ask("evict this holder?") {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Failure::new(
-                FAILED,
-                "cancelled",
-                "the answer was no, so nobody was evicted",
-            )),
-            Err(source) => Err(Failure::io("the answer cannot be read", &source)),
-        }
+        let hint = "pass --token TOKEN, which `statectl lock-status STACK` shows, or --yes";
+        output.confirm("evict this holder?", hint, "nobody was evicted")
     }
 
     fn answer(&self, context: &Context, evicted: Option<LockStatus>) -> Result<(), Failure> {

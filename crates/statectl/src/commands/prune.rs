@@ -1,5 +1,5 @@
 use super::marks::open;
-use crate::exit::{FAILED, Failure};
+use crate::exit::Failure;
 use crate::output::Answer;
 use crate::pruning::{History, Plan, Row};
 use crate::retention::{Fate, Trash};
@@ -14,7 +14,7 @@ use clap::Args;
 use sdk_state::Revision;
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use time::OffsetDateTime;
 
 /// Move revisions that no rule keeps to the trash; remove what has been there for 7 days
@@ -197,12 +197,6 @@ impl Prune {
         if !shown.rows().any(Row::goes) {
             return Ok(());
         }
-        if !io::stdin().is_terminal() {
-            return Err(
-                Failure::usage("standard input is not a terminal, so nobody can be asked")
-                    .hint("look with --dry-run, then pass --yes"),
-            );
-        }
         context.output().preview(|page| shown.human(page))?;
         let count = |fate| shown.rows().filter(|row| row.fate == fate).count();
         let question = match (count(Fate::Trashed), count(Fate::Removed)) {
@@ -213,15 +207,8 @@ impl Prune {
                 revisions(trashed)
             ),
         };
-        match context.output().ask(&question) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Failure::new(
-                FAILED,
-                "cancelled",
-                "the answer was no, so every revision stays",
-            )),
-            Err(source) => Err(Failure::io("the answer cannot be read", &source)),
-        }
+        let hint = "look with --dry-run, then pass --yes";
+        context.output().confirm(&question, hint, "every revision stays")
     }
 
     /// What would become of the revisions of a stack. Changes nothing, and needs no lock.

@@ -1,6 +1,6 @@
 use super::push::{after_storing, demand_short, warn_if_lost};
 use crate::diff::Diff;
-use crate::exit::{FAILED, Failure};
+use crate::exit::Failure;
 use crate::held;
 use crate::output::Answer;
 use crate::progress::Progress;
@@ -10,7 +10,7 @@ use crate::unfinished;
 use clap::Args;
 use sdk_state::{Error, Raw, Revision};
 use serde::Serialize;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 
 /// Store an older revision's content as a new revision and make it current; print the new revision
 ///
@@ -77,21 +77,8 @@ impl Rollback {
         if self.yes {
             return Ok(());
         }
-        if !io::stdin().is_terminal() {
-            return Err(
-                Failure::usage("standard input is not a terminal, so nobody can be asked")
-                    .hint("look with `statectl diff STACK @ REV`, then pass --yes"),
-            );
-        }
-        match output.ask(&format!("go back to {rev}?")) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Failure::new(
-                FAILED,
-                "cancelled",
-                "the answer was no, so nothing was changed",
-            )),
-            Err(source) => Err(Failure::io("the answer cannot be read", &source)),
-        }
+        let hint = "look with `statectl diff STACK @ REV`, then pass --yes";
+        output.confirm(&format!("go back to {rev}?"), hint, "nothing was changed")
     }
 
     /// Stores what was wanted, if what was compared with it is still current.

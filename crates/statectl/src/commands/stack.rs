@@ -11,7 +11,7 @@ use crate::trashed::{self, Trashed};
 use clap::{Args, Subcommand};
 use sdk_state::{Snapshot as _, StackId, State};
 use serde::Serialize;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 /// List, copy, rename and remove whole stacks
@@ -258,12 +258,6 @@ impl Remove {
         if self.yes {
             return Ok(());
         }
-        if !io::stdin().is_terminal() {
-            return Err(
-                Failure::usage("standard input is not a terminal, so nobody can be asked")
-                    .hint("pass --yes to remove the stack"),
-            );
-        }
         let whereto = match self.now {
             true => "at once, with its whole history".to_owned(),
             false => format!("to the trash, where it stays for {} days", trashed::DAYS),
@@ -273,15 +267,8 @@ impl Remove {
             count => format!("{count} revisions"),
         };
         let question = format!("remove {} ({count}) {whereto}?", self.stack);
-        match context.output().ask(&question) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Failure::new(
-                FAILED,
-                "cancelled",
-                "the answer was no, so nothing was removed",
-            )),
-            Err(source) => Err(Failure::io("the answer cannot be read", &source)),
-        }
+        let hint = "pass --yes to remove the stack";
+        context.output().confirm(&question, hint, "nothing was removed")
     }
 
     fn put_in_trash(&self, context: &Context, keyless: &Stack<'_>) -> Result<StackId, Failure> {
