@@ -141,7 +141,7 @@ impl Push {
             && let Ok(header) = stack.store().header(rev)
         {
             output.warning(format_args!(
-                "{rev} is {}: who has only such a key cannot open the new revision",
+                "{rev} is {}: colleagues who have only such a key cannot open the new revision",
                 sealed_for(&header)
             ));
         }
