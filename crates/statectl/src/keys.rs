@@ -186,10 +186,15 @@ impl KeyOptions {
 
     /// The options that open a file with this header.
     pub(crate) fn how_to_open(&self, header: &UnverifiedHeader) -> String {
-        let options: Vec<String> = match &header.recipients[..] {
-            [] => vec!["--encrypter noop".into()],
-            recipients => recipients.iter().map(option_for).collect(),
-        };
+        let mut options: Vec<String> = Vec::new();
+        for option in header.recipients.iter().map(option_for) {
+            if !options.contains(&option) {
+                options.push(option);
+            }
+        }
+        if options.is_empty() {
+            options.push("--encrypter noop".into());
+        }
         if header.version == 1 && !self.accepts_v1() {
             return format!("pass {} and --accept-v1", options.join(" or "));
         }
@@ -244,18 +249,27 @@ impl KeyOptions {
 impl NoRing {
     /// The failure, with the keys that the snapshot is sealed for.
     pub(crate) fn of(self, id: &StackId, header: &UnverifiedHeader, options: &KeyOptions) -> Failure {
-        let (Self::NoDefault { failure, .. } | Self::Missing(failure)) = self else {
-            return self.into();
+        let (failure, path) = match self {
+            Self::NoDefault { path, failure } => (failure, Some(path)),
+            Self::Missing(failure) => (failure, None),
+            Self::Other(failure) => return failure,
         };
         let Failure::Told(told) = failure else {
             return failure;
         };
-        Failure::new(
+        let explained = Failure::new(
             NOT_OPENED,
             "missing-key",
             format!("{}; {id} is {}", told.message, sealed_for(header)),
         )
-        .hint(options.how_to_open(header))
+        .hint(options.how_to_open(header));
+        match path {
+            Some(path) => explained.extend_hint(&format!(
+                "or make a key with `statectl keygen {}`, and let a colleague run `statectl key add {id}` with its public key",
+                path.display()
+            )),
+            None => explained,
+        }
     }
 }
 

@@ -146,10 +146,12 @@ impl Query<'_> {
                 false => context.output().part(|page| lines.print(page, &rows))?,
             }
         }
-        if let Some(address) = self.address.filter(|_| left == self.limit && left > 0) {
-            context
-                .output()
-                .notice(format_args!("no revision changed an entry {address:?}"));
+        if left == self.limit && left > 0 {
+            let output = context.output();
+            match self.address {
+                Some(address) => output.notice(format_args!("no revision changed an entry {address:?}")),
+                None => output.notice("no revision matches"),
+            }
         }
         unknown.warn(context);
         match context.output().is_json() {

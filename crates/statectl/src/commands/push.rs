@@ -1,6 +1,7 @@
 use super::{Expected, parsed};
 use crate::exit::Failure;
 use crate::held::{self, Held};
+use crate::keys::sealed_for;
 use crate::output::Answer;
 use crate::progress::Progress;
 use crate::stack::{Context, Stack};
@@ -46,7 +47,7 @@ pub(crate) struct Push {
     /// Store a new revision even if nothing has changed, or if the stack holds documents of another type
     #[arg(long)]
     force: bool,
-    /// Push even if none of the given keys opens the current snapshot; from then on, the given keys are needed
+    /// Push even if none of the given keys opens the current snapshot. From then on the stack is sealed for the given keys alone
     #[arg(long)]
     new_key: bool,
     /// Store the file unchanged as a document of this type, which statectl does not interpret
@@ -134,6 +135,15 @@ impl Push {
             && run.is_some()
         {
             note_recipients(stack, rev)?;
+        }
+        if let Some(rev) = &current
+            && run.is_none()
+            && let Ok(header) = stack.store().header(rev)
+        {
+            output.warning(format_args!(
+                "{rev} is {}: colleagues who have only such a key cannot open the new revision",
+                sealed_for(&header)
+            ));
         }
         // Nobody else can have changed anything under a lock that was held before this command began.
         if let Some(rev) = current

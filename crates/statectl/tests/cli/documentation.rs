@@ -1,16 +1,38 @@
-//! The help, and the commands that `docs/operators.md` shows.
+//! The help, and the commands that `docs/operators.md` and `docs/team.md` show.
 
 use crate::sandbox::{Sandbox, snapshot};
 use std::path::Path;
 
 const OPERATORS: &str = include_str!("../../../../docs/operators.md");
+const TEAM: &str = include_str!("../../../../docs/team.md");
 
-/// The page is one session: its commands run one after the other, in the directory of a project.
 #[test]
 fn session_of_the_operators_page_runs() {
+    type_session(&Sandbox::new(), OPERATORS);
+}
+
+/// At the end Alice can read, and the key of the laptop that was lost opens nothing.
+#[test]
+fn session_of_the_team_page_runs() {
     let sandbox = Sandbox::new();
+    type_session(&sandbox, TEAM);
+    sandbox.run(&["list", "demo/prod"]).expect(0);
+    let lost = format!("age:{}", sandbox.path("bob/statectl/key").display());
+    let checked = sandbox
+        .run(&["check", "--all", "--json", "--encrypter", &lost])
+        .expect(5);
+    let checked: serde_json::Value = serde_json::from_str(&checked.out).unwrap();
+    let stacks = checked["stacks"].as_array().unwrap();
+    assert!(
+        stacks.len() == 2 && stacks.iter().all(|stack| stack["opened"] == 0),
+        "{checked}"
+    );
+}
+
+/// A page is one session: its commands run one after the other, in the directory of a project.
+fn type_session(sandbox: &Sandbox, page: &str) {
     sandbox.write("state.json", &snapshot("prod", "first"));
-    let blocks = OPERATORS.split("```console\n").skip(1);
+    let blocks = page.split("```console\n").skip(1);
     let commands: Vec<&str> = blocks
         .flat_map(|block| block.split("```").next().unwrap().lines())
         .filter_map(|line| line.strip_prefix("$ "))

@@ -235,6 +235,8 @@ fn log_is_cut_by_number_time_and_author() {
     assert_eq!(count(&["--since", "1 hour ago"]), 4);
     assert_eq!(count(&["--author", "lic"]), 4);
     assert_eq!(count(&["--author", "bob"]), 0);
+    let run = sandbox.run(&["log", PROD, "--author", "bob"]).expect(0);
+    run.says(&["no revision matches"]);
 }
 
 #[test]

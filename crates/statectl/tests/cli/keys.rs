@@ -85,6 +85,23 @@ fn missing_key_beside_snapshots_is_not_replaced() {
         .expect(0);
 }
 
+/// The hint names each option once, and how to get a key that the stack is sealed for.
+#[test]
+fn newcomer_is_told_how_to_be_let_in() {
+    let (sandbox, _) = Sandbox::with_snapshot("first");
+    sandbox.run(&["keygen", "spare"]).expect(0);
+    sandbox.run(&["key", "add", PROD, "age:spare"]).expect(0);
+    let mut list = sandbox.command(&["list", PROD]);
+    let output = list.env("XDG_CONFIG_HOME", sandbox.path("bob")).output();
+    let run = Run::of(output.unwrap()).expect(5);
+    assert_eq!(run.err.matches("age:PATH").count(), 1, "{}", run.err);
+    run.says(&[
+        "`statectl keygen ",
+        "bob/statectl/key`",
+        "`statectl key add demo/prod`",
+    ]);
+}
+
 #[test]
 fn another_key_writes_only_with_new_key() {
     let (sandbox, first) = Sandbox::with_snapshot("first");
@@ -105,7 +122,8 @@ fn another_key_writes_only_with_new_key() {
         &other,
     ];
     sandbox.run(&push).expect(5).says(&[&fingerprint, "--new-key"]);
-    sandbox.run(&[&push[..], &["--new-key"]].concat()).expect(0);
+    let run = sandbox.run(&[&push[..], &["--new-key"]].concat()).expect(0);
+    run.says(&["warning: ", &fingerprint, "cannot open the new revision"]);
     sandbox.run(&["pull", PROD]).expect(5);
     sandbox.run(&["pull", PROD, "--encrypter", &other]).expect(0);
 }
