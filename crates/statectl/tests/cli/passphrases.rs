@@ -10,7 +10,7 @@ const WORDS: &str = "correct horse battery staple";
 
 /// Runs the program on a terminal of its own, and types an answer to each prompt.
 const ON_A_TERMINAL: &str = r#"
-import os, pty, sys
+import os, pty, sys, termios, time
 program, *answers = sys.argv[1].split("\n")
 pid, terminal = pty.fork()
 if pid == 0:
@@ -25,6 +25,9 @@ while True:
         break
     seen += read
     if seen.endswith(b": ") and answers:
+        # The prompt comes before the terminal stops to show what is typed.
+        while termios.tcgetattr(terminal)[3] & termios.ECHO:
+            time.sleep(0.005)
         os.write(terminal, answers.pop(0).encode() + b"\n")
 sys.stdout.write(seen.decode())
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))

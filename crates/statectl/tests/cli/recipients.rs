@@ -349,3 +349,41 @@ fn removal_that_was_not_deep_says_how_to_go_on() {
         .run(&["rekey", PROD, "--deep", "--encrypter", &mine])
         .expect(0);
 }
+
+/// What follows an old revision is sealed for its recipients, which may be others than those of today.
+#[test]
+fn move_to_other_recipients_is_told() {
+    let (sandbox, [mine, _, new], revisions) = three();
+    let set_current = ["set-current", PROD, &revisions[0], "--encrypter", &mine];
+    let quiet = sandbox.run(&set_current).expect(0);
+    assert!(!quiet.err.contains("recipients"), "{}", quiet.err);
+    sandbox
+        .run(&["key", "add", PROD, &new, "--from-now", "--encrypter", &mine])
+        .expect(0);
+    sandbox
+        .run(&["set-current", PROD, &revisions[1], "--encrypter", &mine])
+        .expect(0)
+        .says(&["later snapshots are sealed for the recipients of"]);
+}
+
+#[test]
+fn version_1_says_whom_it_locks_out() {
+    let (sandbox, [mine, ..], _) = three();
+    sandbox.write("state.json", &snapshot("prod", "for unobin"));
+    let arguments = [
+        "push",
+        PROD,
+        "state.json",
+        "--write-v1",
+        "--encrypter",
+        "env-key:UNOBIN",
+        "--also-open",
+        &mine,
+    ];
+    let mut push = sandbox.command(&arguments);
+    push.env("UNOBIN", sandbox.answer(&["keygen", "--base64"]));
+    let name = identity(&sandbox, &mine, "given");
+    Run::of(push.output().unwrap())
+        .expect(0)
+        .says(&["does not open with", &name]);
+}
