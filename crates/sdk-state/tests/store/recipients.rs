@@ -2,7 +2,7 @@
 
 use crate::support::{Note, add, id, key, note};
 use crate::watched::{Method, Watched};
-use sdk_state::encrypt::{Encrypter, EnvKey, Error as KeyError, Keyring, Recipient, Zeroizing};
+use sdk_state::encrypt::{Age, AgeKey, Encrypter, EnvKey, Error as KeyError, Keyring, Recipient, Zeroizing};
 use sdk_state::{Backend, Depth, Error, ErrorKind, MemoryBackend, Revision, Store, Wait};
 
 fn recipient(seed: u8) -> Recipient {
@@ -407,4 +407,25 @@ fn a_repeated_copy_is_not_sealed_for_others() {
     let error = copy.copy_from(&store, &first, Ok).unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::Unsupported);
     assert!(error.to_string().contains("other recipients"), "{error}");
+}
+
+/// A public key proves no author: `docs/guarantees.md` says what follows. With keys of 32 bytes alone, the file is refused.
+#[test]
+fn a_revision_that_a_stranger_sealed_opens_with_a_key_of_age() {
+    let (ada, mallory) = (AgeKey::generate().unwrap(), AgeKey::generate().unwrap());
+    let backend = MemoryBackend::new(id());
+    let theirs = Keyring::from(ada.public().clone()).also_seal_for(mallory.public().clone());
+    save_as(&backend, theirs.unwrap(), "forged");
+    let store = Store::new(backend.clone(), Age::new("ada", ada)).document::<Note>();
+    let revision = save(&store, "a secret of ada").unwrap();
+    let reader = Store::new(backend.clone(), Age::new("mallory", mallory)).document::<Note>();
+    assert_eq!(reader.get(&revision).unwrap(), note("a secret of ada"));
+    assert!(with(&backend, &[1]).head().is_err());
+}
+
+/// Stores a first revision with a keyring that may open nothing.
+fn save_as(backend: &MemoryBackend, ring: Keyring, text: &str) {
+    let store = Store::new(backend.clone(), ring).document::<Note>();
+    let revision = store.write(&note(text), None).unwrap();
+    store.set_current(&revision).unwrap();
 }
