@@ -124,10 +124,16 @@ fn change_under(
     let (mut changed, mut skipped) = (usize::from(is_changed), Vec::new());
     let mut unchanged = usize::from(!is_changed);
     let mut seen = BTreeSet::from([current]);
+    let mut others = || match extent.from_now {
+        true => Ok(Vec::new()),
+        false => {
+            let newest_first = store.list()?.into_iter().rev();
+            Ok::<Vec<_>, Error>(newest_first.filter(|rev| seen.insert(rev.clone())).collect())
+        }
+    };
     // Until nobody has written another one meanwhile, for which no lock is needed.
-    while !extent.from_now {
-        let others = store.list()?.into_iter().rev();
-        let others: Vec<Revision> = others.filter(|rev| seen.insert(rev.clone())).collect();
+    loop {
+        let others = others()?;
         if others.is_empty() {
             break;
         }

@@ -415,7 +415,7 @@ fn a_revision_that_a_stranger_sealed_opens_with_a_key_of_age() {
     let (ada, mallory) = (AgeKey::generate().unwrap(), AgeKey::generate().unwrap());
     let backend = MemoryBackend::new(id());
     let theirs = Keyring::from(ada.public().clone()).also_seal_for(mallory.public().clone());
-    save_as(&backend, theirs.unwrap(), "forged");
+    save_as(backend.clone(), theirs.unwrap(), "forged");
     let store = Store::new(backend.clone(), Age::new("ada", ada)).document::<Note>();
     let revision = save(&store, "a secret of ada").unwrap();
     let reader = Store::new(backend.clone(), Age::new("mallory", mallory)).document::<Note>();
@@ -424,8 +424,8 @@ fn a_revision_that_a_stranger_sealed_opens_with_a_key_of_age() {
 }
 
 /// Stores a first revision with a keyring that may open nothing.
-fn save_as(backend: &MemoryBackend, ring: Keyring, text: &str) {
-    let store = Store::new(backend.clone(), ring).document::<Note>();
+fn save_as(backend: MemoryBackend, ring: Keyring, text: &str) {
+    let store = Store::new(backend, ring).document::<Note>();
     let revision = store.write(&note(text), None).unwrap();
     store.set_current(&revision).unwrap();
 }
