@@ -245,8 +245,15 @@ impl Encrypter for AgeRecipient {
         }
     }
 
-    fn unwrap(&self, _: &Recipient, _: &[u8], _: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-        Ok(None)
+    fn unwrap(&self, recipient: &Recipient, _: &[u8], _: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        match recipient.is_same_key(&self.recipient) {
+            // It is not damage that this key opens nothing.
+            true => Err(Error::new(
+                ErrorKind::MissingKey,
+                format!("a public key opens nothing: give the secret key of {self}"),
+            )),
+            false => Ok(None),
+        }
     }
 }
 

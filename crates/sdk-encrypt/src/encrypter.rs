@@ -66,7 +66,8 @@ pub trait Encrypter: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) when the key service does not answer.
+    /// * [`Unavailable`](crate::ErrorKind::Unavailable) when the key service does not answer.
+    /// * [`MissingKey`](crate::ErrorKind::MissingKey) when this is only the public part of the key.
     fn unwrap(
         &self,
         recipient: &Recipient,

@@ -18,6 +18,10 @@ const VERSION: u32 = 1;
 const MAX_ANSWER_BYTES: usize = 96 * 1024;
 /// How much of a program's standard error is shown.
 const MAX_COMPLAINT_BYTES: usize = 1024;
+/// Fewer digits in a row are no key: 32 bytes have 43 in base64.
+const SHORTEST_KEY: usize = 40;
+/// The same at the end of what is shown.
+const SHORTEST_CUT_KEY: usize = 16;
 /// The longest name of a key.
 const MAX_ID_BYTES: usize = 256;
 
@@ -34,7 +38,8 @@ const MAX_ID_BYTES: usize = 256;
 ///
 /// ID names the key, in 1 to 256 printable ASCII characters; sealed files record it, unencrypted. KEY, WRAPPED and CONTEXT are
 /// base64. The program binds the wrapped key to the context, and its answers differ each time. A program that does not answer
-/// within 30 seconds is killed, and nothing is written then. What it writes to standard error is shown if it fails.
+/// within 30 seconds is killed, and nothing is written then. What it writes to standard error is shown if it fails, except what looks
+/// like a key.
 #[derive(Debug)]
 pub struct KeyProgram {
     program: PathBuf,
@@ -217,8 +222,7 @@ impl KeyProgram {
 
     fn failed(&self, status: ExitStatus, complaint: &[u8]) -> Error {
         let complaint = String::from_utf8_lossy(&complaint[..complaint.len().min(MAX_COMPLAINT_BYTES)]);
-        let shown: String = complaint
-            .trim()
+        let shown: String = without_keys(complaint.trim())
             .chars()
             .map(|shown| if shown.is_control() { ' ' } else { shown })
             .collect();
@@ -252,6 +256,27 @@ impl KeyProgram {
             .map(Zeroizing::new)
             .map_err(|_| self.malformed("it is not base64"))
     }
+}
+
+/// The text without what may be a key in base64 or in hexadecimal digits, or its beginning at the end: a program may repeat its
+/// question.
+fn without_keys(text: &str) -> String {
+    let is_digit = |shown: char| shown.is_ascii_alphanumeric() || "+/=\\".contains(shown);
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (run, tail) = rest.split_at(rest.find(|shown| !is_digit(shown)).unwrap_or(rest.len()));
+        let longest = if tail.is_empty() {
+            SHORTEST_CUT_KEY
+        } else {
+            SHORTEST_KEY
+        };
+        shown.push_str(if run.len() < longest { run } else { "[removed]" });
+        let (other, tail) = tail.split_at(tail.find(is_digit).unwrap_or(tail.len()));
+        shown.push_str(other);
+        rest = tail;
+    }
+    shown
 }
 
 /// Reads to the end in a thread of its own, and keeps one byte more than `max_bytes` at most.

@@ -10,13 +10,13 @@ impl<D: Snapshot> Store<D> {
     ///
     /// `adapt` may change the document, such as the name of the stack in it. The copy is sealed for the recipients of the
     /// revision, or for those of [`with_recipients`](Store::with_recipients), always as envelope version 2. A revision of that
-    /// name that holds the same document is left as it is, so an interrupted copy can be repeated.
+    /// name that holds the same document for the same recipients is left as it is, so an interrupted copy can be repeated.
     ///
     /// # Errors
     ///
     /// * Those of [`get`](Store::get) for the revision of `source`.
-    /// * [`Unsupported`](ErrorKind::Unsupported) when this stack has another document under that name, or this store writes
-    ///   version 1.
+    /// * [`Unsupported`](ErrorKind::Unsupported) when this stack has another document under that name, or the same one for other
+    ///   recipients, or this store writes version 1.
     /// * Those of [`write`](Store::write).
     pub fn copy_from(
         &self,
@@ -59,7 +59,20 @@ impl<D: Snapshot> Store<D> {
             .map_err(|error| error.at_revision(rev))?
         {
             Created::Created => Ok(()),
-            Created::Exists if self.get(rev)?.encode()? == document.encode()? => Ok(()),
+            Created::Exists if self.get(rev)?.encode()? == document.encode()? => {
+                let wanted = envelope::header(&copy)?.recipients;
+                match self.recipients(rev)? == wanted {
+                    true => Ok(()),
+                    false => Err(Error::new(
+                        ErrorKind::Unsupported,
+                        format!(
+                            "{} has this document already, sealed for other recipients: change them, or delete it",
+                            self.id()
+                        ),
+                    )
+                    .at_revision(rev)),
+                }
+            }
             Created::Exists => Err(Error::new(
                 ErrorKind::Unsupported,
                 format!("{} has another document under this name", self.id()),

@@ -344,7 +344,7 @@ impl<D: Snapshot> Core<D> {
         let base = progress.base.clone();
         let known = progress.writer.as_ref().and_then(|writer| writer.base.as_ref());
         let recipients = match known {
-            Some(base) => Ok(base.recipients.clone()),
+            Some(base) => self.owner.store.recipients_after_base(base),
             None => self.owner.store.recipients_to_follow(base.as_ref()),
         };
         let Ok(recipients) = recipients else {

@@ -1,6 +1,7 @@
 //! Who can open a stack: its recipients, and how to change them.
 
-use crate::envelope::{self, Place};
+use crate::envelope::{self, Place, journal};
+use crate::writer::Base;
 use crate::{Error, ErrorKind, Revision, Snapshot, Store};
 use sdk_encrypt::Recipient;
 
@@ -51,6 +52,36 @@ impl<D: Snapshot> Store<D> {
         }
         // The keyring alone must not decide who is locked out.
         unreadable.map_or(Ok(None), Err)
+    }
+
+    /// The recipients of a revision that follows the base of a run. Somebody may have changed them since the run read them: a
+    /// process that shares its lock, or whoever evicted it.
+    pub(crate) fn recipients_after_base(&self, base: &Base) -> Result<Option<Vec<Recipient>>, Error> {
+        if self.chooses_recipients() {
+            return Ok(None);
+        }
+        let rev = &base.pointer.revision;
+        let changed = match self.beginning(rev) {
+            Ok(beginning) if journal::digest(&beginning) == base.digest => None,
+            Ok(_) => Some(self.recipients_of(rev)),
+            Err(error) => Some(Err(error)),
+        };
+        match changed {
+            None => Ok(base.recipients.clone()),
+            Some(Err(error)) if is_about_the_file(&error) => Ok(base.recipients.clone()),
+            Some(recipients) => recipients,
+        }
+    }
+
+    /// Whether what was written after `current` for these recipients is not sealed for those that the stack has now. An error is
+    /// ignored, because the revision exists.
+    pub(crate) fn has_other_recipients(&self, written_for: Option<&[Recipient]>) -> bool {
+        let current = self.backend().current().ok().flatten();
+        let Some(pointer) = current.filter(|_| !self.chooses_recipients()) else {
+            return false;
+        };
+        let recipients = self.recipients_to_follow(Some(&pointer.revision));
+        recipients.is_ok_and(|recipients| recipients.as_deref() != written_for)
     }
 
     fn recipients_of(&self, rev: &Revision) -> Result<Option<Vec<Recipient>>, Error> {

@@ -319,8 +319,8 @@ impl<D: Snapshot> Run<D> {
     /// # Errors
     ///
     /// * [`MissingKey`](ErrorKind::MissingKey) for a recipient that the keyring cannot wrap for.
-    /// * [`Unsupported`](ErrorKind::Unsupported) when the revision is not encrypted or of version 1, or for no recipients,
-    ///   more than 16, or one twice.
+    /// * [`Unsupported`](ErrorKind::Unsupported) when the revision is not encrypted or of version 1, for no recipients, more than
+    ///   16, or one twice, or when a key of the keyring does not unwrap what was wrapped for it.
     /// * Those of [`Store::get`], except those about the document, of [`commit`](Run::commit), and of
     ///   [`Backend::replace`](crate::Backend::replace).
     pub fn reseal(&self, rev: &Revision, recipients: &[Recipient], depth: Depth) -> Result<(), Error> {

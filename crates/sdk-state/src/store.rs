@@ -366,19 +366,25 @@ impl<D: Snapshot> Store<D> {
     ///   revision was added.
     pub fn write(&self, document: &D, options: impl Into<WriteOptions>) -> Result<Revision, Error> {
         let WriteOptions { message } = options.into();
-        let current = match self.backend().current() {
-            Err(error) if error.is_damaged() => None,
-            current => current?.map(|pointer| pointer.revision),
-        };
-        let recipients = self.recipients_to_follow(current.as_ref())?;
-        let now = self.now();
-        let origin = Origin {
-            message: message.as_deref(),
-            parent: current.as_ref(),
-            recipients: recipients.as_deref(),
-            ..Origin::new(&self.inner.provenance, now)
-        };
-        self.write_as(document, &origin).map(|written| written.revision)
+        loop {
+            let current = match self.backend().current() {
+                Err(error) if error.is_damaged() => None,
+                current => current?.map(|pointer| pointer.revision),
+            };
+            let recipients = self.recipients_to_follow(current.as_ref())?;
+            let origin = Origin {
+                message: message.as_deref(),
+                parent: current.as_ref(),
+                recipients: recipients.as_deref(),
+                ..Origin::new(&self.inner.provenance, self.now())
+            };
+            let rev = self.write_as(document, &origin)?.revision;
+            // Somebody who changed the recipients meanwhile, without this revision, must not find it sealed for the old ones.
+            if !self.has_other_recipients(recipients.as_deref()) || self.backend().remove(&rev, None).is_err()
+            {
+                return Ok(rev);
+            }
+        }
     }
 
     /// Makes a revision current, whatever was current before: this also repairs a damaged or lost pointer. It takes the lock for

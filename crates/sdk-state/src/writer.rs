@@ -314,11 +314,16 @@ impl Writer {
             }
             _ => after.cloned(),
         };
+        let recipients = self
+            .base
+            .as_ref()
+            .map(|base| owner.store.recipients_after_base(base));
+        let recipients = recipients.transpose().map_err(Problem::Delay)?.flatten();
         let origin = Origin {
             message,
             parent: parent.as_ref(),
             after,
-            recipients: self.base.as_ref().and_then(|base| base.recipients.as_deref()),
+            recipients: recipients.as_deref(),
             mark,
             ..Origin::new(owner.store.provenance(), owner.store.now())
         };

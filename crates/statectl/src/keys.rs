@@ -10,7 +10,7 @@ use clap::builder::BoolishValueParser;
 use etcetera::BaseStrategy as _;
 use sdk_state::encrypt::{
     self, Age, AgeKey, AgeRecipient, Encrypter, EnvKey, ErrorKind, KeyFile, KeyProgram, Keyring,
-    LegacyCipher, Noop, Passphrase, Published, Recipient,
+    LegacyCipher, MasterKey, Noop, Passphrase, Published, Recipient,
 };
 use sdk_state::envelope::UnverifiedHeader;
 use sdk_state::{EnvelopeVersion, StackId};
@@ -324,6 +324,14 @@ pub(crate) fn encrypter(text: &str) -> Result<Arc<dyn Encrypter>, Failure> {
     Ok(Key::open(&Spec::parse(text)?)?.encrypter)
 }
 
+/// Whether somebody has pasted a secret key, with or without its padding, where its place belongs.
+pub(crate) fn is_key(text: &str) -> bool {
+    let text = text.trim();
+    let is_cut =
+        text.len() == 43 && !text.contains('/') && MasterKey::from_base64(&format!("{text}=")).is_ok();
+    is_cut || text.to_ascii_uppercase().contains("AGE-SECRET-KEY-1") || MasterKey::from_base64(text).is_ok()
+}
+
 /// The recipient that the operator names by its key; `None` for other names, and for a passphrase, which nobody is asked for.
 pub(crate) fn recipient(text: &str) -> Option<Recipient> {
     let spec = Spec::parse(text).ok().filter(|spec| *spec != Spec::Passphrase)?;
@@ -368,6 +376,9 @@ impl Spec {
 
     fn parse(text: &str) -> Result<Self, Failure> {
         match text.split_once(':') {
+            Some((_, place)) if is_key(place) => Err(Failure::usage(
+                "this is a key, not the place of one: keep the key in a file or a variable",
+            )),
             Some(("age", path)) if !path.is_empty() => Ok(Self::Age(path.into())),
             Some(("age-env", variable)) if !variable.is_empty() => Ok(Self::AgeEnv(variable.into())),
             Some(("command", program)) if !program.is_empty() => Ok(Self::Command(program.into())),

@@ -88,9 +88,12 @@ fn is_configured() -> bool {
 fn configured() -> Result<Option<Zeroizing<String>>, Failure> {
     if let Some(path) = environment::raw(FILE) {
         let read = File::open(&path).and_then(one_line);
-        let shown = path.to_string_lossy();
+        // The path is not repeated: it may be the passphrase itself.
         return read.map(Some).map_err(|error| {
-            Failure::io(format!("cannot read the passphrase in {shown} (${FILE})"), &error)
+            Failure::io(
+                format!("cannot read the file with the passphrase, ${FILE}"),
+                &error,
+            )
         });
     }
     match environment::raw(COMMAND) {

@@ -8,6 +8,7 @@ use crate::stack::Stack;
 use sdk_state::encrypt::{Encrypter, Keyring, Recipient};
 use sdk_state::{Depth, Error, ErrorKind, Raw, Revision, Store};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What happens to the recipients of each revision.
@@ -66,6 +67,9 @@ pub(crate) struct Skipped {
     /// For whom it says that it is sealed.
     pub(crate) sealed_for: Vec<String>,
     pub(crate) problem: String,
+    /// The same as `sealed_for`; `None` if it cannot be read now, and may be sealed for anybody.
+    #[serde(skip)]
+    recipients: Option<Vec<Recipient>>,
 }
 
 /// The recipients before and after.
@@ -105,35 +109,45 @@ fn change_under(
     // First, so that a repetition after an interruption finds what is left to do in the history.
     settings::reseal(stack, &ring, &plan.target, extent.depth);
 
-    let mut others: Vec<Revision> = revisions
-        .into_iter()
-        .filter(|rev| *rev != current)
-        .rev()
-        .collect();
-    if extent.from_now {
-        others.clear();
-    }
-    let (mut changed, mut unchanged, mut skipped) = (0, 0, Vec::new());
-    others.insert(0, current.clone());
-    let results = progress::each("revisions", others, |rev| {
-        let result = plan.target_of(&store, &rev, change).and_then(|target| {
-            let is_right = store.recipients(&rev)? == target;
-            if is_right && (extent.depth == Depth::Header || !matches!(change, Change::Renew)) {
-                return Ok(false);
+    let change_one = |rev: &Revision| {
+        let target = plan.target_of(&store, rev, change)?;
+        let is_right = store.recipients(rev)? == target;
+        if is_right && (extent.depth == Depth::Header || !matches!(change, Change::Renew)) {
+            return Ok(false);
+        }
+        run.reseal(rev, &target, extent.depth)?;
+        verify(&verifier, rev, &target, extent.depth)?;
+        Ok(true)
+    };
+    // Without it, nothing after it would be right either.
+    let is_changed = change_one(&current).map_err(|error| stack.explain(error))?;
+    let (mut changed, mut skipped) = (usize::from(is_changed), Vec::new());
+    let mut unchanged = usize::from(!is_changed);
+    let mut seen = BTreeSet::from([current]);
+    let mut others = || match extent.from_now {
+        true => Ok(Vec::new()),
+        false => {
+            let newest_first = store.list()?.into_iter().rev();
+            Ok::<Vec<_>, Error>(newest_first.filter(|rev| seen.insert(rev.clone())).collect())
+        }
+    };
+    // Until nobody has written another one meanwhile, for which no lock is needed.
+    loop {
+        let others = others()?;
+        if others.is_empty() {
+            break;
+        }
+        for (rev, result) in progress::each("revisions", others, |rev| {
+            let result = change_one(&rev);
+            (rev, result)
+        }) {
+            match result {
+                Ok(true) => changed += 1,
+                Ok(false) => unchanged += 1,
+                Err(error) if error.is_not_found() => {}
+                Err(error) if error.is_lock_lost() => return Err(stack.explain(error)),
+                Err(error) => skipped.push(Skipped::new(&store, &rev, &error)),
             }
-            run.reseal(&rev, &target, extent.depth)?;
-            verify(&verifier, &rev, &target, extent.depth)?;
-            Ok(true)
-        });
-        (rev, result)
-    });
-    for (rev, result) in results {
-        match result {
-            Ok(true) => changed += 1,
-            Ok(false) => unchanged += 1,
-            // Nothing after it would be right either.
-            Err(error) if rev == current || error.is_lock_lost() => return Err(stack.explain(error)),
-            Err(error) => skipped.push(Skipped::new(&store, &rev, &error)),
         }
     }
     run.finish(None)?;
@@ -177,7 +191,10 @@ impl Plan {
         match change {
             Change::Renew => {}
             Change::Add(keys) => {
-                added = keys.iter().map(|key| key.recipient().clone()).collect();
+                added = keys
+                    .iter()
+                    .map(|key| recipient_of(&**key, &target).unwrap_or_else(|| key.recipient().clone()))
+                    .collect();
                 add(&mut target, &added);
             }
             Change::Remove(names) => {
@@ -235,26 +252,40 @@ impl Plan {
 impl Removed {
     /// What was not skipped is no longer sealed for it.
     fn new(recipient: &Recipient, skipped: &[Skipped]) -> Self {
-        let recipient = recipient.describe();
-        let revisions = skipped
-            .iter()
-            .filter(|skipped| skipped.sealed_for.contains(&recipient));
+        let may_open = |skipped: &&Skipped| match &skipped.recipients {
+            Some(recipients) => recipients.iter().any(|one| one.is_same_key(recipient)),
+            None => true,
+        };
+        let revisions = skipped.iter().filter(may_open);
         Self {
             revisions: revisions.map(|skipped| skipped.revision.clone()).collect(),
-            recipient,
+            recipient: recipient.describe(),
         }
     }
 }
 
 impl Skipped {
     fn new(store: &Store<Raw>, rev: &Revision, error: &Error) -> Self {
-        let header = store.header(rev);
+        let recipients = match store.header(rev) {
+            Ok(header) => Some(header.recipients),
+            Err(error) if error.is_damaged() => Some(Vec::new()),
+            Err(_) => None,
+        };
         Self {
             revision: rev.to_string(),
-            sealed_for: header.map_or_else(|_| Vec::new(), |header| described(&header.recipients)),
+            sealed_for: described(recipients.as_deref().unwrap_or_default()),
             problem: error.to_string(),
+            recipients,
         }
     }
+}
+
+/// The recipient that stands for the key already. A passphrase would get another salt each time that it is added.
+fn recipient_of(key: &dyn Encrypter, recipients: &[Recipient]) -> Option<Recipient> {
+    let nothing_secret = [0; 32];
+    let mut recipients = recipients.iter();
+    let found = recipients.find(|one| matches!(key.wrap(one, &nothing_secret, &[]), Ok(Some(_))));
+    found.cloned()
 }
 
 /// The given keys, and those that are added, since they may be needed to wrap.
@@ -341,7 +372,10 @@ impl Named {
                     described(known).join(", ")
                 ),
             )
-            .hint("name a recipient by its fingerprint or public key: `statectl key list STACK` shows them")),
+            .hint("name a recipient by its fingerprint or public key: `statectl key list STACK` shows them")
+            .extend_hint(
+                "if it was removed without --deep, `statectl rekey STACK --deep` draws new data keys",
+            )),
             _ => Err(Failure::usage(format!(
                 "this names {} recipients of {}: {}",
                 found.len(),

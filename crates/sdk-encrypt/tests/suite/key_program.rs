@@ -159,3 +159,22 @@ fn program_that_cannot_run_is_told_apart() {
     let refused = KeyProgram::open(&path).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable);
 }
+
+/// A script with `set -x`, or one that prints the question, put the data key of a stored file into a log.
+#[test]
+fn no_key_of_the_question_is_shown() {
+    use base64::Engine as _;
+    let key = base64::engine::general_purpose::STANDARD.encode(SECRET);
+    let hexadecimal = "07".repeat(32);
+    for script in [
+        r#"echo "no service at /var/run/kms: $question" >&2; exit 1"#,
+        r#"set -x; : "no service at /var/run/kms: $question"; exit 1"#,
+        r#"head -c 960 /dev/zero | tr '\0' ' ' >&2; echo "no service at /var/run/kms: $question" >&2; exit 1"#,
+        r#"echo "no service at /var/run/kms: 0707070707070707070707070707070707070707070707070707070707070707" >&2; exit 1"#,
+    ] {
+        let error = wrap_by(script, LONG).to_string();
+        assert!(!error.contains(&key[..20]), "{error}");
+        assert!(!error.contains(&hexadecimal[..20]), "{error}");
+        assert!(error.contains("no service at /var/run/kms"), "{error}");
+    }
+}

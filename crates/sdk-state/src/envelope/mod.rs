@@ -30,6 +30,7 @@ mod wrapping;
 use crate::recipients::Depth;
 use crate::{Error, ErrorKind, Provenance, Revision, StackId};
 use sdk_encrypt::{Keyring, Recipient};
+use std::sync::Arc;
 use time::OffsetDateTime;
 
 pub use header::UnverifiedHeader;
@@ -209,7 +210,7 @@ pub(crate) fn recipients(
     beginning: &[u8],
 ) -> Result<Option<Vec<Recipient>>, Error> {
     match Version::of(beginning)? {
-        Version::One => Ok(None),
+        Version::One => v1::accepted(keyring).map(|_| None),
         Version::Two => v2::recipients(keyring, place, beginning).map(Some),
     }
 }
@@ -222,14 +223,36 @@ pub(crate) fn reseal(
     recipients: &[Recipient],
     depth: Depth,
 ) -> Result<Vec<u8>, Error> {
-    match (Version::of(&sealed)?, depth) {
+    let resealed = match (Version::of(&sealed)?, depth) {
         (Version::One, _) => Err(Error::new(
             ErrorKind::Unsupported,
             "the revision is of envelope version 1, which has no recipients",
         )),
         (Version::Two, Depth::Header) => v2::rewrap(keyring, place, &sealed, recipients),
         (Version::Two, Depth::Body) => v2::reseal(keyring, place, sealed, recipients),
+    }?;
+    demand_opens(keyring, place, &resealed, recipients)?;
+    Ok(resealed)
+}
+
+/// Checks that every given key among the recipients unwraps what was wrapped for it. The file is about to replace one that opens.
+fn demand_opens(
+    keyring: &Keyring,
+    place: Place<'_>,
+    resealed: &[u8],
+    recipients: &[Recipient],
+) -> Result<(), Error> {
+    for key in keyring.openers() {
+        let is_recipient = recipients.iter().any(|one| one.is_same_key(key.recipient()));
+        if is_recipient && let Err(error) = v2::recipients(&Arc::clone(key).into(), place, resealed) {
+            let message = format!(
+                "the key {} does not unwrap what was wrapped for it, so nothing is sealed for it",
+                key.describe()
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message).with_source(error));
+        }
     }
+    Ok(())
 }
 
 /// Reads what a sealed file says about itself. Show it, but do not trust it: none of it is authenticated.

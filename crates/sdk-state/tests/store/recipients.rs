@@ -1,7 +1,8 @@
 //! For whom a stack is sealed, and how that changes (E6).
 
 use crate::support::{Note, add, id, key, note};
-use sdk_state::encrypt::{Encrypter as _, Keyring, Recipient};
+use crate::watched::{Method, Watched};
+use sdk_state::encrypt::{Age, AgeKey, Encrypter, EnvKey, Error as KeyError, Keyring, Recipient, Zeroizing};
 use sdk_state::{Backend, Depth, Error, ErrorKind, MemoryBackend, Revision, Store, Wait};
 
 fn recipient(seed: u8) -> Recipient {
@@ -281,4 +282,150 @@ fn a_copy_can_be_sealed_for_others() {
     let copy = with(&copies, &[3]).with_recipients(recipients(&[3]));
     copy.copy_from(&with(&backend, &[1]), &first, Ok).unwrap();
     assert_eq!(copy.recipients(&first).unwrap(), recipients(&[3]));
+}
+
+/// What begins like a file of version 1 named no recipients, so that anybody who could write to the store could drop them all.
+#[test]
+fn a_file_that_looks_like_version_1_drops_no_recipient() {
+    let backend = MemoryBackend::new(id());
+    let first = shared(&backend);
+    let store = with(&backend, &[1, 2]);
+    backend.overwrite_snapshot(&first, "{");
+    let error = store.write(&note("x"), None).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Refused), "{error}");
+    assert!(store.recipients(&first).is_err());
+    assert_eq!(store.list().unwrap(), [first]);
+}
+
+/// A run under a shared lock went on to seal for the key that another one under it had removed.
+#[test]
+fn a_run_follows_the_recipients_that_its_sibling_has_set() {
+    let backend = MemoryBackend::new(id());
+    let first = shared(&backend);
+    let store = with(&backend, &[1, 2]);
+    let lock = store.lock("parent", Wait::none()).unwrap();
+    let [run, child] = [(); 2].map(|()| store.join("apply", lock.token().unwrap().clone()).unwrap());
+    child.reseal(&first, &recipients(&[1]), Depth::Body).unwrap();
+    child.finish(None).unwrap();
+    run.apply(add("a")).unwrap();
+    let saved = run.finish(None).unwrap().unwrap();
+    assert_eq!(store.recipients(&saved).unwrap(), recipients(&[1]));
+}
+
+/// The rescue of an evicted run was sealed for a key that had been removed since the eviction.
+#[test]
+fn an_orphan_is_not_sealed_for_a_removed_recipient() {
+    for is_folded in [false, true] {
+        let backend = MemoryBackend::new(id());
+        let first = shared(&backend);
+        let store = with(&backend, &[1, 2]);
+        let run = store.begin("apply", Wait::none()).unwrap();
+        drop(run.submit(add("a")));
+        store.force_unlock(None).unwrap();
+        let other = store.begin("rekey", Wait::none()).unwrap();
+        other.reseal(&first, &recipients(&[1]), Depth::Body).unwrap();
+        other.finish(None).unwrap();
+        if is_folded {
+            assert!(run.commit(None).unwrap_err().is_lock_lost());
+        }
+        assert!(run.finish(None).is_err());
+        for rev in store.list().unwrap() {
+            assert_eq!(store.recipients(&rev).unwrap(), recipients(&[1]), "{rev}");
+        }
+        assert_eq!(store.get(&run.orphan().unwrap()).unwrap(), note("1a"));
+    }
+}
+
+/// A write that had looked for the recipients just before somebody removed one sealed the newest document for it.
+#[test]
+fn a_write_beside_a_rekeying_is_sealed_for_what_is_left() {
+    let backend = MemoryBackend::new(id());
+    let first = shared(&backend);
+    let watched = Watched::over(backend.clone());
+    let rekeying = with(&backend, &[1, 2]);
+    watched.hook(move |called, count| {
+        if (called, count) == (Method::Create, 1) {
+            let run = rekeying.begin("rekey", Wait::none()).unwrap();
+            run.reseal(&first, &recipients(&[1]), Depth::Body).unwrap();
+            run.finish(None).unwrap();
+        }
+        None
+    });
+    let written = with(&watched, &[1, 2]).write(&note("x"), None).unwrap();
+    let store = with(&backend, &[1, 2]);
+    assert_eq!(store.list().unwrap().len(), 2);
+    assert_eq!(store.recipients(&written).unwrap(), recipients(&[1]));
+    assert_eq!(store.get(&written).unwrap(), note("x"));
+}
+
+/// A key that unwraps nothing, like a program with a mistake in it.
+struct Broken(EnvKey);
+
+impl Encrypter for Broken {
+    fn describe(&self) -> String {
+        "broken".into()
+    }
+
+    fn recipient(&self) -> &Recipient {
+        self.0.recipient()
+    }
+
+    fn wrap(&self, _: &Recipient, _: &[u8], _: &[u8]) -> Result<Option<Vec<u8>>, KeyError> {
+        Ok(Some(vec![7]))
+    }
+
+    fn unwrap(&self, _: &Recipient, _: &[u8], _: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
+        Ok(None)
+    }
+}
+
+/// What a key service wrapped wrongly was noticed once the only file that opened had been replaced.
+#[test]
+fn a_key_that_does_not_unwrap_replaces_no_other() {
+    let backend = MemoryBackend::new(id());
+    let first = shared(&backend);
+    let ring = Keyring::from(key(1)).also_open(Broken(key(3))).unwrap();
+    let store = Store::new(backend, ring).document::<Note>();
+    let run = store.begin("key", Wait::none()).unwrap();
+    for depth in [Depth::Header, Depth::Body] {
+        let error = run.reseal(&first, &recipients(&[3]), depth).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Unsupported, "{error}");
+        assert_eq!(store.get(&first).unwrap(), note("1"));
+    }
+}
+
+/// A copy that was interrupted and repeated after a key was removed stayed sealed for that key.
+#[test]
+fn a_repeated_copy_is_not_sealed_for_others() {
+    let (backend, copies) = (MemoryBackend::new(id()), other_stack());
+    let first = shared(&backend);
+    let (store, copy) = (with(&backend, &[1, 2]), with(&copies, &[1, 2]));
+    copy.copy_from(&store, &first, Ok).unwrap();
+    let run = store.begin("key", Wait::none()).unwrap();
+    run.reseal(&first, &recipients(&[1]), Depth::Body).unwrap();
+    run.finish(None).unwrap();
+    let error = copy.copy_from(&store, &first, Ok).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Unsupported);
+    assert!(error.to_string().contains("other recipients"), "{error}");
+}
+
+/// A public key proves no author: `docs/guarantees.md` says what follows. With keys of 32 bytes alone, the file is refused.
+#[test]
+fn a_revision_that_a_stranger_sealed_opens_with_a_key_of_age() {
+    let (ada, mallory) = (AgeKey::generate().unwrap(), AgeKey::generate().unwrap());
+    let backend = MemoryBackend::new(id());
+    let theirs = Keyring::from(ada.public().clone()).also_seal_for(mallory.public().clone());
+    save_as(backend.clone(), theirs.unwrap(), "forged");
+    let store = Store::new(backend.clone(), Age::new("ada", ada)).document::<Note>();
+    let revision = save(&store, "a secret of ada").unwrap();
+    let reader = Store::new(backend.clone(), Age::new("mallory", mallory)).document::<Note>();
+    assert_eq!(reader.get(&revision).unwrap(), note("a secret of ada"));
+    assert!(with(&backend, &[1]).head().is_err());
+}
+
+/// Stores a first revision with a keyring that may open nothing.
+fn save_as(backend: MemoryBackend, ring: Keyring, text: &str) {
+    let store = Store::new(backend, ring).document::<Note>();
+    let revision = store.write(&note(text), None).unwrap();
+    store.set_current(&revision).unwrap();
 }

@@ -6,6 +6,7 @@ use crate::selector::RevisionArgument;
 use crate::stack::{Context, Found, Stack};
 use crate::unfinished::{self, UnfinishedDocument};
 use clap::Args;
+use sdk_state::encrypt::Recipient;
 use sdk_state::{Error, Expect, Revision, Snapshot as _, State};
 use serde::Serialize;
 use std::io::{self, Write as _};
@@ -75,6 +76,7 @@ impl SetCurrent {
         if damage.is_none() {
             self.end_journal(&stack, &held, &rev)?;
         }
+        warn_of_other_recipients(&stack, &rev);
         let moved = stack.store().backend().set_current(expect, &rev, held.token());
         moved.map_err(|error| explain_repair(error, &rev))?;
         let unfinished = damage.and_then(|damage| unfinished::after_repair(&stack, &damage));
@@ -128,6 +130,26 @@ fn explain_repair(error: Error, rev: &Revision) -> Failure {
             Failure::from(error).hint(hint)
         }
         _ => error.into(),
+    }
+}
+
+/// Says that what follows is sealed for others. Keys that open only one of both, or none, cannot tell.
+fn warn_of_other_recipients(stack: &Stack<'_>, rev: &Revision) {
+    let store = stack.store();
+    let Ok(Some(current)) = store.current() else {
+        return;
+    };
+    if let (Ok(before), Ok(after)) = (store.recipients(&current), store.recipients(rev))
+        && (before
+            .iter()
+            .any(|one| !after.iter().any(|other| other.is_same_key(one)))
+            || before.len() != after.len())
+    {
+        let after: Vec<String> = after.iter().map(Recipient::describe).collect();
+        stack.context().output().warning(format_args!(
+            "later snapshots are sealed for the recipients of {rev}, not for those of {current}: {}",
+            after.join(", ")
+        ));
     }
 }
 

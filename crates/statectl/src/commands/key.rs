@@ -239,7 +239,7 @@ impl Remove {
             true => "whoever had the removed key may have kept copies of old files: replace the secrets in the state",
             false => {
                 "whoever had the removed key may have kept copies of old files, and data keys that open the new ones: \
-                 pass --deep to draw new data keys, and replace the secrets in the state"
+                 draw new data keys with `statectl rekey STACK --deep`, and replace the secrets in the state"
             }
         });
         Ok(())

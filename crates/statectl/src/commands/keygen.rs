@@ -41,6 +41,10 @@ struct NewKey<'a> {
 
 impl Keygen {
     pub(super) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let path = self.path.as_deref().and_then(Path::to_str);
+        if path.is_some_and(keys::is_key) {
+            return Err(Failure::usage("this is a key, not the path of a file to make"));
+        }
         match self.base64 {
             false => {
                 let key = AgeKey::generate()?;

@@ -8,7 +8,7 @@ use crate::stack::{Context, Stack};
 use crate::text::size;
 use crate::unfinished;
 use clap::Args;
-use sdk_state::encrypt::Recipient;
+use sdk_state::encrypt::{EnvKey, Recipient};
 use sdk_state::envelope::DEFAULT_LIMIT;
 use sdk_state::{
     EnvelopeVersion, Error, ErrorKind, Expect, Raw, Revision, Run, Snapshot as _, StackId, State,
@@ -290,6 +290,10 @@ fn demand_expected(
 /// Says that a given key does not become a recipient: the recipients belong to the stack.
 fn note_recipients(stack: &Stack<'_>, current: &Revision) -> Result<(), Failure> {
     let recipients = stack.store().recipients(current)?;
+    if stack.keys().envelope() == EnvelopeVersion::V1 {
+        warn_of_version_1(stack, &recipients);
+        return Ok(());
+    }
     let mut given = stack.ring().recipients().iter();
     if let Some(other) = given.find(|key| !recipients.iter().any(|one| one.is_same_key(key.recipient())))
         && !recipients.is_empty()
@@ -301,6 +305,21 @@ fn note_recipients(stack: &Stack<'_>, current: &Revision) -> Result<(), Failure>
         ));
     }
     Ok(())
+}
+
+/// Says for whom a file of version 1, which has one key, is not sealed.
+fn warn_of_version_1(stack: &Stack<'_>, recipients: &[Recipient]) {
+    let mut given = stack.ring().recipients().iter();
+    let first = given.find(|key| key.recipient().name == EnvKey::NAME);
+    let is_given = |one: &&Recipient| first.is_some_and(|key| key.recipient().is_same_key(one));
+    let others = recipients.iter().filter(|one| !is_given(one));
+    let others: Vec<String> = others.map(Recipient::describe).collect();
+    if !others.is_empty() {
+        stack.context().output().warning(format_args!(
+            "unobin's envelope version 1 has one key, so what is stored now does not open with {}",
+            others.join(", ")
+        ));
+    }
 }
 
 /// Stores the document after `current`, which was not opened.

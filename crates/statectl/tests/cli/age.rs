@@ -142,3 +142,14 @@ fn default_key_of_32_bytes_still_works() {
     let sealed_for = snapshots["revisions"][0]["sealed-for"][0].as_str().unwrap();
     assert!(sealed_for.starts_with("key-file "), "{sealed_for}");
 }
+
+/// The error spoke of damage, and its hint led to an older revision.
+#[test]
+fn public_key_that_should_open_says_what_is_missing() {
+    let (sandbox, _) = Sandbox::with_snapshot("first");
+    let listing = sandbox.document(&["key", "list", PROD]);
+    let public = listing["recipients"][0]["identity"].as_str().unwrap();
+    let run = sandbox.run(&["list", PROD, "--encrypter", public]).expect(5);
+    assert!(!run.err.contains("changed after it was sealed"), "{}", run.err);
+    run.says(&["a public key opens nothing"]);
+}

@@ -254,3 +254,39 @@ fn key_given_twice_is_a_usage_error() {
         .says(&["given twice"]);
     assert_eq!(everything_in(&sandbox.path(".")), before);
 }
+
+/// Whoever pastes a key where its place belongs must not find it in a log, or in the name of a file.
+#[test]
+fn pasted_key_is_refused_and_not_repeated() {
+    let (sandbox, _) = Sandbox::with_snapshot("first");
+    let before = everything_in(&sandbox.path("."));
+    let base64 = sandbox.answer(&["keygen", "--base64"]);
+    for key in [
+        &sandbox.answer(&["keygen"]),
+        &base64,
+        base64.trim_end_matches('='),
+    ] {
+        for kind in ["age", "age-env", "command", "env-key", "key-file"] {
+            let run = sandbox.run(&["pull", PROD, "--encrypter", &format!("{kind}:{key}")]);
+            // Without its padding, a key with a slash could be a path.
+            let is_path = key.len() == 43 && key.contains('/');
+            assert!(run.code != 0 && (is_path || !run.err.contains(key)), "{run:?}");
+        }
+    }
+    sandbox.run(&["keygen", &base64]).expect(2);
+    assert_eq!(everything_in(&sandbox.path(".")), before);
+}
+
+#[test]
+fn passphrase_in_place_of_its_file_is_not_repeated() {
+    let (sandbox, _) = Sandbox::with_snapshot("first");
+    let mut command = sandbox.command(&["pull", PROD, "--encrypter", "passphrase"]);
+    let run = Run::of(
+        command
+            .env("STATECTL_PASSPHRASE_FILE", "correct horse")
+            .output()
+            .unwrap(),
+    );
+    assert!(!run.err.contains("correct horse"), "{}", run.err);
+    run.expect(1).says(&["STATECTL_PASSPHRASE_FILE"]);
+}

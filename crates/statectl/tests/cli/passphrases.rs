@@ -77,7 +77,7 @@ fn passphrase_from_a_file_or_a_command_opens() {
         .says(&["sealed for passphrase"]);
     with_variable(&sandbox, file, "missing", &pull)
         .expect(1)
-        .says(&["missing", file]);
+        .says(&[file]);
     with_variable(&sandbox, command, "exit 3", &pull)
         .expect(1)
         .says(&[command, "exit status: 3"]);

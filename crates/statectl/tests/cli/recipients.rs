@@ -250,3 +250,140 @@ fn killed_rekeying_goes_on_when_it_is_run_again() {
         );
     }
 }
+
+/// The same 32 bytes have two names. What was skipped under the other one was said not to open any more.
+#[test]
+fn skipped_revision_is_told_under_either_name_of_a_key() {
+    let sandbox = Sandbox::new();
+    let [theirs, mine] = ["theirs", "mine"].map(|name| sandbox.key(name));
+    let bytes = std::fs::read_to_string(sandbox.path("theirs")).unwrap();
+    sandbox.write("state.json", &snapshot("prod", "first"));
+    let mut push = sandbox.command(&["push", PROD, "state.json", "--encrypter", "env-key:THEIRS"]);
+    let first = Run::of(push.env("THEIRS", &bytes).output().unwrap())
+        .expect(0)
+        .out;
+    let keys = ["--encrypter", &mine, "--also-open", &theirs];
+    let second = sandbox.push("second", &["--encrypter", &mine, "--new-key"]);
+    sandbox
+        .run(&[&["key", "add", PROD, &theirs][..], &keys].concat())
+        .expect(0);
+    sandbox.push("third", &keys);
+    let file = sandbox.snapshot_file(&second);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes
+        .windows(11)
+        .position(|window| window == b"provenance\"")
+        .unwrap();
+    let host = at
+        + bytes[at..]
+            .windows(7)
+            .position(|window| window == b"\"tool\":")
+            .unwrap()
+        + 8;
+    bytes[host] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let name = identity(&sandbox, &theirs, "given");
+    let remove = ["key", "remove", PROD, &name, "--encrypter", &mine, "--json"];
+    let run = sandbox.run(&remove).expect(5);
+    let document: Value = serde_json::from_str(&run.out).unwrap();
+    let revisions = document["stacks"][0]["removed"][0]["revisions"].to_string();
+    assert!(
+        revisions.contains(&second) && revisions.contains(first.trim_end()),
+        "{document}"
+    );
+}
+
+/// Every repetition added another salt, and so a recipient, until there were sixteen.
+#[test]
+fn passphrase_that_is_added_again_stays_one_recipient() {
+    let (sandbox, [mine, ..], _) = three();
+    sandbox.write("words", "correct horse battery staple");
+    let add = ["key", "add", PROD, "passphrase", "--encrypter", &mine];
+    let mut recipients = Vec::new();
+    for _ in 0..2 {
+        let mut command = sandbox.command(&[&add[..], &["--json"]].concat());
+        let run = Run::of(command.env("STATECTL_PASSPHRASE_FILE", "words").output().unwrap());
+        let document: Value = serde_json::from_str(&run.expect(0).out).unwrap();
+        recipients.push(document["stacks"][0]["recipients"].clone());
+    }
+    assert_eq!(recipients[0].as_array().unwrap().len(), 2);
+    assert_eq!(recipients[0], recipients[1]);
+}
+
+/// A key service that could no longer wrap left the current revision as it was and changed the whole history.
+#[test]
+fn history_is_left_alone_if_current_cannot_be_changed() {
+    let (sandbox, [mine, yours, new], revisions) = three();
+    let last = sandbox.push("last", &["--encrypter", &mine]);
+    sandbox
+        .run(&["key", "add", PROD, &yours, "--from-now", "--encrypter", &mine])
+        .expect(0);
+    // The current revision alone is also sealed for a key that is not given.
+    let add = ["key", "add", PROD, &new, "--encrypter", &mine];
+    sandbox.run(&add).expect(5);
+    assert!(
+        revisions
+            .iter()
+            .chain([&last])
+            .all(|rev| !opens(&sandbox, rev, &new))
+    );
+}
+
+#[test]
+fn removal_that_was_not_deep_says_how_to_go_on() {
+    let (sandbox, [mine, yours, _], _) = three();
+    sandbox
+        .run(&["key", "add", PROD, &yours, "--encrypter", &mine])
+        .expect(0);
+    let name = identity(&sandbox, &yours, "given");
+    let remove = ["key", "remove", PROD, &name, "--encrypter", &mine];
+    sandbox
+        .run(&remove)
+        .expect(0)
+        .says(&["statectl rekey STACK --deep"]);
+    sandbox
+        .run(&[&remove[..], &["--deep"]].concat())
+        .expect(3)
+        .says(&["statectl rekey demo/prod --deep"]);
+    sandbox
+        .run(&["rekey", PROD, "--deep", "--encrypter", &mine])
+        .expect(0);
+}
+
+/// What follows an old revision is sealed for its recipients, which may be others than those of today.
+#[test]
+fn move_to_other_recipients_is_told() {
+    let (sandbox, [mine, _, new], revisions) = three();
+    let set_current = ["set-current", PROD, &revisions[0], "--encrypter", &mine];
+    let quiet = sandbox.run(&set_current).expect(0);
+    assert!(!quiet.err.contains("recipients"), "{}", quiet.err);
+    sandbox
+        .run(&["key", "add", PROD, &new, "--from-now", "--encrypter", &mine])
+        .expect(0);
+    sandbox
+        .run(&["set-current", PROD, &revisions[1], "--encrypter", &mine])
+        .expect(0)
+        .says(&["later snapshots are sealed for the recipients of"]);
+}
+
+#[test]
+fn version_1_says_whom_it_locks_out() {
+    let (sandbox, [mine, ..], _) = three();
+    sandbox.write("state.json", &snapshot("prod", "for unobin"));
+    let arguments = [
+        "push",
+        PROD,
+        "state.json",
+        "--write-v1",
+        "--encrypter",
+        "env-key:UNOBIN",
+        "--also-open",
+        &mine,
+    ];
+    let mut push = sandbox.command(&arguments);
+    push.env("UNOBIN", sandbox.answer(&["keygen", "--base64"]));
+    let name = identity(&sandbox, &mine, "given");
+    Run::of(push.output().unwrap())
+        .expect(0)
+        .says(&["does not open with", &name]);
+}
