@@ -58,7 +58,8 @@ fn every_key_of_a_file_opens_and_the_first_seals() {
         let wrapped = key.public().wrap(recipient, &SECRET, b"here").unwrap().unwrap();
         let opened = both.unwrap(recipient, &wrapped, b"here").unwrap();
         assert_eq!(opened.as_deref().map(Vec::as_slice), Some(&SECRET[..]));
-        assert_eq!(key.public().unwrap(recipient, &wrapped, b"here").unwrap(), None);
+        let error = key.public().unwrap(recipient, &wrapped, b"here").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MissingKey);
     }
 }
 
