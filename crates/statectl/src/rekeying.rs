@@ -200,7 +200,9 @@ impl Plan {
             Change::Remove(names) => {
                 let known = known(store, revisions);
                 for name in names {
-                    removed.push(name.find(store, &known)?);
+                    // A header that nothing authenticates must not make the name of a recipient ambiguous.
+                    let is_here = target.iter().any(|recipient| name.names(recipient));
+                    removed.push(name.find(store, if is_here { &target } else { &known })?);
                 }
                 remove(&mut target, &removed);
                 if target.is_empty() {
