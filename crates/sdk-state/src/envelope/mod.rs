@@ -236,6 +236,7 @@ pub(crate) fn reseal(
 }
 
 /// Checks that every given key among the recipients unwraps what was wrapped for it. The file is about to replace one that opens.
+/// The holder of a public key alone unwraps nothing, and wraps without asking a service.
 fn demand_opens(
     keyring: &Keyring,
     place: Place<'_>,
@@ -243,8 +244,10 @@ fn demand_opens(
     recipients: &[Recipient],
 ) -> Result<(), Error> {
     for key in keyring.openers() {
-        let is_recipient = recipients.iter().any(|one| one.is_same_key(key.recipient()));
-        if is_recipient && let Err(error) = v2::recipients(&Arc::clone(key).into(), place, resealed) {
+        let recipient = key.recipient();
+        let is_asked = recipient.body.text("public-key").is_none()
+            && recipients.iter().any(|one| one.is_same_key(recipient));
+        if is_asked && let Err(error) = v2::recipients(&Arc::clone(key).into(), place, resealed) {
             let message = format!(
                 "the key {} does not unwrap what was wrapped for it, so nothing is sealed for it",
                 key.describe()
