@@ -144,7 +144,8 @@ fn change_under(
             match result {
                 Ok(true) => changed += 1,
                 Ok(false) => unchanged += 1,
-                Err(error) if error.is_not_found() => {}
+                // Somebody deleted it. If it exists, another process under the same lock has replaced it.
+                Err(error) if error.is_not_found() && is_gone(&store, &rev) => {}
                 Err(error) if error.is_lock_lost() => return Err(stack.explain(error)),
                 Err(error) => skipped.push(Skipped::new(&store, &rev, &error)),
             }
@@ -280,6 +281,10 @@ impl Skipped {
             recipients,
         }
     }
+}
+
+fn is_gone(store: &Store<Raw>, rev: &Revision) -> bool {
+    store.header(rev).is_err_and(|error| error.is_not_found())
 }
 
 /// The recipient that stands for the key already. A passphrase would get another salt each time that it is added.
