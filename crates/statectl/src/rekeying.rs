@@ -144,7 +144,8 @@ fn change_under(
             match result {
                 Ok(true) => changed += 1,
                 Ok(false) => unchanged += 1,
-                Err(error) if error.is_not_found() => {}
+                // Somebody deleted it. If it exists, another process under the same lock has replaced it.
+                Err(error) if error.is_not_found() && is_gone(&store, &rev) => {}
                 Err(error) if error.is_lock_lost() => return Err(stack.explain(error)),
                 Err(error) => skipped.push(Skipped::new(&store, &rev, &error)),
             }
@@ -200,7 +201,9 @@ impl Plan {
             Change::Remove(names) => {
                 let known = known(store, revisions);
                 for name in names {
-                    removed.push(name.find(store, &known)?);
+                    // A header that nothing authenticates must not make the name of a recipient ambiguous.
+                    let is_here = target.iter().any(|recipient| name.names(recipient));
+                    removed.push(name.find(store, if is_here { &target } else { &known })?);
                 }
                 remove(&mut target, &removed);
                 if target.is_empty() {
@@ -278,6 +281,10 @@ impl Skipped {
             recipients,
         }
     }
+}
+
+fn is_gone(store: &Store<Raw>, rev: &Revision) -> bool {
+    store.header(rev).is_err_and(|error| error.is_not_found())
 }
 
 /// The recipient that stands for the key already. A passphrase would get another salt each time that it is added.

@@ -236,6 +236,7 @@ pub(crate) fn reseal(
 }
 
 /// Checks that every given key among the recipients unwraps what was wrapped for it. The file is about to replace one that opens.
+/// The holder of a public key alone unwraps nothing, and wraps without asking a service.
 fn demand_opens(
     keyring: &Keyring,
     place: Place<'_>,

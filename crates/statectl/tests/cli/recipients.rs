@@ -387,3 +387,29 @@ fn version_1_says_whom_it_locks_out() {
         .expect(0)
         .says(&["does not open with", &name]);
 }
+
+/// Whoever was to be removed could prevent it: a file of another kind of key with the same fingerprint made the name ambiguous.
+#[test]
+fn planted_header_does_not_prevent_a_removal() {
+    let (sandbox, [mine, yours, _], revisions) = three();
+    sandbox
+        .run(&["key", "add", PROD, &yours, "--encrypter", &mine])
+        .expect(0);
+    let name = identity(&sandbox, &yours, "given");
+    let sealed = std::fs::read(sandbox.snapshot_file(&revisions[0])).unwrap();
+    let kind = b"\"key-file\"";
+    let mut planted = sealed;
+    for at in 0..planted.len() - kind.len() {
+        if planted[at..].starts_with(kind) {
+            planted[at..at + kind.len()].copy_from_slice(b"\"no-files\"");
+        }
+    }
+    std::fs::write(sandbox.snapshot_file("2020-01-01T00:00:00Z"), planted).unwrap();
+    let run = sandbox
+        .run(&["key", "remove", PROD, &name, "--encrypter", &mine])
+        .expect(5);
+    assert!(run.out.contains("2020-01-01T00:00:00Z"), "{}", run.out);
+    for rev in &revisions {
+        assert!(opens(&sandbox, rev, &mine) && !opens(&sandbox, rev, &yours));
+    }
+}
