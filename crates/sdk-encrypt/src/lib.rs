@@ -51,7 +51,7 @@
 //! * This crate cannot protect keys in swap, core dumps, processor registers and the environment of the process.
 //! * A key cannot be revoked: it opens every copy of every file that was sealed for it.
 //! * Keys in files exist on Unix only.
-//! * Every recipient of a file can also write one: recipients do not sign.
+//! * Every recipient of a file can also write one: recipients do not sign. For a public key of age everybody can.
 //!
 //! # Features
 //!
