@@ -46,5 +46,7 @@ fn check(error: &Error, text: &str) {
     assert_eq!(error.kind(), ErrorKind::InvalidKey);
     let message = format!("{error} {error:?}");
     assert!(message.len() < 1000 && fuzz::is_harmless(&message), "{message:?}");
-    assert!(text.len() < 40 || !message.contains(text), "{message:?}");
+    // A part of the message itself has spaces.
+    let is_like_a_key = text.len() >= 40 && !text.contains(' ');
+    assert!(!is_like_a_key || !message.contains(text), "{message:?}");
 }
