@@ -2,7 +2,7 @@
 
 use crate::support::{Note, add, id, key, note};
 use crate::watched::{Method, Watched};
-use sdk_state::encrypt::{Age, AgeKey, Encrypter, EnvKey, Error as KeyError, Keyring, Recipient, Zeroizing};
+use sdk_state::encrypt::{Encrypter, EnvKey, Error as KeyError, Keyring, Recipient, Zeroizing};
 use sdk_state::{Backend, Depth, Error, ErrorKind, MemoryBackend, Revision, Store, Wait};
 
 fn recipient(seed: u8) -> Recipient {
@@ -415,8 +415,11 @@ fn a_repeated_copy_is_not_sealed_for_others() {
 }
 
 /// A public key proves no author: `docs/guarantees.md` says what follows. With keys of 32 bytes alone, the file is refused.
+#[cfg(feature = "age")]
 #[test]
 fn a_revision_that_a_stranger_sealed_opens_with_a_key_of_age() {
+    use sdk_state::encrypt::{Age, AgeKey};
+
     let (ada, mallory) = (AgeKey::generate().unwrap(), AgeKey::generate().unwrap());
     let backend = MemoryBackend::new(id());
     let theirs = Keyring::from(ada.public().clone()).also_seal_for(mallory.public().clone());
@@ -429,6 +432,7 @@ fn a_revision_that_a_stranger_sealed_opens_with_a_key_of_age() {
 }
 
 /// Stores a first revision with a keyring that may open nothing.
+#[cfg(feature = "age")]
 fn save_as(backend: MemoryBackend, ring: Keyring, text: &str) {
     let store = Store::new(backend, ring).document::<Note>();
     let revision = store.write(&note(text), None).unwrap();
