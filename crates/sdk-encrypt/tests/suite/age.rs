@@ -103,7 +103,8 @@ fn a_file_of_another_kind_is_refused_with_a_reason() {
 fn no_error_repeats_a_secret() {
     let dir = TempDir::new().unwrap();
     let secret = AgeKey::generate().unwrap().to_text();
-    let typing_error = format!("{}Q", &secret[..73]);
+    let other = if secret.ends_with('Q') { 'P' } else { 'Q' };
+    let typing_error = format!("{}{other}", &secret[..73]);
     let errors = [
         Age::open(&*secret).unwrap_err(),
         KeyFile::open(&*secret).unwrap_err(),
